@@ -1,0 +1,33 @@
+"""Pure functions on arrays: `attend` computes any variant under any mask, or refuses what it cannot honour."""
+
+from attention_jax.kernels.attend import Candidate, attend, explain, init
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mask import Causal, Dense, Global, Mask, Padding, PrefixLM, Segments, Window
+from attention_jax.kernels.mechanism import Widths
+from attention_jax.kernels.problem import AttentionOutput
+from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
+
+__all__ = [
+    "AttentionOutput",
+    "Candidate",
+    "Causal",
+    "Claims",
+    "Dense",
+    "Global",
+    "Limit",
+    "Mask",
+    "Padding",
+    "PrefixLM",
+    "Refused",
+    "Segments",
+    "Source",
+    "Variant",
+    "Widths",
+    "Window",
+    "attend",
+    "explain",
+    "init",
+    "lookup",
+    "names",
+    "register",
+]

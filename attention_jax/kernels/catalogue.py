@@ -1,0 +1,100 @@
+"""Names to builders: one decorator at the definition, no list to edit elsewhere."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from attention_jax.kernels.errors import Refused, did_you_mean
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+class Catalogue(Generic[Builder]):
+    """The builders of one kind of thing ("model", "task" ...), found by importing every module of a package.
+
+    A name is the builder's own `__name__`; two builders of one name are an error, raised at the second definition.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self._package = package
+        self._builders: dict[str, Builder] = {}
+        self._discovered = False
+
+    def register(self, builder: Builder) -> Builder:
+        """Adds `builder` under its own name and returns it unchanged (use as a decorator).
+
+        Raises:
+          ValueError: the name is taken.
+        """
+        name = builder.__name__
+        if name in self._builders:
+            raise ValueError(f"{self.kind} {name!r} is already registered, by {self._builders[name].__module__}.")
+        self._builders[name] = builder
+        return builder
+
+    def names(self) -> list[str]:
+        """Returns every registered name, sorted."""
+        self._discover()
+        return sorted(self._builders)
+
+    def lookup(self, name: str) -> Builder:
+        """Returns the builder registered as `name`.
+
+        Raises:
+          Refused: nothing has that name; the message gives the nearest one.
+        """
+        self._discover()
+        if name not in self._builders:
+            raise Refused(f"there is no {self.kind} {name!r}.{did_you_mean(str(name), self._builders)}")
+        return self._builders[name]
+
+    def build(self, name: str, /, **options: Any) -> Any:
+        """Calls the builder `name` with `options`.
+
+        Raises:
+          Refused: unknown name, unknown option or missing option.
+        """
+        builder = self.lookup(name)
+        check_options(builder, options, owner=f"{self.kind} {name!r}")
+        return builder(**options)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.walk_packages(package.__path__, prefix=f"{self._package}."):
+            importlib.import_module(module.name)
+
+
+def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of `function` that can be given by name, by name.
+
+    A Flax module's own fields `parent` and `name` are not options.
+    """
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters
+    return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "self")}
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:
+    """Checks that `function` can be called with exactly these keyword `options`.
+
+    Args:
+      function: what is to be called.
+      options: the keyword arguments.
+      owner: how the message names it, such as "model 'gpt'".
+
+    Raises:
+      Refused: an option is unknown, or one without a default is missing.
+    """
+    known = option_parameters(function)
+    for key, value in options.items():
+        if key not in known:
+            raise Refused(f"{owner} has no option {key!r} (given {value!r}).{did_you_mean(key, known)}")
+    missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in options]
+    if missing:
+        raise Refused(f"{owner} needs {', '.join(map(repr, missing))}, which was not given.")

@@ -1,0 +1,48 @@
+"""Dropout of attention weights as a pure function of (key, batch, head, query position, key position).
+
+Every engine, block size and sharding draws the same mask, because no draw depends on the shape it is drawn in.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+
+def keep_mask(
+    rng: PRNGKeyArray,
+    rate: float,
+    *,
+    batch: Int[Array, " B"],
+    heads: Int[Array, " N"],
+    query_position: Int[Array, "b T"],
+    key_position: Int[Array, "b S"],
+) -> Bool[Array, "B N T S"]:
+    """Returns which weights stay.
+
+    Args:
+      rng: a key, typed or raw.
+      rate: the share of weights that go, in [0, 1).
+      batch: [B], the number of each sequence in the whole batch.
+      heads: [N], the number of each head.
+      query_position: [B or 1, T].
+      key_position: [B or 1, S].
+    """
+    threshold = jnp.uint32(round(rate * 2**32))
+
+    def pair(batch: Array, head: Array, query: Array, key: Array) -> Array:
+        own = jax.random.fold_in(jax.random.fold_in(rng, batch), head)
+        raw = jax.random.key_data(own) if jnp.issubdtype(own.dtype, jax.dtypes.prng_key) else own
+        rows, columns = jnp.broadcast_arrays(query[:, None].astype(jnp.uint32), key[None, :].astype(jnp.uint32))
+        bits = threefry_2x32(raw[-2:], jnp.concatenate([rows.ravel(), columns.ravel()]))
+        return (bits[: rows.size] >= threshold).reshape(rows.shape)
+
+    over_heads = jax.vmap(pair, in_axes=(None, 0, None, None))
+    size = batch.shape[0]
+    query_position, key_position = (jnp.broadcast_to(p, (size, p.shape[-1])) for p in (query_position, key_position))
+    return jax.vmap(over_heads, in_axes=(0, None, 0, 0))(batch, heads, query_position, key_position)
+
+
+def drop(weights: Float[Array, "B N T S"], keep: Bool[Array, "B N T S"], rate: float) -> Float[Array, "B N T S"]:
+    """Returns the weights that stay, divided by the share that does, so that their expectation is unchanged."""
+    return jnp.where(keep, weights / (1.0 - rate), 0)

@@ -1,0 +1,9 @@
+"""HOW: each engine computes what it qualifies for; `ENGINES` is in the order they are tried, fastest first."""
+
+from attention_jax.kernels.engines import dense, recurrence
+from attention_jax.kernels.engines.engine import Engine
+
+ENGINES: dict[str, Engine] = {
+    "recurrence": Engine(refusal=recurrence.refusal, run=recurrence.run),
+    "dense": Engine(refusal=dense.refusal, run=dense.run),
+}

@@ -1,0 +1,111 @@
+"""The reference engine: every weight in memory, any mask, derivatives of any order, float64.
+
+Scores, weights and their sums are float32 whatever the inputs are (float64 for float64). Order: scale, bias, mask,
+normalise, dropout. Memory: O(B N T S).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from attention_jax.kernels import dropout
+from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, to_statistics
+from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
+
+
+def refusal(problem: Problem) -> str | None:
+    """Returns why the dense engine cannot solve the problem, or None."""
+    if problem.state is not None or "state" in problem.outputs:
+        return "it forms all weights at once and carries no state"
+    return None
+
+
+def run(problem: Problem) -> AttentionOutput:
+    """Computes attention with every weight in memory."""
+    query, bad_query = without_nonfinite(problem.query)
+    key, bad_key = without_nonfinite(problem.key)
+    value, bad_value = without_nonfinite(problem.value)
+    visible = _visible(problem)
+    mechanism = problem.variant.mechanism
+    if isinstance(mechanism, SoftmaxScore):
+        logits = _logits(mechanism, query, key, problem)
+    elif isinstance(mechanism, FeatureMap):
+        logits = _log_kernel(mechanism, query, key, problem)
+    else:
+        raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
+    heads = query.shape[2]
+    poisoned = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
+    weights, lse = masked_softmax(jnp.where(poisoned, jnp.nan, logits), visible)
+    weights = _dropped(weights, problem)
+    out = _weighted_sum(weights, value)
+    return AttentionOutput(
+        out=out.astype(problem.query.dtype),
+        weights=weights if "weights" in problem.outputs else None,
+        lse=lse if "lse" in problem.outputs else None,
+    )
+
+
+def masked_softmax(
+    logits: Float[Array, "B N T S"], visible: Bool[Array, "b n t s"]
+) -> tuple[Float[Array, "B N T S"], Float[Array, "B N T"]]:
+    """Returns the weights over the visible keys, and the log of their normaliser.
+
+    A row with nothing to see has weights 0 and -inf, with zero gradients.
+    """
+    logits = jnp.where(visible, logits, -jnp.inf)
+    highest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    highest = jnp.where(highest == -jnp.inf, 0, highest)
+    exponentials = jnp.where(visible, jnp.exp(logits - highest), 0)
+    total = exponentials.sum(-1, keepdims=True)
+    empty = total == 0
+    total = jnp.where(empty, 1, total)
+    lse = jnp.where(empty, -jnp.inf, jnp.log(total) + highest)
+    return exponentials / total, lse[..., 0]
+
+
+def _visible(problem: Problem) -> Bool[Array, "b n t s"]:
+    if problem.mask is None:
+        return jnp.ones((1, 1, 1, 1), bool)
+    return problem.mask.visible(problem.query_axis, problem.key_axis)
+
+
+def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:
+    return jnp.repeat(bad, heads // bad.shape[2], axis=2).transpose(0, 2, 1)
+
+
+def _logits(mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
+    query, key = mechanism.prepare(query, key, problem.params)
+    logits = mechanism.pairwise(query, key, problem.params) * mechanism.scale
+    return logits if problem.bias is None else logits + problem.bias
+
+
+def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
+    of_query = mechanism.query_features(query, problem.params)
+    of_key = mechanism.key_features(key, problem.params)
+    kernel = dot(of_query.values, of_key.values, problem.params)
+    log_scale = jnp.repeat(of_key.log_scale, query.shape[2] // key.shape[2], axis=2)
+    # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
+    some = kernel > 0
+    return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]
+
+
+def _dropped(weights: Float[Array, "B N T S"], problem: Problem) -> Float[Array, "B N T S"]:
+    if problem.dropout_rate == 0 or problem.rng is None:
+        return weights
+    keep = dropout.keep_mask(
+        problem.rng,
+        problem.dropout_rate,
+        batch=jnp.arange(weights.shape[0]),
+        heads=jnp.arange(weights.shape[1]),
+        query_position=problem.query_axis.position,
+        key_position=problem.key_axis.position,
+    )
+    return dropout.drop(weights, keep, problem.dropout_rate)
+
+
+def _weighted_sum(weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"]) -> Float[Array, "B T N Hv"]:
+    batch, heads, queries, keys = weights.shape
+    kv_heads, width = value.shape[2:]
+    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(value.dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value, preferred_element_type=to_statistics(value).dtype)
+    return out.reshape(batch, queries, heads, width)

@@ -1,0 +1,132 @@
+"""What an attention mechanism is made of: the few shapes of computation that the engines know how to run.
+
+A variant's file says WHAT by returning one of these; an engine (`engines/`) says HOW.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from attention_jax.kernels.mask import Mask
+
+Params = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The sizes that a mechanism's own arrays depend on.
+
+    Attributes:
+      num_heads: N, query heads.
+      num_kv_heads: K, key and value heads; N is a multiple of it.
+      query: the width of one query head.
+      key: the width of one key head.
+      value: the width of one value head.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    query: int
+    key: int
+    value: int
+
+
+Init = Callable[[PRNGKeyArray, Widths], Params]
+
+
+def no_arrays(rng: PRNGKeyArray, widths: Widths) -> Params:
+    """The `init` or `draw` of a mechanism that has no arrays of its own."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """What every mechanism has.
+
+    Attributes:
+      init: makes its trained arrays.
+      draw: makes its random arrays that are not trained (a random projection).
+      mask: a rule of its own, that holds together with the caller's.
+    """
+
+    init: Init = no_arrays
+    draw: Init = no_arrays
+    mask: Mask | None = None
+
+
+def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], params: Params) -> Float[Array, "B N T S"]:
+    """Returns q_i . k_j in float32 (float64 for float64), query head n with key head n // (N/K)."""
+    batch, queries, heads, width = query.shape
+    keys, kv_heads = key.shape[1:3]
+    grouped = query.reshape(batch, queries, kv_heads, heads // kv_heads, width)
+    logits = jnp.einsum("btkgh,bskh->bkgts", grouped, key, preferred_element_type=statistics_dtype(query.dtype))
+    return logits.reshape(batch, heads, queries, keys)
+
+
+def unchanged(
+    query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], params: Params
+) -> tuple[Float[Array, "B T N H"], Float[Array, "B S K J"]]:
+    """The `prepare` of a mechanism that scores queries and keys as they are."""
+    return query, key
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxScore(Mechanism):
+    """out_i = sum_j softmax_j(scale * pairwise(q'_i, k'_j)) v_j with (q', k') = prepare(q, k).
+
+    What depends on one token alone belongs in `prepare`, which runs once; `pairwise` may be called on any block of
+    queries and keys.
+
+    Attributes:
+      prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q' [B, T, N, P], k' [B, S, K, P]).
+      pairwise: (q', k', params) -> float32 [B, N, T, S].
+      scale: multiplies what `pairwise` returns.
+    """
+
+    prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
+    pairwise: Callable[[Array, Array, Params], Array] = dot
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """Non-negative features of each token, exp(log_scale) taken out of them so that they neither over- nor underflow.
+
+    Attributes:
+      values: float32 [B, T, N, M].
+      log_scale: float32 [B, T, N]; the features are `values * exp(log_scale)[..., None]`.
+    """
+
+    values: Float[Array, "B T N M"]
+    log_scale: Float[Array, "B T N"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMap(Mechanism):
+    """out_i = sum_j (phi_q(q_i) . phi_k(k_j)) v_j / sum_j phi_q(q_i) . phi_k(k_j): linear in the number of tokens.
+
+    Attributes:
+      query_features: (query [B, T, N, H], params) -> Features; their scale cancels.
+      key_features: (key [B, S, K, H], params) -> Features.
+    """
+
+    query_features: Callable[[Array, Params], Features]
+    key_features: Callable[[Array, Params], Features]
+
+
+def statistics_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """Returns what scores, normalisers and sums are kept in: float64 for float64, float32 for all else."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def to_statistics(array: Array) -> Array:
+    """Returns the array in the dtype that statistics are kept in."""
+    return array.astype(statistics_dtype(array.dtype))
+
+
+def fan_in_normal(rng: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
+    """Returns float32 draws from N(0, 1 / fan_in)."""
+    return jax.random.normal(rng, shape, jnp.float32) / jnp.sqrt(fan_in)

@@ -1,0 +1,80 @@
+"""One call of `attend`, checked and put into one value that every engine reads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from attention_jax.kernels.mask import Axis, Mask
+from attention_jax.kernels.mechanism import Params
+from attention_jax.kernels.registry import Variant
+
+OUTPUTS = ("out", "weights", "lse", "state")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AttentionOutput:
+    """What `attend` returns; what was not asked for is None.
+
+    Attributes:
+      out: [B, T, N, Hv], in the dtype of the query. A query that sees no key has 0.
+      weights: [B, N, T, S], float32, after dropout. A query that sees no key has 0.
+      lse: [B, N, T], float32, the log of the sum of the exponentiated logits. A query that sees no key has -inf.
+      state: what a variant with a recurrent form carries on to the next tokens.
+      aux: what a variant reports of its own choices (a routing loss); None for one that has nothing to report.
+    """
+
+    out: Float[Array, "B T N Hv"]
+    weights: Float[Array, "B N T S"] | None = None
+    lse: Float[Array, "B N T"] | None = None
+    state: Any = None
+    aux: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The arguments of `attend` after checking: shapes fit, the mask is one tree, positions are arrays or None.
+
+    Attributes are those of `attend`; `positions` is the pair (query [B or 1, T], key [B or 1, S]) or None for
+    0, 1, 2 ... on both sides.
+    """
+
+    variant: Variant
+    query: Float[Array, "B T N H"]
+    key: Float[Array, "B S K J"]
+    value: Float[Array, "B S K Hv"]
+    params: Params
+    mask: Mask | None
+    bias: Float[Array, "b n T S"] | None
+    positions: tuple[Int[Array, "b T"], Int[Array, "b S"]] | None
+    rng: PRNGKeyArray | None
+    dropout_rate: float
+    state: Any
+    outputs: tuple[str, ...]
+
+    @property
+    def query_axis(self) -> Axis:
+        """The queries, for the mask."""
+        return self._axis(0, self.query.shape[1])
+
+    @property
+    def key_axis(self) -> Axis:
+        """The keys, for the mask."""
+        return self._axis(1, self.key.shape[1])
+
+    def _axis(self, side: int, length: int) -> Axis:
+        index = jnp.arange(length)
+        return Axis(index=index, position=index[None] if self.positions is None else self.positions[side])
+
+
+def without_nonfinite(array: Float[Array, "B S K H"]) -> tuple[Float[Array, "B S K H"], Bool[Array, "B S K"]]:
+    """Returns the array with 0 for what is NaN or infinite, and which tokens held such.
+
+    0 times NaN is NaN, so a hidden token would poison every sum and every gradient it is multiplied out of; the engines
+    compute with the cleaned arrays and put NaN back where a query does see such a token.
+    """
+    finite = jnp.isfinite(array)
+    return jnp.where(finite, array, 0), ~finite.all(-1)

@@ -1,0 +1,266 @@
+"""The attention variants by name: what each claims, where it comes from, and the spec strings that choose one.
+
+A spec is a name with options, "performer:features=256,seed=1", or a file of the user's own with the name of a variant
+that it registers, "my_file.py:my_attention:window=8".
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from attention_jax.kernels.catalogue import Catalogue, check_options
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mechanism import Mechanism, Params, Widths
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a mechanism was published.
+
+    Attributes:
+      paper: authors, year and title.
+      equation: the equation or section that defines it.
+      arxiv: the arXiv number, where there is one.
+    """
+
+    paper: str
+    equation: str
+    arxiv: str | None = None
+
+    def __str__(self) -> str:
+        number = f", arXiv {self.arxiv}" if self.arxiv else ""
+        return f"{self.paper}{number}, {self.equation}"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A setting in which a variant must equal another one.
+
+    Attributes:
+      spec: the variant in its limit.
+      equals: the spec of the other one.
+      tolerance: the largest difference, over the standard deviation of the output.
+      input_scale: standard deviation of the queries and keys it is tried on.
+      unit_norm: whether they are then divided by their norms.
+      params: the arrays that make the limit, from the widths; None when there are none to set.
+    """
+
+    spec: str
+    equals: str
+    tolerance: float
+    input_scale: float = 1.0
+    unit_norm: bool = False
+    params: Callable[[Widths], Params] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """What a variant says of itself. The tests, the tables and the refusals are made from it.
+
+    Attributes:
+      causal: "strict": under a causal mask the future has no influence at all; "approximate": the choice of what to
+        attend to can leak it; "no": there is no causal form.
+      cross: queries and keys may be different sequences.
+      grouped: it takes fewer key heads than query heads.
+      unequal_widths: queries and keys may differ in width.
+      bias: it takes an additive bias.
+      dropout: it takes dropout of its weights.
+      weights: it returns its weights.
+      lse: it returns the log of its normaliser.
+      state: it continues from a state, in the form of a recurrence.
+      memory: how the memory of forward and backward grows with the number of tokens.
+      limits: what it must equal, and when.
+    """
+
+    causal: Literal["strict", "approximate", "no"] = "strict"
+    cross: bool = True
+    grouped: bool = True
+    unequal_widths: bool = False
+    bias: bool = True
+    dropout: bool = True
+    weights: bool = True
+    lse: bool = True
+    state: bool = False
+    memory: Literal["quadratic", "linear"] = "quadratic"
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """A mechanism with its options chosen.
+
+    Attributes:
+      spec: the string that chose it.
+      name: its registered name.
+      mechanism: what the engines run.
+      claims: what it says of itself.
+      source: where it was published.
+      doc: its description.
+      options: name to (default, chosen value) of every option.
+    """
+
+    spec: str
+    name: str
+    mechanism: Mechanism
+    claims: Claims
+    source: Source
+    doc: str
+    options: dict[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """What `register` keeps of a variant's function."""
+
+    build: Callable[..., Mechanism]
+    source: Source
+    claims: Claims
+
+
+_catalogue: Catalogue = Catalogue("attention variant", "attention_jax.kernels.variants")
+
+
+def register(*, source: Source, claims: Claims) -> Callable[[Callable[..., Mechanism]], Callable[..., Mechanism]]:
+    """Registers the decorated function as the variant of its name.
+
+    The function takes the variant's options as keyword arguments, each with a type and a default, and returns the
+    `Mechanism`; its docstring is what `launch.py show NAME` prints.
+
+    Args:
+      source: where the mechanism was published.
+      claims: what it says of itself; the contract tests hold it to every line.
+
+    Raises:
+      ValueError: another variant has the name.
+    """
+
+    def decorate(build: Callable[..., Mechanism]) -> Callable[..., Mechanism]:
+        vars(build)["definition"] = _Definition(build, source, claims)
+        return _catalogue.register(build)
+
+    return decorate
+
+
+def names() -> list[str]:
+    """Returns the name of every registered variant, sorted."""
+    return _catalogue.names()
+
+
+@functools.lru_cache(maxsize=1024)
+def lookup(spec: str) -> Variant:
+    """Returns the variant that `spec` chooses.
+
+    Args:
+      spec: such as "scaled_dot", "performer:features=256" or "my_file.py:my_attention".
+
+    Raises:
+      Refused: the name, an option or a value is wrong; the message gives the nearest right name.
+    """
+    name, options = parse_spec(spec)
+    if ".py:" in name:
+        path, _, name = name.rpartition(":")
+        builder = _from_file(Path(path), name)
+    else:
+        builder = _catalogue.lookup(name)
+    definition: _Definition = vars(builder)["definition"]
+    check_options(builder, options, owner=f"variant {name!r}")
+    _check_types(builder, options, owner=f"variant {name!r}")
+    defaults = {key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()}
+    return Variant(
+        spec=spec,
+        name=name,
+        mechanism=definition.build(**options),
+        claims=definition.claims,
+        source=definition.source,
+        doc=inspect.getdoc(builder) or "",
+        options={key: (default, options.get(key, default)) for key, default in defaults.items()},
+    )
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Splits a spec into the name, with its file where it has one, and the options as Python values.
+
+    Raises:
+      Refused: it is not of the form NAME:option=value,option=value.
+    """
+    form = f"attention {spec!r} is not of the form NAME or NAME:option=value,option=value"
+    if not isinstance(spec, str) or not spec.strip():
+        raise Refused(f"{form}: give a name, such as 'scaled_dot'.")
+    head, given = spec.strip(), ""
+    path, in_file, rest = head.partition(".py:")
+    name, _, given = (rest if in_file else path).partition(":")
+    options: dict[str, Any] = {}
+    for piece in filter(None, given.split(",")):
+        key, equals, value = piece.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise Refused(f"{form}: {piece!r} is not an option with its value.")
+        options[key.strip()] = _literal(value.strip())
+    return (f"{path}.py:{name}" if in_file else name), options
+
+
+def split_specs(text: str) -> list[str]:
+    """Splits "linear,performer:features=64,seed=1,uniform" into three specs: option=value goes on with its spec."""
+    specs: list[str] = []
+    for piece in filter(None, (piece.strip() for piece in text.split(","))):
+        if specs and "=" in piece and ":" not in piece.partition("=")[0]:
+            specs[-1] += f",{piece}"
+        else:
+            specs.append(piece)
+    return specs
+
+
+def _literal(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _check_types(builder: Callable[..., Mechanism], options: dict[str, Any], *, owner: str) -> None:
+    hints = typing.get_type_hints(builder)
+    for key, value in options.items():
+        hint = hints.get(key, Any)
+        allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        accepted = any(
+            kind is Any
+            or (kind is float and isinstance(value, (int, float)) and not isinstance(value, bool))
+            or (isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)))
+            or (typing.get_origin(kind) is Literal and value in typing.get_args(kind))
+            for kind in allowed
+        )
+        if not accepted:
+            wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+            raise Refused(f"{owner} has option {key}={value!r}, which is not {wanted}.")
+
+
+def _from_file(path: Path, name: str) -> Callable[..., Mechanism]:
+    if not path.is_file():
+        raise Refused(f"attention file {str(path)!r} does not exist: give a Python file that registers {name!r}.")
+    module_name = f"attention_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if module_name not in sys.modules:
+        specification = importlib.util.spec_from_file_location(module_name, path)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module_name] = module
+        try:
+            specification.loader.exec_module(module)
+        except SyntaxError as error:
+            del sys.modules[module_name]
+            raise Refused(f"attention file {str(path)!r} is not valid Python: {error}.") from error
+    builder = getattr(sys.modules[module_name], name, None)
+    if builder is None or not hasattr(builder, "definition"):
+        registered = [key for key, value in vars(sys.modules[module_name]).items() if hasattr(value, "definition")]
+        raise Refused(f"{path} registers no attention {name!r}; it registers: {', '.join(registered) or 'none'}.")
+    return builder

@@ -1,0 +1,1 @@
+"""Scores by a learned comparison of query and key."""

@@ -1,0 +1,68 @@
+"""softmax(v^T tanh(W q + U k)) v_j: Bahdanau, Cho & Bengio 2014, appendix A.1.2; Luong et al.'s "concat", its W split.
+
+W q and U k depend on one token and are computed once. Their sum has B N T S A elements, so it is formed for a few
+queries at a time, and again in the backward pass.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, fan_in_normal, to_statistics
+from attention_jax.kernels.registry import Claims, Source, register
+
+# How many elements of the sum are formed at a time, at most: 16 MiB of float32.
+ELEMENTS = 2**22
+
+
+def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
+    of_query = jnp.einsum("btnh,nha->btna", query, params["query"].astype(query.dtype))
+    of_key = jnp.einsum("bskj,kja->bska", key, params["key"].astype(key.dtype))
+    return of_query, of_key
+
+
+def _pairwise(query: Array, key: Array, params: Params) -> Array:
+    queries, heads = query.shape[1:3]
+    key = to_statistics(jnp.repeat(key, heads // key.shape[2], axis=2)).transpose(0, 2, 1, 3)
+    value = params["value"].astype(key.dtype)
+
+    @jax.checkpoint
+    def row(of_query: Array) -> Array:
+        return jnp.einsum("bnsa,na->bns", jnp.tanh(of_query[:, :, None] + key), value)
+
+    rows = max(1, ELEMENTS // key.size)
+    logits = jax.lax.map(row, to_statistics(query).swapaxes(0, 1), batch_size=min(rows, queries))
+    return logits.transpose(1, 2, 0, 3)
+
+
+@register(
+    source=Source(
+        "Bahdanau, Cho & Bengio 2014, Neural Machine Translation by Jointly Learning to Align and Translate",
+        "appendix A.1.2",
+        arxiv="1409.0473",
+    ),
+    claims=Claims(unequal_widths=True),
+)
+def additive(*, hidden: int | None = None) -> SoftmaxScore:
+    """Softmax of the output of a one-layer network on query and key, one network for each head.
+
+    Args:
+      hidden: the width of its hidden layer; None is the width of a query head.
+
+    Raises:
+      Refused: hidden is smaller than 1.
+    """
+    if hidden is not None and hidden < 1:
+        raise Refused(f"additive has hidden={hidden}: the hidden layer needs at least 1 unit.")
+
+    def init(rng: PRNGKeyArray, widths: Widths) -> Params:
+        width = hidden or widths.query
+        for_query, for_key, for_value = jax.random.split(rng, 3)
+        return {
+            "query": fan_in_normal(for_query, (widths.num_heads, widths.query, width), fan_in=widths.query),
+            "key": fan_in_normal(for_key, (widths.num_kv_heads, widths.key, width), fan_in=widths.key),
+            "value": fan_in_normal(for_value, (widths.num_heads, width), fan_in=width),
+        }
+
+    return SoftmaxScore(prepare=_prepare, pairwise=_pairwise, init=init)

@@ -1,0 +1,38 @@
+"""softmax(q^T W k) v: Luong et al. 2015, equation 8, "general". Query and key may differ in width; it has no scale."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, fan_in_normal
+from attention_jax.kernels.registry import Claims, Limit, Source, register
+
+
+def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
+    return jnp.einsum("btnh,nhj->btnj", query, params["weight"].astype(query.dtype)), key
+
+
+def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
+    # The paper draws from U(-0.1, 0.1) at width 1000; this gives the logits of unit inputs unit variance at any width.
+    shape = (widths.num_heads, widths.query, widths.key)
+    return {"weight": fan_in_normal(rng, shape, fan_in=widths.query * widths.key)}
+
+
+def _scaled_identity(widths: Widths) -> Params:
+    identity = jnp.eye(widths.query, widths.key) / jnp.sqrt(widths.key)
+    return {"weight": jnp.broadcast_to(identity, (widths.num_heads, widths.query, widths.key))}
+
+
+@register(
+    source=Source(
+        "Luong, Pham & Manning 2015, Effective Approaches to Attention-based Neural Machine Translation",
+        "equation 8",
+        arxiv="1508.04025",
+    ),
+    claims=Claims(
+        unequal_widths=True,
+        limits=(Limit("general", equals="scaled_dot", tolerance=1e-5, params=_scaled_identity),),
+    ),
+)
+def general() -> SoftmaxScore:
+    """Softmax of a learned bilinear form of query and key, one for each head."""
+    return SoftmaxScore(prepare=_prepare, init=_init)

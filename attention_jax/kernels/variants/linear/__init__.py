@@ -1,0 +1,1 @@
+"""Kernels that factor into features of the query and of the key."""

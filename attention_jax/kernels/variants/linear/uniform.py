@@ -1,0 +1,23 @@
+"""The mean of the visible values: attention without any choice, the control that every comparison needs."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attention_jax.kernels.mechanism import FeatureMap, Features, Params, statistics_dtype
+from attention_jax.kernels.registry import Claims, Source, register
+
+
+def _ones(array: Array, params: Params) -> Features:
+    dtype = statistics_dtype(array.dtype)
+    return Features(values=jnp.ones((*array.shape[:-1], 1), dtype), log_scale=jnp.zeros(array.shape[:-1], dtype))
+
+
+@register(
+    source=Source("a control of this library", "out_i is the mean of the v_j that i sees"),
+    claims=Claims(
+        bias=False, dropout=False, weights=False, lse=False, unequal_widths=True, state=True, memory="linear"
+    ),
+)
+def uniform() -> FeatureMap:
+    """The same weight for every visible key, whatever the query and the keys are."""
+    return FeatureMap(query_features=_ones, key_features=_ones)

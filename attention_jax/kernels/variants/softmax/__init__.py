@@ -1,0 +1,1 @@
+"""Softmax over a score of every pair."""

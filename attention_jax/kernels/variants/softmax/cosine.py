@@ -1,0 +1,61 @@
+"""softmax(beta_n cos(q, k)) v: Liu et al. 2021 (Swin Transformer V2), equation 2; Graves et al. 2014, equation 6.
+
+The temperature is learned per head and beta is at most 100, as in the paper (tau > 0.01). Norms are taken in float32
+with the epsilon inside the square root, so that a zero vector has a gradient.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, to_statistics
+from attention_jax.kernels.registry import Claims, Limit, Source, register
+
+LARGEST_BETA = 100.0
+EPSILON = 1e-12
+
+
+def _unit(array: Array) -> Array:
+    array = to_statistics(array)
+    return array * jax.lax.rsqrt(jnp.sum(array**2, axis=-1, keepdims=True) + EPSILON)
+
+
+def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
+    beta = jnp.exp(jnp.minimum(params["log_beta"], jnp.log(LARGEST_BETA)))
+    query, key = _unit(query), _unit(key)
+    return query * beta[:, None].astype(query.dtype), key
+
+
+@register(
+    source=Source(
+        "Liu et al. 2021, Swin Transformer V2: Scaling Up Capacity and Resolution", "equation 2", arxiv="2111.09883"
+    ),
+    claims=Claims(
+        limits=(
+            Limit(
+                "cosine",
+                equals="scaled_dot:scale=3.0",
+                tolerance=1e-5,
+                unit_norm=True,
+                params=lambda widths: {"log_beta": jnp.full((widths.num_heads,), jnp.log(3.0))},
+            ),
+        )
+    ),
+)
+def cosine(*, beta: float = 10.0) -> SoftmaxScore:
+    """Softmax of the cosine between query and key, times a learned factor for each head.
+
+    Args:
+      beta: what the factor starts from, in (0, 100].
+
+    Raises:
+      Refused: beta is outside that range.
+    """
+    if not 0 < beta <= LARGEST_BETA:
+        raise Refused(f"cosine has beta={beta}: it starts in (0, {LARGEST_BETA:g}].")
+
+    def init(rng: PRNGKeyArray, widths: Widths) -> Params:
+        return {"log_beta": jnp.full((widths.num_heads,), jnp.log(beta), jnp.float32)}
+
+    return SoftmaxScore(prepare=_prepare, init=init)

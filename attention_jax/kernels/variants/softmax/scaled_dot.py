@@ -1,0 +1,29 @@
+"""softmax(q k^T / sqrt(H)) v: Vaswani et al. 2017, equation 1."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, dot
+from attention_jax.kernels.registry import Claims, Limit, Source, register
+
+
+def over_root_width(query: Array, key: Array, params: Params) -> Array:
+    """Returns q_i . k_j / sqrt(H), [B, N, T, S], the product in float32."""
+    return dot(query, key, params) / jnp.sqrt(query.shape[-1])
+
+
+@register(
+    source=Source("Vaswani et al. 2017, Attention Is All You Need", "equation 1", arxiv="1706.03762"),
+    claims=Claims(limits=(Limit("scaled_dot:scale=0.0", equals="uniform", tolerance=2e-6),)),
+)
+def scaled_dot(*, scale: float | None = None) -> SoftmaxScore:
+    """Softmax of the dot products of query and key, divided by the square root of their width.
+
+    With fewer key heads than query heads it is grouped-query attention (Ainslie et al. 2023), with one multi-query.
+
+    Args:
+      scale: multiplies the dot products; None is 1 / sqrt(H). T5 uses 1.
+    """
+    if scale is None:
+        return SoftmaxScore(pairwise=over_root_width)
+    return SoftmaxScore(scale=scale)

@@ -1,0 +1,1 @@
+"""Softmax over a fixed or chosen subset of the keys."""

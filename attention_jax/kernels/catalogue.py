@@ -14,7 +14,8 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 class Catalogue(Generic[Builder]):
     """The builders of one kind of thing ("model", "task" ...), found by importing every module of a package.
 
-    A name is the builder's own `__name__`; two builders of one name are an error, raised at the second definition.
+    A name is the builder's own `__name__` unless another is given; two builders of one name are an error, raised at the
+    second definition.
     """
 
     def __init__(self, kind: str, package: str):
@@ -23,13 +24,13 @@ class Catalogue(Generic[Builder]):
         self._builders: dict[str, Builder] = {}
         self._discovered = False
 
-    def register(self, builder: Builder) -> Builder:
-        """Adds `builder` under its own name and returns it unchanged (use as a decorator).
+    def register(self, builder: Builder, *, name: str | None = None) -> Builder:
+        """Adds `builder` under its own name, or `name`, and returns it unchanged (use as a decorator).
 
         Raises:
           ValueError: the name is taken.
         """
-        name = builder.__name__
+        name = name or builder.__name__
         if name in self._builders:
             raise ValueError(f"{self.kind} {name!r} is already registered, by {self._builders[name].__module__}.")
         self._builders[name] = builder
@@ -73,11 +74,11 @@ class Catalogue(Generic[Builder]):
 def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the parameters of `function` that can be given by name, by name.
 
-    A Flax module's own fields `parent` and `name` are not options.
+    What Flax adds to the fields of a module, `parent` and `name`, are not options.
     """
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters
-    return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "self")}
+    return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "name")}
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:

@@ -1,0 +1,121 @@
+"""Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attention_jax.kernels import Mask, Refused, Widths, attend, init, lookup
+from attention_jax.kernels.mechanism import Params
+from attention_jax.layers.defaults import Initializer, normal
+
+
+def require_causal(variant: str, *, owner: str, approximate: bool = False) -> None:
+    """Checks that a variant can be trained to predict the next token.
+
+    Args:
+      variant: its spec.
+      owner: what needs it, for the message.
+      approximate: accept one whose choice of what to attend to can leak the future.
+
+    Raises:
+      Refused: it has no causal form, or one that can leak and `approximate` is False.
+    """
+    causal = lookup(variant).claims.causal
+    if causal == "no":
+        raise Refused(f"{owner} predicts the next token, and {variant} has no causal form. Use variant scaled_dot.")
+    if causal == "approximate" and not approximate:
+        raise Refused(
+            f"{owner} predicts the next token, and {variant} can leak it: its choice of keys depends on the future. "
+            "Use a strictly causal variant, or set approximate_causal=True to accept the leak."
+        )
+
+
+class Attention(nn.Module):
+    """Projects to heads, attends with any variant, projects back.
+
+    Its projections are those of Flax's own MultiHeadDotProductAttention: query, key and value kernels [D, N, H], out
+    [N, H, D]. The variant's own arrays are named "variant_..."; those that are drawn and not trained are in the
+    collection "buffers".
+
+    Attributes:
+      variant: the spec of the attention variant.
+      num_heads: N.
+      num_kv_heads: K, a divisor of N; None is N.
+      use_bias: whether the projections have biases.
+      dropout_rate: dropout of the attention weights.
+      engine: an engine by name; None takes the fastest that qualifies.
+      kernel_init: draws the projections to heads.
+      out_init: draws the projection back.
+      dtype: what it computes in.
+    """
+
+    variant: str
+    num_heads: int
+    num_kv_heads: int | None = None
+    use_bias: bool = True
+    dropout_rate: float = 0.0
+    engine: str | None = None
+    kernel_init: Initializer = normal()
+    out_init: Initializer = normal()
+    dtype: jnp.dtype = jnp.dtype(jnp.float32)
+
+    @nn.compact
+    def __call__(
+        self, inputs: Float[Array, "B T D"], *, mask: Mask | None = None, deterministic: bool = True
+    ) -> Float[Array, "B T D"]:
+        """Returns what each token gathers from those it sees, [B, T, D].
+
+        Args:
+          inputs: [B, T, D].
+          mask: who may see whom.
+          deterministic: no dropout; otherwise the rng "dropout" is used.
+
+        Raises:
+          Refused: the heads do not divide the width, or the variant cannot do what is asked.
+        """
+        width, kv_heads = inputs.shape[-1], self.num_kv_heads or self.num_heads
+        if width % self.num_heads:
+            raise Refused(
+                f"{self.num_heads} heads do not divide the width {width}: give num_heads a divisor of it, such as "
+                f"{_nearest_divisor(width, self.num_heads)}."
+            )
+        head_width = width // self.num_heads
+        query = self._heads("query", self.num_heads, head_width)(inputs)
+        key = self._heads("key", kv_heads, head_width)(inputs)
+        value = self._heads("value", kv_heads, head_width)(inputs)
+        dropout_rate = 0.0 if deterministic else self.dropout_rate
+        attended = attend(
+            query,
+            key,
+            value,
+            variant=self.variant,
+            params=self._params(Widths(self.num_heads, kv_heads, head_width, head_width, head_width)),
+            mask=mask,
+            dropout_rate=dropout_rate,
+            rng=self.make_rng("dropout") if dropout_rate else None,
+            engine=self.engine,
+        ).out
+        out: nn.DenseGeneral = nn.DenseGeneral(
+            width, axis=(-2, -1), use_bias=self.use_bias, kernel_init=self.out_init, dtype=self.dtype, name="out"
+        )
+        return out(attended)
+
+    def _heads(self, name: str, heads: int, head_width: int) -> nn.DenseGeneral:
+        shape = (heads, head_width)
+        return nn.DenseGeneral(shape, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype, name=name)
+
+    def _params(self, widths: Widths) -> Params:
+        mechanism = lookup(self.variant).mechanism
+        trained, drawn = jax.eval_shape(lambda: init(self.variant, jax.random.key(0), widths))
+        params: Params = {}
+        for name in trained:
+            params[name] = self.param(f"variant_{name}", lambda rng, name=name: mechanism.init(rng, widths)[name])
+        for name in drawn:
+            make = lambda name=name: mechanism.draw(self.make_rng("params"), widths)[name]  # noqa: E731
+            params[name] = self.variable("buffers", f"variant_{name}", make).value
+        return params
+
+
+def _nearest_divisor(width: int, wanted: int) -> int:
+    return min((d for d in range(1, width + 1) if width % d == 0), key=lambda d: abs(d - wanted))

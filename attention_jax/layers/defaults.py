@@ -1,0 +1,82 @@
+"""What Flax leaves to its own defaults and published models do differently, set in one place.
+
+Flax's LayerNorm has epsilon 1e-6 where PyTorch has 1e-5 and BERT 1e-12; its gelu is the tanh form where most published
+models use erf; its dense layers draw from a truncated LeCun normal where transformers draw from N(0, 0.02).
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attention_jax.kernels import Refused
+from attention_jax.kernels.errors import did_you_mean
+
+Initializer = nn.initializers.Initializer
+
+EMBEDDING_STDDEV = 0.02
+NORM_EPSILON = 1e-5
+
+
+@jax.custom_jvp
+def gelu_tanh(x: Array) -> Array:
+    """Returns 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016, section 2.
+
+    Its derivative is written out, so that the backward pass keeps x alone and not each step of the formula.
+    """
+    return 0.5 * x * (1 + jnp.tanh(_gelu_argument(x)))
+
+
+def _gelu_argument(x: Array) -> Array:
+    return jnp.sqrt(2 / jnp.pi).astype(x.dtype) * (x + 0.044715 * x**3)
+
+
+@gelu_tanh.defjvp
+def _gelu_tanh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    tanh = jnp.tanh(_gelu_argument(x))
+    slope = jnp.sqrt(2 / jnp.pi).astype(x.dtype) * (1 + 3 * 0.044715 * x**2)
+    return 0.5 * x * (1 + tanh), (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * slope) * dx
+
+
+def gelu(x: Array) -> Array:
+    """Returns x Phi(x), with the error function, as PyTorch and the published checkpoints mean "gelu"."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"gelu": gelu, "gelu_tanh": gelu_tanh, "relu": jax.nn.relu}
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """Returns an activation by name.
+
+    Raises:
+      Refused: there is none of that name.
+    """
+    if name not in ACTIVATIONS:
+        raise Refused(f"there is no activation {name!r}.{did_you_mean(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def layer_norm(*, name: str, dtype: jnp.dtype, epsilon: float = NORM_EPSILON) -> nn.LayerNorm:
+    """Returns a layer norm with our epsilon; its statistics are float32."""
+    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, name=name)
+
+
+def normal(stddev: float = EMBEDDING_STDDEV) -> Initializer:
+    """Returns N(0, stddev^2)."""
+    return nn.initializers.normal(stddev)
+
+
+def compute_dtype(name: str) -> jnp.dtype:
+    """Returns the dtype of a config's `dtype` key.
+
+    Raises:
+      Refused: it is not one that models compute in.
+    """
+    known = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16, "float64": jnp.float64}
+    if name not in known:
+        raise Refused(f"there is no compute dtype {name!r}.{did_you_mean(str(name), known)}")
+    return jnp.dtype(known[name])

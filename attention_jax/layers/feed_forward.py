@@ -1,0 +1,37 @@
+"""The position-wise feed-forward network: Vaswani et al. 2017, equation 2, with any activation."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attention_jax.layers.defaults import Initializer, activation, normal
+
+
+class FeedForward(nn.Module):
+    """Widens each token, applies the activation, projects back.
+
+    Attributes:
+      hidden: the width of the hidden layer.
+      activation: its name: gelu (erf), gelu_tanh, relu.
+      use_bias: whether both layers have biases.
+      kernel_init: draws the first layer.
+      out_init: draws the second.
+      dtype: what it computes in.
+    """
+
+    hidden: int
+    activation: str = "gelu"
+    use_bias: bool = True
+    kernel_init: Initializer = normal()
+    out_init: Initializer = normal()
+    dtype: jnp.dtype = jnp.dtype(jnp.float32)
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Returns [B, T, D] for [B, T, D]."""
+        hidden = nn.Dense(
+            self.hidden, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype, name="hidden"
+        )(inputs)
+        return nn.Dense(
+            inputs.shape[-1], use_bias=self.use_bias, kernel_init=self.out_init, dtype=self.dtype, name="out"
+        )(activation(self.activation)(hidden))

@@ -1,0 +1,46 @@
+"""A transformer encoder that classifies a sequence from the mean of its outputs."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding
+from attention_jax.layers.defaults import compute_dtype, layer_norm, normal
+from attention_jax.models.catalogue import register
+
+
+@register("encoder_classifier")
+class EncoderClassifier(Backbone, kw_only=True):
+    """Embeds tokens and positions, runs bidirectional blocks, classifies the mean over the tokens.
+
+    Attributes:
+      vocabulary_size: V, a fact of the data.
+      length: the number of tokens, a fact of the data.
+      num_classes: a fact of the data.
+    """
+
+    vocabulary_size: int
+    length: int
+    num_classes: int
+
+    reads: ClassVar[str] = "tokens"
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "B T"], *, deterministic: bool = True) -> Float[Array, "B C"]:
+        """Returns the logits of the classes, float32 [B, num_classes].
+
+        Args:
+          tokens: [B, T], each smaller than V.
+          deterministic: no dropout; otherwise the rng "dropout" is used.
+
+        Raises:
+          Refused: there are too many tokens, or the blocks refuse.
+        """
+        dtype = compute_dtype(self.dtype)
+        embedded = TokenEmbedding(self.vocabulary_size, self.width, dtype=dtype, name="token")(tokens)
+        embedded = PositionEmbedding(self.length, dtype=dtype, name="position")(embedded)
+        hidden = self.run_blocks(embedded, deterministic=deterministic)
+        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden.mean(axis=1))
+        return nn.Dense(self.num_classes, kernel_init=normal(), dtype=dtype, name="head")(pooled).astype(jnp.float32)

@@ -1,0 +1,80 @@
+"""The Vision Transformer: Dosovitskiy et al. 2020, equations 1 to 4.
+
+An image is cut into patches, each embedded by one linear layer; a class token is put before them, learned positions are
+added, pre-norm blocks follow, and the class token's output, normalised, is classified.
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attention_jax.kernels import Refused
+from attention_jax.layers import Backbone, PositionEmbedding
+from attention_jax.layers.defaults import compute_dtype, layer_norm
+from attention_jax.models.catalogue import register
+
+
+@register("vit")
+class ViT(Backbone, kw_only=True):
+    """Classifies an image from its patches.
+
+    Attributes:
+      image_shape: (height, width, channels), a fact of the data.
+      num_classes: a fact of the data.
+      patch: the side of a patch in pixels; it divides height and width.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    patch: int = 4
+    norm_epsilon: float = 1e-6
+
+    reads: ClassVar[str] = "image"
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "B Y X C"], *, deterministic: bool = True) -> Float[Array, "B K"]:
+        """Returns the logits of the classes, float32 [B, num_classes].
+
+        Args:
+          image: [B, height, width, channels].
+          deterministic: no dropout; otherwise the rng "dropout" is used.
+
+        Raises:
+          Refused: the patch does not divide the image, or the attention refuses.
+        """
+        dtype = compute_dtype(self.dtype)
+        patches = cut_patches(image.astype(dtype), self.patch)
+        hidden = nn.Dense(self.width, kernel_init=nn.initializers.lecun_normal(), dtype=dtype, name="patch")(patches)
+        class_token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width), jnp.float32)
+        class_token = jnp.broadcast_to(class_token.astype(dtype), (len(image), 1, self.width))
+        hidden = jnp.concatenate([class_token, hidden], axis=1)
+        hidden = PositionEmbedding(hidden.shape[1], dtype=dtype, name="position")(hidden)
+        xavier = nn.initializers.xavier_uniform()
+        hidden = self.run_blocks(hidden, deterministic=deterministic, kernel_init=xavier, out_init=xavier)
+        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden[:, 0])
+        # The paper starts the head at zero.
+        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, dtype=dtype, name="head")
+        return head(pooled).astype(jnp.float32)
+
+
+def cut_patches(image: Float[Array, "B Y X C"], patch: int) -> Float[Array, "B P F"]:
+    """Cuts images into square patches, row by row, each flattened as (y, x, channel).
+
+    Args:
+      image: [B, Y, X, C].
+      patch: the side of a patch in pixels.
+
+    Returns:
+      [B, (Y/patch)(X/patch), patch*patch*C].
+
+    Raises:
+      Refused: the patch does not divide the image.
+    """
+    batch, height, width, channels = image.shape
+    if patch < 1 or height % patch or width % patch:
+        raise Refused(f"patches of {patch} pixels do not divide an image of {height}x{width}: give a divisor of both.")
+    rows, columns = height // patch, width // patch
+    cut = image.reshape(batch, rows, patch, columns, patch, channels).transpose(0, 1, 3, 2, 4, 5)
+    return cut.reshape(batch, rows * columns, patch * patch * channels)

@@ -178,8 +178,8 @@ def _widths(*arrays: Array) -> tuple[int, ...]:
 
 def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> None:
     for name, array in (("query", query), ("key", key), ("value", value)):
-        if array.ndim != 4:
-            raise Refused(f"{name} has shape {array.shape}: give [batch, tokens, heads, width].")
+        if array.ndim != 4 or 0 in array.shape:
+            raise Refused(f"{name} has shape {array.shape}: give [batch, tokens, heads, width], each at least 1.")
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise Refused(f"{name} is {array.dtype}: attention takes floating-point arrays, such as float32.")
     if key.shape[:3] != value.shape[:3]:
@@ -206,7 +206,8 @@ def _checked_params(variant: Variant, params: Params | None, widths: Widths) -> 
     params = params or {}
     if wanted.keys() != params.keys():
         raise Refused(
-            f"{variant.spec} takes params {sorted(wanted)}, not {sorted(params)}: make them with init(variant, rng, widths)."
+            f"{variant.spec} takes params {sorted(wanted)}, not {sorted(params)}: make them with "
+            "init(variant, rng, widths)."
         )
     for name, array in params.items():
         if array.shape != wanted[name].shape:
@@ -226,6 +227,8 @@ def _checked_positions(
         batch, length = tokens.shape[:2]
         if np.shape(array) not in ((batch, length), (1, length)):
             raise Refused(f"{name} positions have shape {np.shape(array)}: give int [{batch} or 1, {length}].")
+        if not jnp.issubdtype(jnp.asarray(array).dtype, jnp.signedinteger):
+            raise Refused(f"{name} positions are {jnp.asarray(array).dtype}: give int32, to take differences of.")
     return jnp.asarray(pair[0]), jnp.asarray(pair[1])
 
 

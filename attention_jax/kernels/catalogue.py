@@ -28,11 +28,12 @@ class Catalogue(Generic[Builder]):
         """Adds `builder` under its own name, or `name`, and returns it unchanged (use as a decorator).
 
         Raises:
-          ValueError: the name is taken.
+          Refused: the name is taken.
         """
         name = name or builder.__name__
         if name in self._builders:
-            raise ValueError(f"{self.kind} {name!r} is already registered, by {self._builders[name].__module__}.")
+            owner = self._builders[name].__module__
+            raise Refused(f"{self.kind} {name!r} is already registered, by {owner}: choose another name.")
         self._builders[name] = builder
         return builder
 
@@ -65,10 +66,10 @@ class Catalogue(Generic[Builder]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
         package = importlib.import_module(self._package)
         for module in pkgutil.walk_packages(package.__path__, prefix=f"{self._package}."):
             importlib.import_module(module.name)
+        self._discovered = True
 
 
 def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

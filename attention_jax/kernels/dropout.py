@@ -28,7 +28,7 @@ def keep_mask(
       query_position: [B or 1, T].
       key_position: [B or 1, S].
     """
-    threshold = jnp.uint32(round(rate * 2**32))
+    threshold = jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
     def pair(batch: Array, head: Array, query: Array, key: Array) -> Array:
         own = jax.random.fold_in(jax.random.fold_in(rng, batch), head)

@@ -36,6 +36,9 @@ class Axis:
 class Mask:
     """A rule that says which query may see which key. Combine with `&` and `|`."""
 
+    # Makes NumPy leave `array & mask` to `__rand__`, where it would otherwise combine element by element.
+    __array_ufunc__ = None
+
     @property
     def causal(self) -> bool:
         """Whether the rule alone implies key position <= query position."""

@@ -140,7 +140,7 @@ def register(*, source: Source, claims: Claims) -> Callable[[Callable[..., Mecha
       claims: what it says of itself; the contract tests hold it to every line.
 
     Raises:
-      ValueError: another variant has the name.
+      Refused: another variant has the name.
     """
 
     def decorate(build: Callable[..., Mechanism]) -> Callable[..., Mechanism]:
@@ -203,6 +203,8 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = piece.partition("=")
         if not equals or not key.strip().isidentifier():
             raise Refused(f"{form}: {piece!r} is not an option with its value.")
+        if key.strip() in options:
+            raise Refused(f"{form}: {key.strip()!r} is given twice.")
         options[key.strip()] = _literal(value.strip())
     return (f"{path}.py:{name}" if in_file else name), options
 
@@ -253,12 +255,15 @@ def _from_file(path: Path, name: str) -> Callable[..., Mechanism]:
         assert specification is not None
         assert specification.loader is not None
         module = importlib.util.module_from_spec(specification)
+        _catalogue.names()  # The library's own names come first: a file cannot take one of them.
         sys.modules[module_name] = module
         try:
             specification.loader.exec_module(module)
-        except SyntaxError as error:
+        except BaseException as error:
             del sys.modules[module_name]
-            raise Refused(f"attention file {str(path)!r} is not valid Python: {error}.") from error
+            if isinstance(error, SyntaxError):
+                raise Refused(f"attention file {str(path)!r} is not valid Python: {error}.") from error
+            raise
     builder = getattr(sys.modules[module_name], name, None)
     if builder is None or not hasattr(builder, "definition"):
         registered = [key for key, value in vars(sys.modules[module_name]).items() if hasattr(value, "definition")]

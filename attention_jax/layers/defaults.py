@@ -16,7 +16,7 @@ from attention_jax.kernels.errors import did_you_mean
 
 Initializer = nn.initializers.Initializer
 
-EMBEDDING_STDDEV = 0.02
+INIT_STDDEV = 0.02
 NORM_EPSILON = 1e-5
 
 
@@ -65,7 +65,7 @@ def layer_norm(*, name: str, dtype: jnp.dtype, epsilon: float = NORM_EPSILON) ->
     return nn.LayerNorm(epsilon=epsilon, dtype=dtype, name=name)
 
 
-def normal(stddev: float = EMBEDDING_STDDEV) -> Initializer:
+def normal(stddev: float = INIT_STDDEV) -> Initializer:
     """Returns N(0, stddev^2)."""
     return nn.initializers.normal(stddev)
 

@@ -1,28 +1,24 @@
-"""Learned embeddings of tokens and of positions."""
+"""Learned embeddings of positions; those of tokens are Flax's own `Embed`."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.kernels import Refused
-from attention_jax.layers.defaults import normal
-
-
-class TokenEmbedding(nn.Embed):
-    """A vector for each token, drawn from N(0, 0.02^2); `attend(hidden)` gives the logits of a tied output layer."""
-
-    embedding_init: nn.initializers.Initializer = normal()
+from attention_jax.layers.defaults import Initializer, normal
 
 
 class PositionEmbedding(nn.Module):
-    """Adds a learned vector for each position, drawn from N(0, 0.02^2).
+    """Adds a learned vector for each position.
 
     Attributes:
       length: how many positions there are.
+      embedding_init: draws them.
       dtype: what it computes in.
     """
 
     length: int
+    embedding_init: Initializer = normal()
     dtype: jnp.dtype = jnp.dtype(jnp.float32)
 
     @nn.compact
@@ -35,5 +31,5 @@ class PositionEmbedding(nn.Module):
         tokens, width = inputs.shape[1:]
         if tokens > self.length:
             raise Refused(f"{tokens} tokens are more than the {self.length} positions of the model: shorten the input.")
-        table = self.param("embedding", normal(), (self.length, width), jnp.float32)
+        table = self.param("embedding", self.embedding_init, (self.length, width), jnp.float32)
         return inputs + table[:tokens].astype(self.dtype)

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding
-from attention_jax.layers.defaults import compute_dtype, layer_norm, normal
+from attention_jax.layers import Backbone, PositionEmbedding
+from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
 
 
@@ -19,11 +19,13 @@ class EncoderClassifier(Backbone, kw_only=True):
       vocabulary_size: V, a fact of the data.
       length: the number of tokens, a fact of the data.
       num_classes: a fact of the data.
+      init_stddev: of all initial weights; 0.02 suits widths of about 1000, narrow models want about 1 / sqrt(width).
     """
 
     vocabulary_size: int
     length: int
     num_classes: int
+    init_stddev: float = INIT_STDDEV
 
     reads: ClassVar[str] = "tokens"
 
@@ -39,8 +41,11 @@ class EncoderClassifier(Backbone, kw_only=True):
           Refused: there are too many tokens, or the blocks refuse.
         """
         dtype = compute_dtype(self.dtype)
-        embedded = TokenEmbedding(self.vocabulary_size, self.width, dtype=dtype, name="token")(tokens)
-        embedded = PositionEmbedding(self.length, dtype=dtype, name="position")(embedded)
-        hidden = self.run_blocks(embedded, deterministic=deterministic)
+        init = normal(self.init_stddev)
+        embedding = nn.Embed(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
+        positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
+        hidden = self.run_blocks(
+            positions(embedding(tokens)), deterministic=deterministic, kernel_init=init, out_init=init
+        )
         pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden.mean(axis=1))
-        return nn.Dense(self.num_classes, kernel_init=normal(), dtype=dtype, name="head")(pooled).astype(jnp.float32)
+        return nn.Dense(self.num_classes, kernel_init=init, dtype=dtype, name="head")(pooled).astype(jnp.float32)

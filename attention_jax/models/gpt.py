@@ -1,7 +1,7 @@
 """A decoder-only language model: Radford et al. 2019 (GPT-2), in the shape that nanoGPT trains.
 
-Pre-norm blocks, learned positions, output tied to the token embedding. Weights are drawn from N(0, 0.02^2), those that
-write to the residual stream from N(0, 0.02^2 / 2L) (GPT-2, section 2.3).
+Pre-norm blocks, learned positions, output tied to the token embedding. Weights are drawn from N(0, init_stddev^2),
+those that write to the residual stream from N(0, init_stddev^2 / 2L) (GPT-2, section 2.3).
 """
 
 from typing import ClassVar
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Causal
-from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
-from attention_jax.layers.defaults import EMBEDDING_STDDEV, compute_dtype, layer_norm, normal
+from attention_jax.layers import Backbone, PositionEmbedding, require_causal
+from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
 
 
@@ -23,12 +23,14 @@ class GPT(Backbone, kw_only=True):
     Attributes:
       vocabulary_size: V, a fact of the data.
       length: the largest number of tokens, a fact of the data.
+      init_stddev: of all initial weights; 0.02 suits widths of about 1000, narrow models want about 1 / sqrt(width).
       approximate_causal: accept a variant whose choice of what to attend to can leak the future.
     """
 
     vocabulary_size: int
     length: int
     use_bias: bool = False
+    init_stddev: float = INIT_STDDEV
     approximate_causal: bool = False
 
     reads: ClassVar[str] = "inputs"
@@ -46,9 +48,15 @@ class GPT(Backbone, kw_only=True):
         """
         require_causal(self.attention, owner="model gpt", approximate=self.approximate_causal)
         dtype = compute_dtype(self.dtype)
-        embedding = TokenEmbedding(self.vocabulary_size, self.width, dtype=dtype, name="token")
-        embedded = PositionEmbedding(self.length, dtype=dtype, name="position")(embedding(tokens))
-        out_init = normal(EMBEDDING_STDDEV / (2 * self.num_layers) ** 0.5)
-        hidden = self.run_blocks(embedded, mask=Causal(), deterministic=deterministic, out_init=out_init)
+        init, out_init = normal(self.init_stddev), normal(self.init_stddev / (2 * self.num_layers) ** 0.5)
+        embedding = nn.Embed(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
+        positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
+        hidden = self.run_blocks(
+            positions(embedding(tokens)),
+            mask=Causal(),
+            deterministic=deterministic,
+            kernel_init=init,
+            out_init=out_init,
+        )
         hidden = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden)
         return embedding.attend(hidden).astype(jnp.float32)

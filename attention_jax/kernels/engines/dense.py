@@ -33,15 +33,18 @@ def run(problem: Problem) -> AttentionOutput:
         logits = _log_kernel(mechanism, query, key, problem)
     else:
         raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
-    heads = query.shape[2]
-    poisoned = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
-    weights, lse = masked_softmax(jnp.where(poisoned, jnp.nan, logits), visible)
+    weights, lse = masked_softmax(logits, visible)
     weights = _dropped(weights, problem)
     out = _weighted_sum(weights, value)
+    # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
+    heads = query.shape[2]
+    bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
+    poisoned = (bad & visible).any(-1)
+    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
     return AttentionOutput(
         out=out.astype(problem.query.dtype),
-        weights=weights if "weights" in problem.outputs else None,
-        lse=lse if "lse" in problem.outputs else None,
+        weights=jnp.where(poisoned[..., None], jnp.nan, weights) if "weights" in problem.outputs else None,
+        lse=jnp.where(poisoned, jnp.nan, lse) if "lse" in problem.outputs else None,
     )
 
 
@@ -60,7 +63,8 @@ def masked_softmax(
     empty = total == 0
     total = jnp.where(empty, 1, total)
     lse = jnp.where(empty, -jnp.inf, jnp.log(total) + highest)
-    return exponentials / total, lse[..., 0]
+    # The last where keeps what a hidden value does to the gradient of its weight out of the sum over the row.
+    return jnp.where(visible, exponentials / total, 0), lse[..., 0]
 
 
 def _visible(problem: Problem) -> Bool[Array, "b n t s"]:

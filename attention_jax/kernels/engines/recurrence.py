@@ -9,12 +9,14 @@ nothing overflows and, unlike with one maximum over all tokens, nothing of the f
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mask import Causal, Padding, describe, terms
 from attention_jax.kernels.mechanism import FeatureMap, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
@@ -74,7 +76,7 @@ def run(problem: Problem) -> AttentionOutput:
     of_query = mechanism.query_features(query, problem.params).values
     of_query = of_query.reshape(batch, queries, kv_heads, heads // kv_heads, -1)
     tokens = _tokens(problem, mechanism)
-    start = _empty_state(tokens) if problem.state is None else problem.state
+    start = _start(problem, _empty_state(tokens))
     if any(isinstance(rule, Causal) for rule in terms(problem.mask)):
         totals, poisoned, state = _causal(of_query, tokens, start)
     else:
@@ -92,13 +94,14 @@ def run(problem: Problem) -> AttentionOutput:
 def _tokens(problem: Problem, mechanism: FeatureMap) -> _Tokens:
     key, bad_key = without_nonfinite(problem.key)
     value, bad_value = without_nonfinite(problem.value)
-    features = mechanism.key_features(key, problem.params)
     visible = jnp.ones((1, key.shape[1]), bool)
     for rule in terms(problem.mask):
         if isinstance(rule, Padding):
             visible = visible & rule.valid(jnp.arange(key.shape[1]))
     visible = visible[..., None]
-    value = to_statistics(value)
+    # A hidden token may hold anything, also what overflows in a feature: infinity times its weight of 0 is NaN.
+    features = mechanism.key_features(jnp.where(visible[..., None], key, 0), problem.params)
+    value = to_statistics(jnp.where(visible[..., None], value, 0))
     return _Tokens(
         features=features.values,
         log_scale=jnp.where(visible, features.log_scale, -jnp.inf),
@@ -114,6 +117,19 @@ def _empty_state(tokens: _Tokens) -> RecurrentState:
         log_scale=jnp.full((batch, kv_heads), -jnp.inf, tokens.log_scale.dtype),
         poisoned=jnp.zeros((batch, kv_heads), bool),
     )
+
+
+def _start(problem: Problem, empty: RecurrentState) -> RecurrentState:
+    given = problem.state
+    if given is None:
+        return empty
+    wanted = jax.tree.map(jnp.shape, empty)
+    if not isinstance(given, RecurrentState) or jax.tree.map(jnp.shape, given) != wanted:
+        raise Refused(
+            f"the state is not one of {problem.variant.spec} for these heads and batch: give the one that attend "
+            "returned for the tokens before, or None to begin."
+        )
+    return given
 
 
 def _finite(log_scale: Array) -> Array:
@@ -132,6 +148,9 @@ def _after(state: RecurrentState, tokens: _Tokens) -> RecurrentState:
     )
 
 
+# A chunk is computed again in the backward pass: what scan would keep of it is larger than its inputs by C / M. Wrapped
+# here and not at the call, so that calls outside jit compile the scan once.
+@partial(jax.checkpoint, prevent_cse=False)
 def _chunk(
     state: RecurrentState, inputs: tuple[Float[Array, "B C K G M"], _Tokens]
 ) -> tuple[RecurrentState, tuple[Float[Array, "B C K G V"], Bool[Array, "B C K"]]]:
@@ -141,6 +160,7 @@ def _chunk(
     past = jnp.tril(jnp.ones((length, length), bool))[None, :, :, None]
     relative = jnp.where(past, tokens.log_scale[:, None] - highest[:, :, None], -jnp.inf)
     inside = jnp.einsum("btkgm,bskm->bkgts", of_query, tokens.features)
+    inside = jnp.where(past[..., 0][:, None, None], inside, 0)
     weighted = inside * jnp.exp(relative).transpose(0, 3, 1, 2)[:, :, None]
     before = jnp.einsum("btkgm,bkmv->btkgv", of_query, state.total)
     before = before * jnp.exp(state.log_scale[:, None] - highest)[..., None, None]
@@ -167,9 +187,7 @@ def _causal(
         extended=chunked(tokens.extended),
         poisoned=chunked(tokens.poisoned),
     )
-    # The chunk is computed again in the backward pass: what scan would keep of it is larger than its inputs by C / M.
-    step = jax.checkpoint(_chunk, prevent_cse=False)
-    state, (totals, poisoned) = jax.lax.scan(step, state, (chunked(of_query), chunks))
+    state, (totals, poisoned) = jax.lax.scan(_chunk, state, (chunked(of_query), chunks))
 
     def joined(array: Array) -> Array:
         return jnp.moveaxis(array, 0, 1).reshape(array.shape[1], -1, *array.shape[3:])[:, :length]

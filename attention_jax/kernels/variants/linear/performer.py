@@ -3,9 +3,9 @@
 phi(x) = exp(w_m . x - |x|^2 / 2) / sqrt(M) with x = q / H^(1/4), and the w_m orthogonal in blocks of H with norms drawn
 from chi(H): an unbiased estimate of exp(q . k / sqrt(H)).
 
-Two departures from the authors' code: it subtracts from the keys' exponents their maximum over time, which under a causal
-mask leaks the future, and adds 1e-4 to the features, which swamps them at width 64 and unit variance (the result is
-uniform attention). Here each token's own maximum is taken out and carried exactly, and nothing is added.
+Two departures from the authors' code: it subtracts from the keys' exponents their maximum over time, which under a
+causal mask leaks the future, and adds 1e-4 to the features, which swamps them at width 64 and unit variance (the result
+is uniform attention). Here each token's own maximum is taken out and carried exactly, and nothing is added.
 """
 
 import math
@@ -33,10 +33,13 @@ def _features(array: Array, params: Params) -> Features:
     array = to_statistics(array) * array.shape[-1] ** -0.25
     projection = jax.lax.stop_gradient(params["projection"]).astype(array.dtype)
     exponent = jnp.einsum("btnh,mh->btnm", array, projection)
-    exponent = exponent - jnp.sum(array**2, axis=-1, keepdims=True) / 2
-    log_scale = jax.lax.stop_gradient(exponent.max(-1))
-    values = jnp.exp(exponent - log_scale[..., None]) / math.sqrt(projection.shape[0])
-    return Features(values=values, log_scale=log_scale)
+    highest = jax.lax.stop_gradient(exponent.max(-1, keepdims=True))
+    # |x|^2 / 2 is in the scale, so that no difference to it is rounded; here stands only its derivative. It is kept
+    # finite: a later token of any norm must not give NaN to an earlier row.
+    half_square = jnp.minimum(jnp.sum(array**2, axis=-1, keepdims=True) / 2, jnp.finfo(array.dtype).max)
+    fixed = jax.lax.stop_gradient(half_square)
+    values = jnp.exp(exponent - highest - (half_square - fixed)) / math.sqrt(projection.shape[0])
+    return Features(values=values, log_scale=(highest - fixed)[..., 0])
 
 
 @register(

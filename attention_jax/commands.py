@@ -1,0 +1,165 @@
+"""The commands of `launch.py`: each turns parsed options into calls of the rooms below, and prints what the user asked.
+
+What a user reads as the answer goes to stdout; progress and errors go to stderr. The rooms that train are imported by
+the commands that train, so that `list` and `show NAME` answer without Orbax and the plotting library.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from attention_jax.kernels.errors import Refused
+
+
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Runs the command and returns the exit code: 0 done, 1 failed, 2 wrong input.
+
+    Args:
+      options: what `launch.py` parsed.
+      arguments: the words it parsed them from, to say how to run the same again.
+    """
+    try:
+        return COMMANDS[options.command](options, shlex.join(["python", "launch.py", *arguments]))
+    except Refused as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has what it wanted (`launch.py list | head`); Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[argparse.Namespace, str], int]:
+    """Wraps a command that trains: every core is a device, and it says so when a run fails or is stopped."""
+
+    def wrapped(options: argparse.Namespace, line: str) -> int:
+        from attention_jax.training import Interrupted, RunFailed
+        from attention_jax.training.sharding import use_every_core
+
+        use_every_core()
+        try:
+            return command(options, line)
+        except RunFailed as failure:
+            print(f"failed: {failure}", file=sys.stderr)
+            return 1
+        except Interrupted as interruption:
+            print(f"stopped and saved. To go on: {line}", file=sys.stderr)
+            return 128 + interruption.signum
+
+    return wrapped
+
+
+@_training
+def _train(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.training import Experiment, Progress, train
+
+    workdir = _workdir(options)
+    experiment = Experiment(**_experiment(options))
+    progress = Progress()
+    progress.say(
+        f"{experiment.parameters:,} parameters, {experiment.steps} steps of {experiment.batch_size}, split over "
+        f"{experiment.mesh.size} of {jax.device_count()} {jax.default_backend()} devices; results in {workdir}"
+    )
+    outcome = train(experiment, workdir, progress=progress)
+    print(f"{outcome.metric} {outcome.score:.6g}")
+    print(
+        f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.0f} MiB peak"
+    )
+    print(f"losses: {workdir / 'metrics.jsonl'}")
+    print(f"evaluate again: {line.replace(' train ', ' eval ', 1)}")
+    return 0
+
+
+@_training
+def _eval(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.training import Experiment, evaluate_checkpoint
+    from attention_jax.training.loop import describe
+
+    step, measures = evaluate_checkpoint(Experiment(**_experiment(options)), _workdir(options))
+    print(f"step {step}  {describe(measures)}")
+    return 0
+
+
+@_training
+def _compare(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.study import run_comparison
+    from attention_jax.training import config
+
+    failed = run_comparison(
+        config.load(options.config, options.overrides),
+        name=_stem(options.config),
+        variants=options.variants,
+        seeds=options.seeds,
+        workdir=_workdir(options),
+        command=line,
+    )
+    if failed:
+        print(
+            f"{failed} runs failed, for the reasons in the table; the same command tries them again.", file=sys.stderr
+        )
+    return 1 if failed else 0
+
+
+def _list(options: argparse.Namespace, line: str) -> int:
+    from attention_jax import listing
+
+    listing.print_list()
+    return 0
+
+
+def _show(options: argparse.Namespace, line: str) -> int:
+    if (options.name is None) == (options.config is None):
+        raise Refused("show takes a name or --config=FILE.py: `launch.py list` prints the names.")
+    if options.config is None:
+        from attention_jax import listing
+
+        listing.print_one(options.name)
+    else:
+        from attention_jax.training import config
+
+        print(config.show(config.load(options.config, options.overrides)))
+    return 0
+
+
+def _prepare(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.data import prepare
+
+    folder = prepare(options.name, data_dir=options.data_dir, manual_dir=options.manual_dir)
+    print(f"{options.name} is prepared in {folder}")
+    return 0
+
+
+def _experiment(options: argparse.Namespace) -> dict:
+    from attention_jax.training import config
+
+    chosen = config.load(options.config, options.overrides)
+    if config.is_comparison(chosen):
+        raise Refused(f"{options.config} is a comparison of {', '.join(chosen.benchmarks)}: use launch.py compare.")
+    return config.plain(chosen)
+
+
+def _stem(spec: str) -> str:
+    file, _, argument = spec.partition(".py:")
+    return "_".join(filter(None, (Path(file).name.removesuffix(".py"), argument)))
+
+
+def _workdir(options: argparse.Namespace) -> Path:
+    return Path(options.workdir) if options.workdir else Path("runs") / _stem(options.config)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
+    "train": _train,
+    "eval": _eval,
+    "compare": _compare,
+    "list": _list,
+    "show": _show,
+    "prepare": _prepare,
+}

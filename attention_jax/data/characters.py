@@ -1,0 +1,129 @@
+"""A running text, cut into windows of characters to predict."""
+
+from pathlib import Path
+
+import numpy as np
+
+from attention_jax.data.dataset import Dataset, Source, register
+from attention_jax.data.tfds_source import count, open_prepared, read
+from attention_jax.kernels.errors import Refused
+
+
+@register
+def tfds_characters(*, dataset: str, context: int) -> Dataset:
+    """Returns windows of the TFDS text `dataset` (such as "tiny_shakespeare"): see `text_file` for what they hold.
+
+    Args:
+      dataset: TFDS name of a set whose splits train, validation and test each hold one running text, field "text".
+      context: characters in a window, T.
+
+    Raises:
+      Refused: the set is unknown, not prepared or of another form; or its text is too short, or not UTF-8, or has a
+        character outside the vocabulary.
+    """
+    builder = open_prepared(dataset)
+    texts = {}
+    for split in ("train", "validation", "test"):
+        examples, fields = count(builder, split), sorted(builder.info.features)
+        if examples != 1 or "text" not in fields:
+            raise Refused(
+                f"{dataset!r} cannot be read as characters: its split {split!r} has {examples} examples of "
+                f"{fields}, and one running text in a field 'text' is needed, as tiny_shakespeare has."
+            )
+        texts[split] = _decode(next(read(builder, split))["text"], f"the {split} text of {dataset!r}")
+    return _dataset(texts, context, dataset)
+
+
+@register
+def text_file(*, path: str, context: int, validation_fraction: float = 0.1) -> Dataset:
+    """Returns windows of a UTF-8 text file: fields inputs, targets (the next characters), weights [B, context].
+
+    Training windows start at every character. Validation and test windows follow one another, so that every character
+    but the first is predicted exactly once; the last one is padded with weight 0. The vocabulary is the sorted
+    characters of the training text.
+
+    Args:
+      path: the file.
+      context: characters in a window, T.
+      validation_fraction: of the characters, taken from the end.
+
+    Raises:
+      Refused: the file cannot be read, or is not UTF-8; the text is too short; or the validation text has a character
+        that the training text has not.
+    """
+    if not 0 < validation_fraction < 1:
+        raise Refused(f"validation_fraction must be between 0 and 1, got {validation_fraction}.")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"text file {path!r} cannot be read: {error.strerror}. Give the path of a text file.") from None
+    text = _decode(content, f"text file {path!r}")
+    end = len(text) - round(validation_fraction * len(text))
+    return _dataset({"train": text[:end], "validation": text[end:]}, context, path)
+
+
+class Windows:
+    """Windows of T = `context` characters of one text, starting at multiples of `stride`.
+
+    Args:
+      ids: the text, integers [characters].
+      context: T.
+      stride: characters from one window's start to the next.
+      windows: how many there are. Past the end of the text, inputs and targets are 0 and weights 0.
+    """
+
+    def __init__(self, ids: np.ndarray, *, context: int, stride: int, windows: int):
+        self._ids = ids
+        self._offsets = np.arange(context + 1)
+        self._stride = stride
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return self._windows
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns inputs, targets int32 and weights float32 of the windows `indices` ([B]), each [B, T]."""
+        positions = np.asarray(indices)[:, None] * self._stride + self._offsets
+        inside = positions < len(self._ids)
+        ids = np.where(inside, self._ids[np.where(inside, positions, 0)], 0).astype(np.int32)
+        # The input of the text's last character has no target: it is padding too.
+        inputs = np.where(inside[:, 1:], ids[:, :-1], 0)
+        return {"inputs": inputs, "targets": ids[:, 1:], "weights": inside[:, 1:].astype(np.float32)}
+
+
+def _dataset(texts: dict[str, str], context: int, name: str) -> Dataset:
+    """Returns the windows of the `texts` (split to text) of the data set `name`."""
+    if context < 1:
+        raise Refused(f"context must be at least 1 character, got {context}.")
+    codes = {split: np.frombuffer(text.encode("utf-32-le"), np.uint32) for split, text in texts.items()}
+    for split, text in codes.items():
+        needed = context + 1 if split == "train" else 2
+        if len(text) < needed:
+            raise Refused(
+                f"the {split} text of {name!r} has {len(text)} characters and context {context} needs {needed}: "
+                "use a longer text or a smaller context."
+            )
+    vocabulary = np.unique(codes["train"])
+    splits: dict[str, Source] = {}
+    for split, text in codes.items():
+        unknown = np.setdiff1d(text, vocabulary)
+        if len(unknown):
+            raise Refused(
+                f"the {split} text of {name!r} has the character {chr(unknown[0])!r}, which the train text has not: "
+                "remove it, or add it to the train text."
+            )
+        ids = np.searchsorted(vocabulary, text).astype(np.int32)
+        if split == "train":
+            splits[split] = Windows(ids, context=context, stride=1, windows=len(ids) - context)
+        else:
+            splits[split] = Windows(ids, context=context, stride=context, windows=-(-(len(ids) - 1) // context))
+    characters = [chr(code) for code in vocabulary]
+    facts = {"vocabulary_size": len(characters), "length": context, "vocabulary": characters}
+    return Dataset(splits=splits, facts=facts)
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{name} is not UTF-8 (byte {error.start} is {content[error.start]:#04x}): convert it.") from None

@@ -1,0 +1,80 @@
+"""What a data set is to the rooms above: named splits of named arrays, and the facts a model must know."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from attention_jax.kernels.catalogue import Catalogue
+
+
+class Source(Protocol):
+    """One split: `len(source)` examples, reached at random."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the examples at `indices` (integers, [B]) as named arrays, each [B, ...]; the same every time."""
+        ...
+
+
+class ArraySource:
+    """A split whose arrays are held in memory.
+
+    Args:
+      arrays: name to array; all [N, ...] with the same N.
+
+    Raises:
+      ValueError: there is no array, or their lengths differ.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"the arrays of a source must be equally long, got {lengths}")
+        self._arrays = dict(arrays)
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the examples at `indices` ([B]) as named arrays, each [B, ...]."""
+        return {name: array[indices] for name, array in self._arrays.items()}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Splits and facts.
+
+    Attributes:
+      splits: "train" and "validation" always, "test" where there is one. The fields of an example are, by kind:
+        sequences to predict: inputs and targets int32 [B, T], weights float32 [B, T] (0 where there is no loss);
+        sequences to classify: tokens int32 [B, T], label int32 [B];
+        images to classify: image float32 [B, H, W, C], label int32 [B].
+      facts: what a model must know. Sequences: vocabulary_size, length (T), and vocabulary (a list of characters)
+        where tokens are characters. Images: image_shape (H, W, C). Classification: num_classes.
+    """
+
+    splits: dict[str, Source]
+    facts: dict[str, Any]
+
+
+data_sets: Catalogue[Callable[..., Dataset]] = Catalogue("data set", "attention_jax.data")
+
+register = data_sets.register
+
+
+def names() -> list[str]:
+    """Returns the name of every registered data set, sorted."""
+    return data_sets.names()
+
+
+def build(name: str, **options: Any) -> Dataset:
+    """Returns the data set registered as `name`, built with `options`.
+
+    Raises:
+      Refused: there is no such data set or option, a needed option is missing, or an option's value cannot be used.
+    """
+    return data_sets.build(name, **options)

@@ -1,0 +1,65 @@
+"""One static picture of a comparison, for a README."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.study.charts import Look, curves_chart, scores_chart
+from attention_jax.study.curves import learning_curves
+from attention_jax.study.plan import Plan
+from attention_jax.study.results import Result, write_atomically
+from attention_jax.study.summary import Summary, done, summaries
+
+# The version of Vega-Lite that altair writes, as vl_convert names it: "6.4".
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+_WIDTH = 330  # pixels of one chart: two and their labels fill the 900 of a README
+_FONT = "Helvetica, Arial, sans-serif"
+_PAPER: dict[str, Any] = {
+    "background": "white",
+    "font": _FONT,
+    "padding": 16,
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#E6E8EB"},
+    "title": {"fontSize": 15, "subtitleFontSize": 12, "anchor": "start", "frame": "group", "subtitleColor": "#555B63"},
+}
+
+
+def save_svg(results: Sequence[Result], workdir: Path, path: Path) -> None:
+    """Writes an SVG with two charts for each benchmark: the scores with their intervals, and the learning curves.
+
+    Args:
+      results: what `compare` returned, in plan order: the first variant is the reference.
+      workdir: the folder that they were trained in.
+      path: the file to write; its folder is made.
+
+    Raises:
+      Refused: no run is done, so there is nothing to draw.
+    """
+    plan = Plan(
+        benchmarks=tuple(dict.fromkeys(result.benchmark for result in results)),
+        variants=tuple(dict.fromkeys(result.variant for result in results)),
+        seeds=tuple(dict.fromkeys(result.seed for result in results)),
+    )
+    look = Look(plan.variants)
+    rows = [_benchmark_row(summary, results, workdir, look) for summary in summaries(plan, results) if summary.scored]
+    if not rows:
+        raise Refused(f"there is nothing to draw in {path}: no run of {workdir} is done. See its results.jsonl.")
+    picture = alt.vconcat(*rows, spacing=36).add_params(alt.param(name="highlight", value=""))
+    spec = picture.to_dict() | {"config": _PAPER}
+    write_atomically(path, vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
+
+
+def _benchmark_row(summary: Summary, results: Sequence[Result], workdir: Path, look: Look) -> alt.HConcatChart:
+    subtitle = "mean, 95% interval and seeds; dashed: the reference"
+    scores = scores_chart(summary, results, look).properties(width=_WIDTH)
+    charts = [scores.properties(title=alt.Title(summary.benchmark, subtitle=subtitle))]
+    curves = learning_curves(done(results, benchmark=summary.benchmark), workdir)
+    if curves.runs:
+        title = alt.Title("learning curves", subtitle="mean over seeds, each seed faint; colours as on the left")
+        charts.append(curves_chart(curves, look).properties(width=_WIDTH, height=240, title=title))
+    return alt.hconcat(*charts, spacing=40)

@@ -1,0 +1,84 @@
+"""What a comparison runs, and the folder of each run."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from attention_jax.kernels.errors import Refused
+
+_LONGEST_NAME = 255  # bytes of one path component on every common file system
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run of a comparison."""
+
+    benchmark: str
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.benchmark} / {self.variant} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every benchmark with every variant and every seed; the first variant is the reference of the statistics.
+
+    Raises:
+      Refused: a list is empty or names something twice, or a name is too long for a folder.
+    """
+
+    benchmarks: tuple[str, ...]
+    variants: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            entries = getattr(self, field.name)
+            if not entries:
+                raise Refused(f"the comparison has no {field.name}: name at least one.")
+            for entry in entries:
+                if entries.count(entry) > 1:
+                    raise Refused(f"the comparison lists {entry!r} twice in its {field.name}: name it once.")
+        for name in (*self.benchmarks, *self.variants):
+            folder_name(name)
+
+    @property
+    def reference(self) -> str:
+        """The variant that the others are compared with."""
+        return self.variants[0]
+
+    def trials(self) -> Iterator[Trial]:
+        """Yields every trial, in the order benchmark, variant, seed."""
+        for benchmark in self.benchmarks:
+            for variant in self.variants:
+                for seed in self.seeds:
+                    yield Trial(benchmark, variant, seed)
+
+
+def folder_name(spec: str) -> str:
+    """Returns a name for a folder that is `spec` where it can be, with every other character percent-encoded.
+
+    "performer:features=64" becomes "performer%3Afeatures=64". Two specs never share a name:
+    `urllib.parse.unquote` gives the spec back.
+
+    Raises:
+      Refused: `spec` is empty, or its name would be longer than a file system allows.
+    """
+    name = quote(spec, safe="=,+@")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise Refused(
+            f"{spec!r} cannot name a folder: it takes {len(name)} characters and 1 to {_LONGEST_NAME} are possible. "
+            "Use a shorter spec."
+        )
+    return name
+
+
+def run_folder(workdir: Path, trial: Trial) -> Path:
+    """Returns the folder that `trial` trains in."""
+    return workdir / "runs" / folder_name(trial.benchmark) / folder_name(trial.variant) / str(trial.seed)

@@ -1,0 +1,122 @@
+"""results.jsonl: one line per trial, the record that a killed comparison is continued from."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.study.plan import Trial
+
+Status = Literal["done", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of results.jsonl.
+
+    The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
+    trial was not finished; `reason` says why it was not, None when it was.
+    """
+
+    benchmark: str
+    variant: str
+    seed: int
+    metric: str | None
+    score: float | None
+    steps: int | None
+    parameters: int | None
+    train_seconds: float | None
+    ms_per_step: float | None
+    peak_bytes: int | None
+    status: Status
+    reason: str | None
+
+    @property
+    def trial(self) -> Trial:
+        """The trial that this is the result of."""
+        return Trial(self.benchmark, self.variant, self.seed)
+
+
+def unfinished(trial: Trial, *, status: Literal["refused", "failed"], reason: str) -> Result:
+    """Returns the result of a `trial` that has no score."""
+    return Result(
+        benchmark=trial.benchmark,
+        variant=trial.variant,
+        seed=trial.seed,
+        metric=None,
+        score=None,
+        steps=None,
+        parameters=None,
+        train_seconds=None,
+        ms_per_step=None,
+        peak_bytes=None,
+        status=status,
+        reason=reason,
+    )
+
+
+def read_results(path: Path) -> dict[Trial, Result]:
+    """Reads results.jsonl; a missing file holds none.
+
+    A last line that a kill cut short is dropped: its trial is missing and runs again.
+
+    Raises:
+      Refused: another line is not a result.
+    """
+    if not path.exists():
+        return {}
+    lines = path.read_bytes().split(b"\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    results = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:  # not JSON, or not UTF-8
+            if number == len(lines):
+                break
+            raise Refused(
+                f"line {number} of {path} is not JSON ({error}): delete it, and its trial runs again."
+            ) from None
+        result = _parse(entry, where=f"line {number} of {path}")
+        results[result.trial] = result
+    return results
+
+
+def write_results(path: Path, results: Iterable[Result]) -> None:
+    """Writes `results` in place of `path`, whole or not at all.
+
+    Raises:
+      ValueError: a number is not finite, which JSON cannot hold.
+    """
+    lines = "".join(json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n" for result in results)
+    write_atomically(path, lines)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes `text` to `path` so that a reader, or a kill, meets the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _parse(entry: object, *, where: str) -> Result:
+    names = [field.name for field in dataclasses.fields(Result)]
+    if not isinstance(entry, dict) or sorted(entry) != sorted(names):
+        raise Refused(
+            f"{where} is not a result: it needs exactly {', '.join(names)}. Delete it, and its trial runs again."
+        )
+    if entry["status"] not in get_args(Status):
+        raise Refused(
+            f"{where} has the status {entry['status']!r}: there is {', '.join(get_args(Status))}. "
+            "Delete it, and its trial runs again."
+        )
+    return Result(**entry)

@@ -1,0 +1,103 @@
+"""A task joins a model to a data set: it hands a batch to the model and turns what comes back into measures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from attention_jax.kernels.catalogue import Catalogue
+from attention_jax.kernels.errors import Refused, did_you_mean
+
+Batch = Mapping[str, Any]
+
+
+class Ratio(NamedTuple):
+    """A measure that can be added up over batches: its sum and the weight to divide it by, both float32 scalars."""
+
+    total: Float[Array, ""]
+    weight: Float[Array, ""]
+
+    @property
+    def mean(self) -> Float[Array, ""]:
+        """The weighted mean; 0 where nothing counts."""
+        return self.total / jnp.maximum(self.weight, jnp.finfo(jnp.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    Attributes:
+      metric: the measure that decides which model is better.
+      needs: the arrays of a batch that `measure` reads.
+      measure: (the model's output, batch) -> measures by name, "loss" among them.
+    """
+
+    metric: str
+    needs: tuple[str, ...]
+    measure: Callable[[Array, Batch], dict[str, Ratio]]
+
+    def check(self, model: nn.Module, batch: Batch) -> None:
+        """Checks that a batch holds what the model and the measures read.
+
+        Raises:
+          Refused: it does not.
+        """
+        for owner, names in ((f"the model reads {model.reads!r}", (model.reads,)), ("the task", self.needs)):
+            missing = [name for name in names if name not in batch]
+            if missing:
+                raise Refused(
+                    f"{owner}: {', '.join(missing)} is not in this data set, which gives {', '.join(sorted(batch))}: "
+                    "choose a model and a task for such data."
+                )
+
+    def run(
+        self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray | None = None
+    ) -> dict[str, Ratio]:
+        """Returns the measures of a model on a batch.
+
+        Args:
+          model: a Flax module that says with `reads` which array it takes.
+          variables: its parameters and buffers.
+          batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
+          dropout: a key for training with dropout; None evaluates.
+        """
+        rngs = None if dropout is None else {"dropout": dropout}
+        output: Any = model.apply(variables, batch[model.reads], deterministic=dropout is None, rngs=rngs)
+        return self.measure(output, batch)
+
+
+tasks: Catalogue = Catalogue("task", "attention_jax.tasks")
+
+
+def build(name: str, **options: Any) -> Task:
+    """Makes a task by name.
+
+    Raises:
+      Refused: the name or an option is unknown.
+    """
+    return tasks.build(name, **options)
+
+
+def check_metric(metric: str, measures: tuple[str, ...], *, owner: str) -> None:
+    """Checks that a task has the measure which is to decide.
+
+    Raises:
+      Refused: it does not.
+    """
+    if metric not in measures:
+        raise Refused(f"{owner} has no metric {metric!r}.{did_you_mean(metric, measures)}")
+
+
+def row_weights(batch: Batch, rows: int) -> Float[Array, " B"]:
+    """Returns 1 for each row that counts and 0 for the rows that fill up the last batch of an evaluation, [B]."""
+    valid: Bool[Array, " B"] = batch["valid"] if "valid" in batch else jnp.ones(rows, bool)
+    return valid.astype(jnp.float32)
+
+
+def weighted(values: Float[Array, "..."], weights: Float[Array, "..."]) -> Ratio:
+    """Returns the weighted sum of the values and the sum of the weights."""
+    return Ratio(jnp.sum(values * weights), jnp.sum(weights))

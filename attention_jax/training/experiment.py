@@ -1,0 +1,238 @@
+"""An experiment: a config turned into a data set, a model, a task and an optimizer that fit each other."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from attention_jax import data as data_sets
+from attention_jax import models, tasks
+from attention_jax.kernels.catalogue import check_options
+from attention_jax.kernels.errors import Refused
+from attention_jax.training.duration import steps_of
+from attention_jax.training.optimizer import build_optimizer
+from attention_jax.training.sharding import MeshSizes, make_mesh, replicated, split_batch
+from attention_jax.training.state import TrainState, create_state
+from attention_jax.training.step import make_evaluation_step, make_train_step
+
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The section `config.evaluation`.
+
+    Attributes:
+      every: steps between two evaluations on the validation split; 0 evaluates at the end only. At the end the test
+        split, where there is one, is evaluated too.
+      batch_size: rows of an evaluation batch; None is that of training.
+    """
+
+    every: int = 0
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """The section `config.checkpoint`.
+
+    Attributes:
+      every: steps between two checkpoints; 0 saves at the end (and when interrupted) only.
+      keep: how many stay.
+    """
+
+    every: int = 0
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Logging:
+    """The section `config.log`.
+
+    Attributes:
+      every: steps between two lines of `metrics.jsonl`, each with the loss of that step's batch.
+      tensorboard: whether to write TensorBoard events too.
+    """
+
+    every: int = 10
+    tensorboard: bool = True
+
+
+SECTIONS: dict[str, Any] = {
+    "mesh": MeshSizes,
+    "evaluation": Evaluation,
+    "checkpoint": Checkpointing,
+    "log": Logging,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What compiling a training step told.
+
+    Attributes:
+      compile_seconds: how long it took.
+      peak_bytes: memory on one device while it runs: arguments, results and temporaries, what is donated counted once.
+    """
+
+    compile_seconds: float
+    peak_bytes: int
+
+
+class Experiment:
+    """One config, ready to be trained with any seed and evaluated; its seeds share one compiled step."""
+
+    def __init__(
+        self,
+        *,
+        data: Section,
+        model: Section,
+        task: Section,
+        optimizer: Section,
+        batch_size: int,
+        steps: int | None = None,
+        epochs: float | None = None,
+        examples: int | None = None,
+        accumulation: int = 1,
+        seed: int = 0,
+        mesh: Section | None = None,
+        evaluation: Section | None = None,
+        checkpoint: Section | None = None,
+        log: Section | None = None,
+    ):
+        """Builds everything and checks that it fits, without taking a step.
+
+        Args:
+          data: name and options of the data set.
+          model: name and options of the model.
+          task: name and options of the task.
+          optimizer: name and options of the optimizer.
+          batch_size: examples of one step.
+          steps: the length of the run in steps, or
+          epochs: in passes over the train split, or
+          examples: in examples; exactly one of the three.
+          accumulation: in how many parts a batch is run, one after the other.
+          seed: what everything random in training is drawn from.
+          mesh: the fields of `MeshSizes`.
+          evaluation: the fields of `Evaluation`.
+          checkpoint: the fields of `Checkpointing`.
+          log: the fields of `Logging`.
+
+        Raises:
+          Refused: a section has an unknown key or a value that cannot be used, or the parts do not fit each other.
+        """
+        # What it was built from, for the folder of a run to be tied to.
+        self.config = {name: value for name, value in locals().items() if name != "self"}
+        self.seed, self.batch_size, self.accumulation = seed, batch_size, accumulation
+        self.evaluation: Evaluation = _section("evaluation", evaluation)
+        self.checkpoint: Checkpointing = _section("checkpoint", checkpoint)
+        self.log: Logging = _section("log", log)
+        _check_cadence(self)
+        self.dataset = data_sets.build(data["name"], **_without_name(data))
+        self.task = tasks.build(task["name"], **_without_name(task))
+        self.model = models.build(model["name"], facts=self.dataset.facts, **_without_name(model))
+        train = self.dataset.splits["train"]
+        _check_batch(batch_size, accumulation, len(train))
+        self.steps = steps_of(
+            steps=steps, epochs=epochs, examples=examples, batch_size=batch_size, train_examples=len(train)
+        )
+        self.optimizer, self.schedule = build_optimizer(steps=self.steps, **optimizer)
+        self.evaluation_batch_size = self.evaluation.batch_size or batch_size // accumulation
+        self.mesh = make_mesh(
+            _section("mesh", mesh), batch_size=math.gcd(batch_size // accumulation, self.evaluation_batch_size)
+        )
+        example = train.gather(np.zeros(batch_size // accumulation, np.int64))
+        self.task.check(self.model, example)
+        # Traces the whole model, so that what cannot be done is refused here and not at the first step.
+        self.parameters = _count(jax.eval_shape(lambda: self._state(0)).params)
+        jax.eval_shape(self._train_step, jax.eval_shape(lambda: self._state(0)), self._abstract_batch)
+        self.evaluate_batch = make_evaluation_step(self.model, self.task)
+
+    @property
+    def score_name(self) -> str:
+        """The measure that decides, on the split that it is reported on."""
+        return f"{'test' if 'test' in self.dataset.splits else 'validation'}_{self.task.metric}"
+
+    @property
+    def final_splits(self) -> tuple[str, ...]:
+        """The splits that the end of a run, and an evaluation of it, report on."""
+        return tuple(split for split in ("validation", "test") if split in self.dataset.splits)
+
+    def create_state(self, seed: int) -> TrainState:
+        """Returns the state before the first step, on the devices of the mesh."""
+        return jax.jit(self._state, out_shardings=replicated(self.mesh))(seed)
+
+    def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Returns a batch on the devices of the mesh."""
+        return split_batch(self.mesh, batch)
+
+    @cached_property
+    def compiled_step(self) -> tuple[Any, Cost]:
+        """The training step compiled for the mesh, and what that took."""
+        start = time.perf_counter()
+        state = self.create_state(self.seed)
+        batch = self.put(self.dataset.splits["train"].gather(np.zeros(self.batch_size, np.int64)))
+        compiled = self._train_step.lower(state, batch).compile()
+        memory = compiled.memory_analysis()
+        peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return compiled, Cost(time.perf_counter() - start, peak - memory.alias_size_in_bytes)
+
+    @cached_property
+    def _train_step(self) -> Any:
+        return make_train_step(self.model, self.task, self.optimizer, self.schedule, accumulation=self.accumulation)
+
+    @property
+    def _abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+        batch = self.dataset.splits["train"].gather(np.zeros(1, np.int64))
+        return {
+            name: jax.ShapeDtypeStruct((self.batch_size, *array.shape[1:]), array.dtype)
+            for name, array in batch.items()
+        }
+
+    def _state(self, seed: int) -> TrainState:
+        example = self._abstract_batch[self.model.reads]
+        return create_state(
+            self.model, jax.numpy.zeros((1, *example.shape[1:]), example.dtype), self.optimizer, seed=seed
+        )
+
+
+def _without_name(section: Section) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def _section(name: str, section: Section | None) -> Any:
+    options = dict(section or {})
+    check_options(SECTIONS[name], options, owner=f"config.{name}")
+    return SECTIONS[name](**options)
+
+
+def _check_cadence(experiment: Experiment) -> None:
+    for name, value, least in (
+        ("evaluation.every", experiment.evaluation.every, 0),
+        ("evaluation.batch_size", experiment.evaluation.batch_size or 1, 1),
+        ("checkpoint.every", experiment.checkpoint.every, 0),
+        ("checkpoint.keep", experiment.checkpoint.keep, 1),
+        ("log.every", experiment.log.every, 1),
+    ):
+        if value < least:
+            raise Refused(f"{name}={value}: give a whole number of at least {least}.")
+
+
+def _check_batch(batch_size: int, accumulation: int, train_examples: int) -> None:
+    if batch_size < 1:
+        raise Refused(f"batch_size={batch_size}: give at least 1.")
+    if batch_size > train_examples:
+        raise Refused(
+            f"batch_size={batch_size} is larger than the train split ({train_examples} examples): give at most that."
+        )
+    if accumulation < 1 or batch_size % accumulation:
+        raise Refused(f"accumulation={accumulation} does not divide batch_size={batch_size}: give a divisor of it.")
+
+
+def _count(params: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

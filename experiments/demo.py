@@ -1,0 +1,74 @@
+"""Seven attention variants, one of them a control without attention, on recall and on handwritten digits.
+
+Command: python launch.py compare --config=experiments/demo.py (or: make demo)
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the comparison."""
+    return ConfigDict(
+        {
+            "variants": (
+                "scaled_dot",
+                "additive",
+                "sliding_window:window=8",
+                "linear",
+                "performer:features=64",
+                "uniform",
+            ),
+            "seeds": (0, 1),
+            "benchmarks": {"mqar": _mqar(), "digits": _digits()},
+        }
+    )
+
+
+def _mqar() -> dict:
+    return {
+        "data": {
+            "name": "mqar",
+            "vocabulary_size": 64,
+            "length": 24,
+            "pairs": 4,
+            "train_examples": 20_000,
+            "validation_examples": 1_000,
+            "test_examples": 1_000,
+        },
+        "task": {"name": "token_prediction", "metric": "accuracy"},
+        "model": {"name": "gpt", "num_layers": 2, "num_heads": 1, "width": 32, "init_stddev": 0.15},
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": 3e-3,
+            "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
+            "weight_decay": 0.1,
+        },
+        "batch_size": 64,
+        "steps": 800,
+        "evaluation": {"every": 100, "batch_size": 250},
+        "log": {"every": 20},
+    }
+
+
+def _digits() -> dict:
+    return {
+        "data": {"name": "digits"},
+        "task": {"name": "classification"},
+        "model": {
+            "name": "encoder_classifier",
+            "num_layers": 2,
+            "num_heads": 2,
+            "width": 48,
+            "activation": "gelu_tanh",
+        },
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": 3e-3,
+            "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
+            "weight_decay": 0.1,
+        },
+        "batch_size": 64,
+        "steps": 500,
+        "evaluation": {"every": 100, "batch_size": 180},
+        "log": {"every": 20},
+    }

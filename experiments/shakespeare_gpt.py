@@ -1,0 +1,30 @@
+"""A character GPT on tiny_shakespeare, in the shape that nanoGPT publishes for a CPU.
+
+Command: python launch.py train --config=experiments/shakespeare_gpt.py --workdir=runs/shakespeare_gpt
+Needs: TFDS_DATA_DIR with tiny_shakespeare prepared (python launch.py prepare tiny_shakespeare).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns nanoGPT's CPU shape: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps, no dropout."""
+    return ConfigDict(
+        {
+            "data": {"name": "tfds_characters", "dataset": "tiny_shakespeare", "context": 64},
+            "task": {"name": "token_prediction"},
+            "model": {"name": "gpt", "attention": "scaled_dot", "num_layers": 4, "num_heads": 4, "width": 128},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 3e-3,
+                "schedule": {"name": "warmup_cosine", "warmup_steps": 100, "final_fraction": 0.03},
+                "weight_decay": 0.1,
+                "b2": 0.99,
+                "clip_norm": 1.0,
+            },
+            "batch_size": 12,
+            "steps": 2000,
+            "evaluation": {"every": 250, "batch_size": 64},
+            "checkpoint": {"every": 250},
+        }
+    )

@@ -16,7 +16,8 @@ def prepare(
 ) -> Path:
     """Prepares the built-in TFDS set `name` as array_record and returns its folder; at once where it is prepared.
 
-    Every file, downloaded or at hand, is checked against the size and SHA-256 that TFDS has registered for it.
+    Every file, downloaded or at hand, is checked against the size and SHA-256 that TFDS has registered for it; one that
+    it has registered none for is not.
 
     Args:
       name: TFDS's name, such as "fashion_mnist" or "scan/length".

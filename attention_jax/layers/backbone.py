@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Mask
+from attention_jax.kernels import Mask, Refused
 from attention_jax.layers.block import Block
 from attention_jax.layers.defaults import NORM_EPSILON, compute_dtype
 
@@ -44,6 +44,20 @@ class Backbone(nn.Module, kw_only=True):
     attention_dropout_rate: float = 0.0
     engine: str | None = None
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Checks the sizes and the share that is dropped.
+
+        Raises:
+          Refused: they leave nothing to compute.
+        """
+        for name in ("num_layers", "num_heads", "num_kv_heads", "width", "hidden"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise Refused(f"model.{name}={size}: give at least 1.")
+        if not 0 <= self.dropout_rate < 1:
+            raise Refused(f"model.dropout_rate={self.dropout_rate}: give a share in [0, 1); 0 is no dropout.")
+        super().__post_init__()
 
     def run_blocks(
         self, embedded: Float[Array, "B T D"], *, mask: Mask | None = None, deterministic: bool, **initializers: Any

@@ -24,7 +24,7 @@ NORM_EPSILON = 1e-5
 def gelu_tanh(x: Array) -> Array:
     """Returns 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016, section 2.
 
-    Its derivative is written out, so that the backward pass keeps x alone and not each step of the formula.
+    Its derivative is written out, so that the backward pass keeps one array and not each step of the formula.
     """
     return 0.5 * x * (1 + jnp.tanh(_gelu_argument(x)))
 
@@ -74,9 +74,11 @@ def compute_dtype(name: str) -> jnp.dtype:
     """Returns the dtype of a config's `dtype` key.
 
     Raises:
-      Refused: it is not one that models compute in.
+      Refused: it is not one that models compute in, or JAX would take float32 in its place.
     """
     known = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16, "float64": jnp.float64}
     if name not in known:
         raise Refused(f"there is no compute dtype {name!r}.{did_you_mean(str(name), known)}")
+    if jax.dtypes.canonicalize_dtype(known[name]) != known[name]:
+        raise Refused(f"dtype {name} would be computed in float32: set JAX_ENABLE_X64=1 in the environment first.")
     return jnp.dtype(known[name])

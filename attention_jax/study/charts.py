@@ -26,6 +26,8 @@ _SHAPES = {
 _DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3])
 
 _ROW_HEIGHT = 36  # pixels of one variant in the chart of scores: two lines of label
+_LEAST_HEIGHT = 160  # pixels of that chart
+_HEIGHT = 260  # pixels of the other charts
 _LOG_FROM = 8  # ratio of the largest to the smallest cost at which a linear axis would press the cheap ones together
 
 # A long spec goes on two lines, broken behind its name; Vega hangs the second below the baseline of the first.
@@ -92,7 +94,7 @@ def scores_chart(summary: Summary, results: Sequence[Result], look: Look) -> alt
         .mark_tick(thickness=1.5, size=16)
         .encode(x=value, y=rows, color=look.colour(), opacity=_faded(0.7), tooltip=["variant:N", "seed:N", "score:Q"]),
         base.mark_point(filled=True, size=110).encode(x=value, shape=look.shape(), tooltip=_SCORE_TOOLTIP),
-    ).properties(height=_ROW_HEIGHT * len(summary.scored))
+    ).properties(height=max(_LEAST_HEIGHT, _ROW_HEIGHT * len(summary.scored)))
 
 
 def curves_chart(curves: Curves, look: Look) -> alt.LayerChart:
@@ -121,7 +123,7 @@ def curves_chart(curves: Curves, look: Look) -> alt.LayerChart:
         mean.mark_point(size=80, filled=True, opacity=0, clip=True).encode(
             tooltip=["variant:N", "step:Q", alt.Tooltip("value:Q", title=f"mean {curves.metric}", format=".4~f")]
         ),
-    )
+    ).properties(height=max(_HEIGHT, _ROW_HEIGHT * len({run.variant for run in curves.runs})))
 
 
 def cost_chart(summary: Summary, look: Look, *, cost: Literal["ms_per_step", "peak_bytes"]) -> alt.LayerChart | None:
@@ -129,12 +131,12 @@ def cost_chart(summary: Summary, look: Look, *, cost: Literal["ms_per_step", "pe
     known = [point | {"cost": point[cost]} for point in _score_points(summary) if point[cost]]
     if not known:
         return None
-    largest = max(point["cost"] for point in known)
-    unit, size = ("ms per step", 1) if cost == "ms_per_step" else binary_unit(largest)
+    least, most = (bound(point["cost"] for point in known) for bound in (min, max))
+    spread = most / least > _LOG_FROM
+    unit, size = ("ms per step", 1) if cost == "ms_per_step" else binary_unit(least if spread else most)
     points = [point | {"cost": point["cost"] / size} for point in known]
-    spread = largest / min(point["cost"] for point in known) > _LOG_FROM
     title = unit if cost == "ms_per_step" else f"peak memory, {unit}"
-    scale = alt.Scale(type="log" if spread else "linear", zero=False, padding=24)
+    scale = alt.Scale(type="log" if spread else "linear", zero=False, nice=not spread, padding=24)
     base = alt.Chart(_data(points)).encode(
         x=alt.X("cost:Q", title=f"{title}, log scale" if spread else title, scale=scale, axis=_FEW_TICKS),
         color=look.colour(),
@@ -144,7 +146,7 @@ def cost_chart(summary: Summary, look: Look, *, cost: Literal["ms_per_step", "pe
     return _layers(
         base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
         base.mark_point(filled=True, size=130).encode(y=score, shape=look.shape(), tooltip=_SCORE_TOOLTIP),
-    )
+    ).properties(height=_HEIGHT)
 
 
 _FEW_TICKS = alt.Axis(tickCount=5)

@@ -10,6 +10,7 @@ from attention_jax.kernels.errors import Refused
 from attention_jax.study.plan import Plan, Trial, run_folder
 from attention_jax.study.results import Result, read_results, unfinished, write_results
 from attention_jax.training.outcome import Outcome, RunFailed
+from attention_jax.training.progress import readable_seconds
 
 __all__ = ["Cell", "Plan", "Result", "Trial", "compare"]
 
@@ -80,7 +81,7 @@ class _Ledger:
         write_results(self._path, [self.results[trial] for trial in order])
         if result.status == "done":
             self._trained_seconds.append(seconds)
-            news = f"{result.metric} {result.score:.4g} in {duration(seconds)}{self._time_left(result.trial)}"
+            news = f"{result.metric} {result.score:.4g} in {readable_seconds(seconds)}{self._time_left(result.trial)}"
         else:
             news = f"{result.status}: {result.reason}"
         self.say(result.trial, news)
@@ -92,7 +93,7 @@ class _Ledger:
     def _time_left(self, trial: Trial) -> str:
         left = sum(self.lacks(later) for later in self._planned[self._planned.index(trial) + 1 :])
         mean_seconds = sum(self._trained_seconds) / len(self._trained_seconds)
-        return f", about {duration(left * mean_seconds)} left" if left else ""
+        return f", about {readable_seconds(left * mean_seconds)} left" if left else ""
 
     def _announce_kept(self) -> None:
         kept = sum(not self.lacks(trial) for trial in self._planned)
@@ -140,10 +141,3 @@ def _train(cell: Cell, trial: Trial, folder: Path) -> Result:
         status="done",
         reason=None,
     )
-
-
-def duration(seconds: float) -> str:
-    """Returns `seconds` for people: "41.2 s", "5.5 min" or "3.2 h"."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,9 @@ from attention_jax.kernels.errors import Refused
 from attention_jax.study.charts import Look, curves_chart, scores_chart
 from attention_jax.study.curves import learning_curves
 from attention_jax.study.plan import Plan
-from attention_jax.study.results import Result, write_atomically
+from attention_jax.study.results import Result
 from attention_jax.study.summary import Summary, done, summaries
+from attention_jax.training.workdir import write_atomically
 
 # The version of Vega-Lite that altair writes, as vl_convert names it: "6.4".
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
@@ -61,5 +62,5 @@ def _benchmark_row(summary: Summary, results: Sequence[Result], workdir: Path, l
     curves = learning_curves(done(results, benchmark=summary.benchmark), workdir)
     if curves.runs:
         title = alt.Title("learning curves", subtitle="mean over seeds, each seed faint; colours as on the left")
-        charts.append(curves_chart(curves, look).properties(width=_WIDTH, height=240, title=title))
+        charts.append(curves_chart(curves, look).properties(width=_WIDTH, title=title))
     return alt.hconcat(*charts, spacing=40)

@@ -13,20 +13,21 @@ from rich.console import Console
 from attention_jax.study.charts import Look, cost_chart, curves_chart, scores_chart
 from attention_jax.study.curves import learning_curves
 from attention_jax.study.environment import Environment, environment
+from attention_jax.study.overview import save_svg
 from attention_jax.study.page import Figure, Section, page
 from attention_jax.study.plan import Plan
-from attention_jax.study.results import Result, write_atomically
+from attention_jax.study.results import Result
 from attention_jax.study.statistics import CONFIDENCE
 from attention_jax.study.summary import Summary, done, summaries
 from attention_jax.study.tables import explanation, heading, html_table, markdown_table, terminal_table, verdicts
+from attention_jax.training.workdir import write_atomically
 
-_CHART_HEIGHT = 300  # pixels, of the charts whose height does not follow from the number of variants
 _ZOOM = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")  # the wheel alone scrolls
 _LOG_WIDTH = 100  # columns, where no terminal says how many there are
 
 
 def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: str) -> None:
-    """Writes report.json, report.md and report.html into `workdir`, prints the tables and where the reports are.
+    """Writes report.json, .md, .html and .svg into `workdir`, prints the tables and where the reports are.
 
     Args:
       plan: what was compared; trials without a result are shown as not run.
@@ -44,13 +45,17 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     write_atomically(
         workdir / "report.html", report_html(plan, found, results, workdir, environment=here, command=command)
     )
+    written = ["results.jsonl", "report.json", "report.md", "report.html"]
+    if any(summary.scored for summary in found):
+        save_svg(results, workdir, workdir / "report.svg")
+        written.insert(-1, "report.svg")
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, highlight=False)
     for summary in found:
         console.print(terminal_table(summary, plan=plan))
         console.print()
     for line in explanation(plan):
         console.print(line)
-    for name in ("results.jsonl", "report.json", "report.md", "report.html"):
+    for name in written:
         print(workdir / name)
 
 
@@ -130,7 +135,7 @@ def _figures(summary: Summary, results: Sequence[Result], workdir: Path, look: L
         (
             "Learning curves",
             "Mean; seeds faint. Drag to move, shift + wheel to zoom, double click to reset.",
-            curves_chart(curves, look).properties(height=_CHART_HEIGHT).add_params(_ZOOM) if curves.runs else None,
+            curves_chart(curves, look).add_params(_ZOOM) if curves.runs else None,
         ),
         (
             "Score against time",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal, get_args
 
 from attention_jax.kernels.errors import Refused
 from attention_jax.study.plan import Trial
+from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 
@@ -95,17 +95,6 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
     """
     lines = "".join(json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n" for result in results)
     write_atomically(path, lines)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes `text` to `path` so that a reader, or a kill, meets the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _parse(entry: object, *, where: str) -> Result:

@@ -23,8 +23,8 @@ def explanation(plan: Plan) -> list[str]:
         power = "with the one seed here there is no interval and no verdict, give at least three"
     else:
         power = (
-            f"Student's t, which is {quantile(seeds):.1f} with the {seeds} seeds here, 12.7 with 2 and 2.3 with 10: "
-            "few seeds separate only large differences"
+            f"Student's t, which is {quantile(seeds):.1f} with the {seeds} seeds here and {quantile(seeds + 2):.1f} "
+            f"with {seeds + 2}: few seeds separate only large differences"
         )
     return [
         f"score: mean over seeds ± the half-width of its 95% interval ({power}).",

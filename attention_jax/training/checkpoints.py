@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: Orbax writes them, a manifest of sizes and checksums proves them.
 
 The manifest is written after Orbax has committed, so a checkpoint without one was cut short and is removed. One that
-does not match its manifest is set aside and the one before it is used.
+does not match its manifest is set aside and the latest whole one is used.
 """
 
 import json
@@ -104,19 +104,22 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def _set_damaged_aside(self) -> None:
-        for step in reversed(self.steps()):
-            problem = self._problem(step)
+        problems = {step: self._problem(step) for step in self.steps()}
+        whole = [step for step, problem in problems.items() if problem is None]
+        use = f"the latest whole one, of step {whole[-1]}, is used" if whole else "there is no whole one: from step 0"
+        for step, problem in reversed(problems.items()):
             if problem is None:
                 continue
-            before = [earlier for earlier in self.steps() if earlier < step]
-            use = f"the one before, of step {before[-1]}, is used" if before else "there is none before it: from step 0"
             self._say(f"checkpoint of step {step} is damaged ({problem}); {use}. It was moved to {self._aside.name}/.")
             self._aside.mkdir(exist_ok=True)
             (self._folder / str(step)).rename(self._aside / f"{step}.{len(list(self._aside.iterdir()))}")
             self._manifest(step).unlink()
 
     def _problem(self, step: int) -> str | None:
-        wanted = json.loads(self._manifest(step).read_text())
+        try:
+            wanted = json.loads(self._manifest(step).read_text())
+        except ValueError:
+            return "its manifest cannot be read"
         there = _fingerprint(self._folder / str(step))
         wrong = [name for name in wanted if there.get(name) != wanted[name]]
         return f"{wrong[0]} is missing or altered" if wrong else None

@@ -8,6 +8,7 @@ exist, and every option of what is built is a key.
 import ast
 import importlib.util
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,10 +42,14 @@ def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
     config = _read(spec)
     overrides = dict(overrides or {})
     # A name decides which other keys there are, so names are set before the defaults are spelled out.
+    for experiment in _experiments(config).values():
+        if "optimizer" in experiment:
+            experiment.optimizer = _with_names(experiment, "config")
     _override(config, {key: text for key, text in overrides.items() if key.rpartition(".")[2] == "name"}, spec)
     config = complete(config, owner=spec)
     _override(config, overrides, spec)
-    return config.lock()
+    # Once more, for the types of what was set.
+    return complete(config, owner=spec).lock()
 
 
 def complete(config: ConfigDict, *, owner: str) -> ConfigDict:
@@ -64,20 +69,13 @@ def complete(config: ConfigDict, *, owner: str) -> ConfigDict:
                 raise Refused(f"{owner}: a comparison has no key {key!r}.{did_you_mean(key, known)}")
         full = ConfigDict({"variants": ("scaled_dot",), "seeds": (0,), **_shallow(config)})
         full.benchmarks = ConfigDict(
-            {name: complete(part, owner=f"{owner} benchmark {name}") for name, part in config.benchmarks.items()}
+            {
+                name: _complete_experiment(part, owner=f"{owner} benchmark {name}", path=f"config.benchmarks.{name}")
+                for name, part in _experiments(config).items()
+            }
         )
         return full
-    check_options(Experiment, _shallow(config), owner=f"config {owner}")
-    top = {key: value for key, value in option_parameters(Experiment).items() if key not in SECTIONS}
-    full = _with_defaults(config, top, Experiment.__init__)
-    for section, catalogue in NAMED.items():
-        full[section] = _named_section(section, config[section], catalogue.lookup)
-    full.optimizer = _optimizer_section(config.optimizer)
-    for section, fields in SECTIONS.items():
-        given = ConfigDict(config.get(section) or {})
-        _check_keys(f"config.{section}", given, option_parameters(fields))
-        full[section] = _with_defaults(given, option_parameters(fields), fields)
-    return full
+    return _complete_experiment(config, owner=owner, path="config")
 
 
 def is_comparison(config: ConfigDict) -> bool:
@@ -93,6 +91,28 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 def show(config: ConfigDict) -> str:
     """Returns a config as one "key = value" line for each key."""
     return "\n".join(f"{key} = {value!r}" for key, value in _flat(config))
+
+
+def _experiments(config: ConfigDict) -> dict[str, ConfigDict]:
+    """Returns the config of each experiment in a config, by the name of its benchmark ("" where there are none)."""
+    if not is_comparison(config):
+        return {"": config}
+    benchmarks = _section(config, "benchmarks", "config")
+    return {name: _section(benchmarks, name, "config.benchmarks") for name in benchmarks}
+
+
+def _complete_experiment(config: ConfigDict, *, owner: str, path: str) -> ConfigDict:
+    check_options(Experiment, _shallow(config), owner=f"config {owner}")
+    top = {key: value for key, value in option_parameters(Experiment).items() if key not in SECTIONS}
+    full = _with_defaults(config, top, Experiment.__init__, path)
+    for section, catalogue in NAMED.items():
+        full[section] = _named_section(config, section, catalogue.lookup, path)
+    full.optimizer = _optimizer_section(config, path)
+    for section, fields in SECTIONS.items():
+        given = _section(config, section, path)
+        _check_keys(f"{path}.{section}", given, option_parameters(fields))
+        full[section] = _with_defaults(given, option_parameters(fields), fields, f"{path}.{section}")
+    return full
 
 
 def _read(spec: str) -> ConfigDict:
@@ -111,10 +131,17 @@ def _read(spec: str) -> ConfigDict:
         raise Refused(f"config file {str(path)!r} is not valid Python: {error}.") from error
     if not hasattr(module, "get_config"):
         raise Refused(f"config file {str(path)!r} has no function get_config: add one that returns a ConfigDict.")
-    takes_argument = bool(inspect.signature(module.get_config).parameters)
-    if argument and not takes_argument:
+    parameters = list(inspect.signature(module.get_config).parameters.values())
+    if argument and not parameters:
         raise Refused(f"config file {str(path)!r} takes no argument, but {argument!r} was given after the colon.")
-    return module.get_config(argument) if argument else module.get_config()
+    if not argument and parameters and parameters[0].default is inspect.Parameter.empty:
+        raise Refused(f"config file {str(path)!r} needs an argument, its {parameters[0].name!r}: give {path}:ARGUMENT.")
+    config = module.get_config(argument) if argument else module.get_config()
+    if not isinstance(config, ConfigDict):
+        raise Refused(
+            f"config file {str(path)!r}: get_config returns {type(config).__name__}: wrap it in ConfigDict(...)."
+        )
+    return config.copy_and_resolve_references().unlock()
 
 
 def _shallow(config: Any) -> dict[str, Any]:
@@ -129,25 +156,41 @@ def _flat(config: ConfigDict, prefix: str = "") -> list[tuple[str, Any]]:
     return lines
 
 
-def _named_section(section: str, given: ConfigDict, lookup: Callable[[str], Any]) -> ConfigDict:
+def _section(config: ConfigDict, name: str, path: str) -> ConfigDict:
+    section = config.get(name)
+    if section is not None and not isinstance(section, ConfigDict):
+        raise Refused(f"{path}.{name}={section!r}: it is a section; give a dict of its keys.")
+    return ConfigDict() if section is None else section
+
+
+def _named_section(config: ConfigDict, section: str, lookup: Callable[[str], Any], path: str) -> ConfigDict:
+    given = _section(config, section, path)
     if "name" not in given:
-        raise Refused(f"config.{section} has no name: say which {section} to build.")
+        raise Refused(f"{path}.{section} has no name: say which {section} to build.")
     builder = lookup(given.name)
     known = option_parameters(builder)
-    _check_keys(f"config.{section} ({given.name})", given, {"name": None, **known})
-    return _with_defaults(given, known, builder)
+    _check_keys(f"{path}.{section} ({given.name})", given, {"name": None, **known})
+    return _with_defaults(given, known, builder, f"{path}.{section}")
 
 
-def _optimizer_section(given: ConfigDict) -> ConfigDict:
+def _with_names(config: ConfigDict, path: str) -> ConfigDict:
+    """Returns the section `optimizer` with the two names that have defaults."""
+    given = _section(config, "optimizer", path)
+    schedule = {"name": "warmup_cosine", **_shallow(_section(given, "schedule", f"{path}.optimizer"))}
+    name = inspect.signature(build_optimizer).parameters["name"].default
+    return ConfigDict({"name": name, **_shallow(given), "schedule": schedule})
+
+
+def _optimizer_section(config: ConfigDict, path: str) -> ConfigDict:
+    path, given = f"{path}.optimizer", _with_names(config, path)
     arguments = inspect.signature(build_optimizer).parameters
     common = {key: arguments[key] for key in ("name", "learning_rate", "clip_norm", "schedule")}
-    builder = optimizers.lookup(given.get("name") or common["name"].default)
-    _check_keys("config.optimizer", given, {**common, **own_options(builder)})
-    full = _with_defaults(_with_defaults(given, own_options(builder), builder), common, build_optimizer)
-    schedule = ConfigDict({"name": "warmup_cosine", **_shallow(given.get("schedule") or {})})
-    of_schedule = schedules.lookup(schedule.name)
-    _check_keys("config.optimizer.schedule", schedule, {"name": None, **own_options(of_schedule)})
-    full.schedule = _with_defaults(schedule, own_options(of_schedule), of_schedule)
+    builder, of_schedule = optimizers.lookup(given.name), schedules.lookup(given.schedule.name)
+    _check_keys(path, given, {**common, **own_options(builder)})
+    _check_keys(f"{path}.schedule", given.schedule, {"name": None, **own_options(of_schedule)})
+    full = _with_defaults(given, own_options(builder), builder, path)
+    full = _with_defaults(full, common, build_optimizer, path)
+    full.schedule = _with_defaults(given.schedule, own_options(of_schedule), of_schedule, f"{path}.schedule")
     return full
 
 
@@ -157,18 +200,29 @@ def _check_keys(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) 
             raise Refused(f"{owner} has no key {key!r} (given {given[key]!r}).{did_you_mean(key, known)}")
 
 
-def _with_defaults(given: ConfigDict, parameters: Mapping[str, inspect.Parameter], builder: Any) -> ConfigDict:
-    """Adds the default of every parameter that is not given; None becomes a placeholder of the type it may have."""
-    full = ConfigDict(_shallow(given), convert_dict=True)
-    hints = typing.get_type_hints(builder)
+def _with_defaults(
+    given: ConfigDict, parameters: Mapping[str, inspect.Parameter], builder: Any, path: str
+) -> ConfigDict:
+    """Adds the default of every parameter that is not given, and checks the type of those that are."""
+    values, hints = _shallow(given), typing.get_type_hints(builder)
     for key, parameter in parameters.items():
-        if full.get(key) is not None or parameter.default is inspect.Parameter.empty:
-            continue
-        kinds = [kind for kind in typing.get_args(hints[key]) if kind in (int, float, str, bool)]
-        if key in full:
-            del full[key]
-        full[key] = placeholder(kinds[0]) if parameter.default is None and kinds else parameter.default
-    return full
+        if key in values or parameter.default is not inspect.Parameter.empty:
+            values[key] = _typed(values.get(key, parameter.default), hints[key], f"{path}.{key}")
+    return ConfigDict(values)
+
+
+def _typed(value: Any, hint: Any, key: str) -> Any:
+    """Returns a value as its parameter takes it: a whole number as float, None as a placeholder that has the type."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = [kind for kind in kinds if kind in (int, float, str, bool)]
+    if value is None and type(None) in kinds:
+        return placeholder(plain[0]) if plain else None
+    if not plain:
+        return value
+    whole_as_float = type(value) is int and float in plain
+    if not whole_as_float and type(value) not in plain:
+        raise Refused(f"{key}={value!r}: it takes {' or '.join(kind.__name__ for kind in plain)}.")
+    return float(value) if whole_as_float else value
 
 
 def _override(config: ConfigDict, overrides: Mapping[str, str], spec: str) -> None:

@@ -27,6 +27,6 @@ def steps_of(
     ((name, value),) = given.items()
     if value < 0:
         raise Refused(f"{name}={value}: a run cannot be shorter than nothing; give a positive number.")
-    return math.ceil(
-        {"steps": value, "epochs": value * train_examples / batch_size, "examples": value / batch_size}[name]
-    )
+    exact = {"steps": value, "epochs": value * train_examples / batch_size, "examples": value / batch_size}[name]
+    # 1.1 epochs of 10 examples are 11 and not, as in floating point, a little more.
+    return max(1, math.ceil(round(exact, 6)))

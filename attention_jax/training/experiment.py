@@ -165,7 +165,7 @@ class Experiment:
 
     def create_state(self, seed: int) -> TrainState:
         """Returns the state before the first step, on the devices of the mesh."""
-        return jax.jit(self._state, out_shardings=replicated(self.mesh))(seed)
+        return self._compiled_state(seed)
 
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Returns a batch on the devices of the mesh."""
@@ -181,6 +181,10 @@ class Experiment:
         memory = compiled.memory_analysis()
         peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
         return compiled, Cost(time.perf_counter() - start, peak - memory.alias_size_in_bytes)
+
+    @cached_property
+    def _compiled_state(self) -> Any:
+        return jax.jit(self._state, out_shardings=replicated(self.mesh))
 
     @cached_property
     def _train_step(self) -> Any:
@@ -212,9 +216,10 @@ def _section(name: str, section: Section | None) -> Any:
 
 
 def _check_cadence(experiment: Experiment) -> None:
+    rows = experiment.evaluation.batch_size
     for name, value, least in (
         ("evaluation.every", experiment.evaluation.every, 0),
-        ("evaluation.batch_size", experiment.evaluation.batch_size or 1, 1),
+        ("evaluation.batch_size", 1 if rows is None else rows, 1),
         ("checkpoint.every", experiment.checkpoint.every, 0),
         ("checkpoint.keep", experiment.checkpoint.keep, 1),
         ("log.every", experiment.log.every, 1),

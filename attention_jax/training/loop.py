@@ -16,6 +16,7 @@ from attention_jax.training.experiment import Experiment
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.progress import Progress
+from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.state import TrainState
 from attention_jax.training.workdir import MetricsLog, claim, write_atomically
 
@@ -77,7 +78,10 @@ class _Run:
         self._evaluate_if_due()
         window_start, window_step = time.perf_counter(), self.step
         while self.step < self.experiment.steps:
-            self.state, metrics = compiled(self.state, self.experiment.put(next(self.batches)))
+            batch = self.experiment.put(next(self.batches))
+            if one_step_at_a_time(self.experiment.mesh):
+                jax.block_until_ready(self.state)
+            self.state, metrics = compiled(self.state, batch)
             self.step += 1
             if not self._pause_due():
                 continue

@@ -17,6 +17,7 @@ optimizers: Catalogue = Catalogue("optimizer", "attention_jax.training")
 @schedules.register
 def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedule:
     """Linear warm-up to `peak`, then constant."""
+    _check_warmup(warmup_steps, steps)
     return optax.join_schedules(
         [optax.linear_schedule(0.0, peak, warmup_steps), optax.constant_schedule(peak)], [warmup_steps]
     )
@@ -76,7 +77,9 @@ def lion(
 
 @optimizers.register
 def sgd(schedule: optax.Schedule, *, momentum: float = 0.0, nesterov: bool = False) -> optax.GradientTransformation:
-    """Stochastic gradient descent."""
+    """Stochastic gradient descent; Nesterov's form only with momentum."""
+    if nesterov and not momentum:
+        raise Refused("optimizer.nesterov=True changes nothing without momentum: set optimizer.momentum, such as 0.9.")
     return optax.sgd(schedule, momentum=momentum or None, nesterov=nesterov)
 
 

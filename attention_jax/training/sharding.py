@@ -55,6 +55,15 @@ def use_every_core() -> None:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
+def one_step_at_a_time(mesh: Mesh) -> bool:
+    """Returns whether a step must end before the next one is dispatched.
+
+    On several CPU devices the queued steps take the worker threads that the other device needs to reach its
+    all-reduce: XLA then waits for ever, and aborts the process after 40 s.
+    """
+    return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of what is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())

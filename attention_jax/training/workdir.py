@@ -12,9 +12,10 @@ from attention_jax.kernels.errors import Refused
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a restart after a kill, sees all of it or what was there before."""
+    """Writes a file, and its folder, so that a reader or a restart after a kill sees all of it or what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w") as file:
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

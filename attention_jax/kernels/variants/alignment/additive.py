@@ -22,6 +22,7 @@ def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
     return of_query, of_key
 
 
+@jax.jit  # so that calls outside jit compile the loop once
 def _pairwise(query: Array, key: Array, params: Params) -> Array:
     queries, heads = query.shape[1:3]
     key = to_statistics(jnp.repeat(key, heads // key.shape[2], axis=2)).transpose(0, 2, 1, 3)

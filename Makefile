@@ -1,0 +1,31 @@
+# `make demo` and `make test` need Python >= 3.11, pip and make; PYTHON chooses another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-long check clean
+
+demo: $(READY)  ## Trains six attention variants on two benchmarks and opens the table: about 5 minutes on 2 cores.
+	$(BIN)/python launch.py compare --config=experiments/demo.py --workdir=runs/demo
+
+test: $(READY)  ## The default test suite.
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: $(READY)  ## Learning runs and crash loops: minutes each.
+	$(BIN)/python -m pytest -m long
+
+check: $(READY)  ## Lint, format, types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $$($(PYTHON) --version) is too old: Python 3.11 or later is needed; set PYTHON=python3.12, say." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(READY)
+
+clean:  ## Removes the environment and the runs.
+	rm -rf $(VENV) runs

@@ -1,0 +1,36 @@
+"""A small Vision Transformer on fashion_mnist.
+
+Command: python launch.py train --config=experiments/fashion_vit.py --workdir=runs/fashion_vit
+Needs: TFDS_DATA_DIR with fashion_mnist prepared (python launch.py prepare fashion_mnist).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns 4 layers of width 64 over patches of 4 x 4 pixels."""
+    return ConfigDict(
+        {
+            "data": {"name": "tfds_images", "dataset": "fashion_mnist"},
+            "task": {"name": "classification"},
+            "model": {
+                "name": "vit",
+                "patch": 4,
+                "attention": "scaled_dot",
+                "num_layers": 4,
+                "num_heads": 4,
+                "width": 64,
+                "activation": "gelu_tanh",
+            },
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 2e-3,
+                "schedule": {"name": "warmup_cosine", "warmup_steps": 200},
+                "weight_decay": 0.05,
+            },
+            "batch_size": 128,
+            "epochs": 6,
+            "evaluation": {"every": 400, "batch_size": 250},
+            "checkpoint": {"every": 400},
+        }
+    )

@@ -1,0 +1,108 @@
+"""Windows of characters: which there are, what each predicts, and texts that cannot be used."""
+
+import numpy as np
+import pytest
+
+from attention_jax import data
+
+TEXT = "the quick brown fox jumps over the lazy dog. été\r\n" * 4  # 200 characters
+
+
+@pytest.fixture
+def file(tmp_path):
+    """`file(content)` is the path of a file that holds `content`, a str as UTF-8 or bytes."""
+
+    def write(content: str | bytes) -> str:
+        path = tmp_path / "text.txt"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def spelled(ids: np.ndarray, facts: dict) -> str:
+    return "".join(facts["vocabulary"][index] for index in ids)
+
+
+def test_the_vocabulary_is_the_sorted_characters(file):
+    dataset = data.build("text_file", path=file(TEXT), context=7, validation_fraction=0.25)
+    assert dataset.facts["vocabulary"] == sorted(set(TEXT))
+    assert dataset.facts["vocabulary_size"] == len(set(TEXT))
+    assert dataset.facts["length"] == 7
+
+
+def test_training_windows_start_everywhere_and_targets_are_the_next_characters(file):
+    dataset = data.build("text_file", path=file(TEXT), context=7, validation_fraction=0.25)
+    train, facts = dataset.splits["train"], dataset.facts
+    assert len(train) == 150 - 7
+    batch = train.gather(np.arange(len(train)))
+    assert {name: value.dtype.name for name, value in batch.items()} == {
+        "inputs": "int32",
+        "targets": "int32",
+        "weights": "float32",
+    }
+    for start in range(len(train)):
+        assert spelled(batch["inputs"][start], facts) == TEXT[start : start + 7]
+        assert spelled(batch["targets"][start], facts) == TEXT[start + 1 : start + 8]
+    assert (batch["weights"] == 1).all()
+
+
+@pytest.mark.parametrize("context", [1, 7, 49, 60])  # 50 characters: exact, partial, exactly one window, less than one
+def test_validation_windows_predict_every_character_but_the_first_once(file, context):
+    dataset = data.build("text_file", path=file(TEXT), context=context, validation_fraction=0.25)
+    split, facts = dataset.splits["validation"], dataset.facts
+    batch = split.gather(np.arange(len(split)))
+    loss = batch["weights"] == 1
+    assert set(np.unique(batch["weights"])) <= {0.0, 1.0}
+    assert spelled(batch["targets"][loss], facts) == TEXT[151:]
+    assert spelled(batch["inputs"][loss], facts) == TEXT[150:-1]
+    assert (~loss).sum() < context, "padding in the last window only"
+    assert not batch["inputs"][~loss].any()
+    assert not batch["targets"][~loss].any()
+
+
+@pytest.mark.parametrize(
+    ("content", "context", "words"),
+    [
+        ("", 4, ["train text", "0 characters"]),
+        ("abcde" * 2, 9, ["train text", "9 characters", "context 9 needs 10"]),
+        ("abab", 1, ["validation text", "0 characters"]),
+        (b"abc\xff" * 20, 4, ["text.txt", "not UTF-8", "byte 3 is 0xff"]),
+        ("ab" * 50 + "abæba", 4, ["validation text", "'æ'", "train text has not"]),
+        (TEXT, 0, ["context", "0"]),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_refused(refused, file, content, context, words):
+    with refused(*words):
+        data.build("text_file", path=file(content), context=context)
+
+
+def test_a_file_that_cannot_be_read_is_refused(refused, tmp_path):
+    with refused("nowhere.txt", "No such file"):
+        data.build("text_file", path=str(tmp_path / "nowhere.txt"), context=4)
+    with refused(str(tmp_path), "Is a directory"):
+        data.build("text_file", path=str(tmp_path), context=4)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_a_fraction_that_is_none_is_refused(refused, file, fraction):
+    with refused("validation_fraction", str(fraction)):
+        data.build("text_file", path=file(TEXT), context=4, validation_fraction=fraction)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_tiny_shakespeare_has_its_published_sizes():
+    dataset = data.build("tfds_characters", dataset="tiny_shakespeare", context=64)
+    assert dataset.facts["vocabulary_size"] == 65
+    assert len(dataset.splits["train"]) == 1_003_854 - 64
+    for split in ("validation", "test"):  # 55,770 characters each
+        source = dataset.splits[split]
+        assert source.gather(np.arange(len(source)))["weights"].sum() == 55_769
+    first = dataset.splits["train"].gather(np.array([0]))["inputs"][0]
+    assert spelled(first, dataset.facts).startswith("First Citizen:\nBefore we proceed")
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_set_that_is_no_running_text_is_refused(refused):
+    with refused("'scan'", "16728 examples", "'actions', 'commands'"):
+        data.build("tfds_characters", dataset="scan", context=64)

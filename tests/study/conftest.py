@@ -1,0 +1,129 @@
+"""A comparison without training: cells that know their score, and the folder they would leave behind."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attention_jax.study.plan import Plan, Trial
+from attention_jax.study.results import Result, unfinished
+from attention_jax.training.outcome import Outcome
+
+SCORES = {"scaled_dot": 0.80, "linear": 0.70, "performer:features=64": 0.75}
+
+
+def make_outcome(*, score: float, metric: str = "test_accuracy", **changed: Any) -> Outcome:
+    """Returns the outcome of a run of 100 steps."""
+    fields = {
+        "steps": 100,
+        "parameters": 1_234_567,
+        "train_seconds": 12.5,
+        "ms_per_step": 20.0,
+        "peak_bytes": 3 * 2**20,
+    }
+    return Outcome(metric=metric, score=score, **(fields | changed))
+
+
+def make_result(
+    variant: str, seed: int, score: float, *, benchmark: str = "listops", metric: str = "test_accuracy", **changed: Any
+) -> Result:
+    """Returns the result of a finished run."""
+    outcome = make_outcome(score=score, metric=metric, **changed)
+    return Result(benchmark=benchmark, variant=variant, seed=seed, **vars(outcome), status="done", reason=None)
+
+
+def write_log(folder: Path, *, final: float, metric: str = "validation_accuracy", steps: int = 100) -> None:
+    """Writes a metrics.jsonl like training's: a training line every 10 steps, a validation line every 20."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("w") as file:
+        for step in range(10, steps + 1, 10):
+            file.write(json.dumps({"step": step, "train_loss": math.exp(-step / 50)}) + "\n")
+            if step % 20 == 0:
+                file.write(json.dumps({"step": step, metric: final * step / steps}) + "\n")
+
+
+@dataclass
+class FakeStudy:
+    """What `compare` is given: it records what is built and trained, and raises what it is told to raise."""
+
+    built: list[tuple[str, str]] = field(default_factory=list)
+    trained: list[Trial] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    build_errors: dict[str, BaseException] = field(default_factory=dict)
+    train_errors: dict[Trial, BaseException] = field(default_factory=dict)
+    outcome: Callable[[Trial], Outcome] = field(
+        default=lambda trial: make_outcome(score=SCORES[trial.variant] + 0.01 * trial.seed)
+    )
+
+    def build(self, benchmark: str, variant: str) -> "FakeCell":
+        self.built.append((benchmark, variant))
+        if variant in self.build_errors:
+            raise self.build_errors[variant]
+        return FakeCell(self, benchmark, variant)
+
+    def announce(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@dataclass
+class FakeCell:
+    study: FakeStudy
+    benchmark: str
+    variant: str
+
+    def train(self, workdir: Path, *, seed: int) -> Outcome:
+        trial = Trial(self.benchmark, self.variant, seed)
+        self.study.trained.append(trial)
+        self.study.folders.append(workdir)
+        if trial in self.study.train_errors:
+            raise self.study.train_errors[trial]
+        outcome = self.study.outcome(trial)
+        write_log(workdir, final=outcome.score)
+        return outcome
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    """Two benchmarks, three variants, three seeds."""
+    return Plan(benchmarks=("listops", "copy"), variants=tuple(SCORES), seeds=(0, 1, 2))
+
+
+@pytest.fixture
+def study() -> FakeStudy:
+    return FakeStudy()
+
+
+@pytest.fixture
+def result() -> Callable[..., Result]:
+    """`make_result`, for the tests that need single results."""
+    return make_result
+
+
+@pytest.fixture
+def log() -> Callable[..., None]:
+    """`write_log`, for the tests that need a run's folder."""
+    return write_log
+
+
+@pytest.fixture(scope="session")
+def mixed(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Result], Path]:
+    """Results of every kind with their folders: linear is refused on copy, performer fails once on listops."""
+    results = []
+    workdir = tmp_path_factory.mktemp("mixed")
+    for trial in plan.trials():
+        if (trial.benchmark, trial.variant) == ("copy", "linear"):
+            results.append(unfinished(trial, status="refused", reason="linear <cannot> copy | use [scaled_dot]"))
+        elif trial == Trial("listops", "performer:features=64", 1):
+            results.append(unfinished(trial, status="failed", reason="the loss is nan\nat step 40"))
+        else:
+            spread = 0.08 if trial.variant == "performer:features=64" else 0.01
+            score = SCORES[trial.variant] + spread * (trial.seed - 1)
+            results.append(make_result(trial.variant, trial.seed, score, benchmark=trial.benchmark))
+            folder = workdir / "runs" / trial.benchmark / trial.variant.replace(":", "%3A") / str(trial.seed)
+            write_log(folder, final=score)
+    return results, workdir

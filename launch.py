@@ -15,9 +15,10 @@ WORKDIR: dict[str, Any] = {
     "help": "the folder of the run (default: runs/ and the name of the config file)",
 }
 
-EPILOG = """\
+KEYS = """\
 Any key of a config is set with --config.a.b=VALUE, such as --config.model.attention=performer:features=64;
-`show --config=FILE.py` prints every key. Exit codes: 0 done, 1 the run failed, 2 the input was wrong, 128 + N stopped
+`show --config=FILE.py` prints every key."""
+EPILOG = f"""{KEYS} Exit codes: 0 done, 1 the run failed, 2 the input was wrong, 128 + N stopped
 by signal N (130 Ctrl-C, 143 SIGTERM) after saving: the same command goes on from there."""
 
 
@@ -30,12 +31,14 @@ class Parser(argparse.ArgumentParser):
             word = message.split("'")[1]
             near = difflib.get_close_matches(word, COMMANDS, n=1)
             message = f"there is no command {word!r}." + (f" Did you mean {near[0]!r}?" if near else "")
-        sys.stderr.write(f"error: {message} See {self.prog} --help.\n")
+        stop = "" if message[-1] in ".?" else "."
+        sys.stderr.write(f"error: {message}{stop} See {self.prog} --help.\n")
         raise SystemExit(2)
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     """Options of `train`."""
+    parser.epilog = KEYS
     parser.add_argument("--config", **CONFIG)
     parser.add_argument("--workdir", **WORKDIR)
 

@@ -42,9 +42,10 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
 
     def wrapped(options: argparse.Namespace, line: str) -> int:
         from attention_jax.training import Interrupted, RunFailed
-        from attention_jax.training.sharding import use_every_core
+        from attention_jax.training.host import keep_freed_memory, use_every_core
 
         use_every_core()
+        keep_freed_memory()
         try:
             return command(options, line)
         except RunFailed as failure:
@@ -60,9 +61,12 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
 @_training
 def _train(options: argparse.Namespace, line: str) -> int:
     from attention_jax.training import Experiment, Progress, train
+    from attention_jax.training.workdir import claim
 
     workdir = _workdir(options)
     experiment = Experiment(**_experiment(options))
+    # Before anything is said, so that a folder that cannot be used is the one line of an error.
+    claim(workdir, experiment.config)
     progress = Progress()
     progress.say(
         f"{experiment.parameters:,} parameters, {experiment.steps} steps of {experiment.batch_size}, split over "
@@ -71,7 +75,7 @@ def _train(options: argparse.Namespace, line: str) -> int:
     outcome = train(experiment, workdir, progress=progress)
     print(f"{outcome.metric} {outcome.score:.6g}")
     print(
-        f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.0f} MiB peak"
+        f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.1f} MiB peak"
     )
     print(f"losses: {workdir / 'metrics.jsonl'}")
     print(f"evaluate again: {line.replace(' train ', ' eval ', 1)}")

@@ -25,16 +25,16 @@ def print_list(experiments: Path = Path("experiments")) -> None:
     for name in names():
         variant = lookup(name)
         table.add_row(name, variant.claims.causal, variant.claims.memory, _first_line(variant.doc))
-    console.print(table)
+    console.print(table, "")
     for kind, catalogue in CATALOGUES.items():
         table = _table(kind, "what it is")
         for name in catalogue.names():
             table.add_row(name, _first_line(inspect.getdoc(catalogue.lookup(name))))
-        console.print(table)
+        console.print(table, "")
     table = _table("experiment", "what it is")
     for path in sorted(experiments.glob("*.py")):
         table.add_row(str(path), _first_line(ast.get_docstring(ast.parse(path.read_text()))))
-    console.print(table)
+    console.print(table, "")
     console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")
 
 
@@ -52,6 +52,11 @@ def print_one(name: str) -> None:
             return
     others = [other for catalogue in CATALOGUES.values() for other in catalogue.names()]
     base = name.partition(":")[0]
+    if name.endswith(".py"):
+        raise Refused(
+            f"{name!r} is a file: give --config={name} for the keys of an experiment, or {name}:NAME for an attention "
+            "that it registers."
+        )
     if ".py:" not in name and base not in names():
         raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*names(), *others])}")
     _print_variant(lookup(name))

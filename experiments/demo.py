@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
         {
             "variants": (
                 "scaled_dot",
-                "additive",
+                "additive:hidden=8",
                 "sliding_window:window=8",
                 "linear",
                 "performer:features=64",
@@ -44,7 +44,7 @@ def _mqar() -> dict:
             "weight_decay": 0.1,
         },
         "batch_size": 64,
-        "steps": 800,
+        "steps": 700,
         "evaluation": {"every": 100, "batch_size": 250},
         "log": {"every": 20},
     }
@@ -67,8 +67,8 @@ def _digits() -> dict:
             "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
             "weight_decay": 0.1,
         },
-        "batch_size": 64,
-        "steps": 500,
+        "batch_size": 32,
+        "steps": 400,
         "evaluation": {"every": 100, "batch_size": 180},
         "log": {"every": 20},
     }

@@ -1,5 +1,6 @@
 """What a data set is to the rooms above: named splits of named arrays, and the facts a model must know."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -72,9 +73,15 @@ def names() -> list[str]:
 
 
 def build(name: str, **options: Any) -> Dataset:
-    """Returns the data set registered as `name`, built with `options`.
+    """Returns the data set registered as `name`, built with `options`; the same options give the same object again.
 
     Raises:
       Refused: there is no such data set or option, a needed option is missing, or an option's value cannot be used.
     """
-    return data_sets.build(name, **options)
+    return _built(name, tuple(sorted(options.items())))
+
+
+# The cells of a comparison share their data: an image set takes seconds to decode.
+@functools.lru_cache(maxsize=4)
+def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
+    return data_sets.build(name, **dict(options))

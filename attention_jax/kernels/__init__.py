@@ -3,7 +3,7 @@
 from attention_jax.kernels.attend import Candidate, attend, explain, init
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mask import Causal, Dense, Global, Mask, Padding, PrefixLM, Segments, Window
-from attention_jax.kernels.mechanism import Widths
+from attention_jax.kernels.mechanism import FeatureMap, Features, Params, SoftmaxScore, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 
@@ -13,13 +13,17 @@ __all__ = [
     "Causal",
     "Claims",
     "Dense",
+    "FeatureMap",
+    "Features",
     "Global",
     "Limit",
     "Mask",
     "Padding",
+    "Params",
     "PrefixLM",
     "Refused",
     "Segments",
+    "SoftmaxScore",
     "Source",
     "Variant",
     "Widths",

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.registry import split_specs
+from attention_jax.kernels.registry import lookup, split_specs
 from attention_jax.study.compare import compare
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
@@ -47,22 +47,22 @@ def run_comparison(
       How many runs failed.
 
     Raises:
-      Refused: the variants or seeds cannot be used, or the folder holds another comparison.
+      Refused: a variant, a seed or a benchmark cannot be used, or the folder holds another comparison. A variant that
+        cannot do one of the benchmarks is a result.
       Interrupted: a signal came; the run that was on was saved first.
     """
     start = time.monotonic()
     benchmarks = _benchmarks(chosen, name)
     plan = Plan(tuple(benchmarks), _variants(chosen, variants), _seeds(chosen, seeds))
+    _check(benchmarks, plan.variants)
     claim(workdir, {"benchmarks": benchmarks})
 
     def build(benchmark: str, variant: str) -> TrainedCell:
         sections = benchmarks[benchmark]
-        if "attention" not in sections["model"]:
-            raise Refused(f"model {sections['model']['name']!r} of benchmark {benchmark} has no attention to exchange.")
         model = {**sections["model"], "attention": variant}
         return TrainedCell(Experiment(**{**sections, "model": model}), f"{benchmark} / {variant}")
 
-    results = compare(plan, build, workdir)
+    results = compare(plan, build, workdir, announce=Progress().say)
     summarise(plan, results, workdir, command=command)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
@@ -82,8 +82,23 @@ def _variants(chosen: ConfigDict, given: str | None) -> tuple[str, ...]:
 
 def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
     if given is None:
-        return tuple(chosen.seeds) if config.is_comparison(chosen) else (chosen.seed,)
-    try:
-        return tuple(int(seed) for seed in given.split(","))
-    except ValueError as error:
-        raise Refused(f"--seeds={given}: give whole numbers separated by commas, such as 0,1,2.") from error
+        seeds = tuple(chosen.seeds) if config.is_comparison(chosen) else (chosen.seed,)
+    else:
+        seeds = tuple(given.split(","))
+    if not all(str(seed).strip().isdecimal() for seed in seeds):
+        said = ",".join(map(str, seeds))
+        raise Refused(f"seeds={said}: give whole numbers of at least 0, separated by commas, such as 0,1,2.")
+    return tuple(map(int, seeds))
+
+
+def _check(benchmarks: dict[str, dict[str, Any]], variants: tuple[str, ...]) -> None:
+    """Refuses what is wrong whatever is combined, before it would be written down as the result of every run."""
+    for variant in variants:
+        lookup(variant)
+    for name, sections in benchmarks.items():
+        if "attention" not in sections["model"]:
+            raise Refused(f"model {sections['model']['name']!r} of benchmark {name} has no attention to exchange.")
+        try:
+            Experiment(**sections)
+        except Refused as refusal:
+            raise Refused(f"benchmark {name}: {refusal}") from refusal

@@ -102,7 +102,7 @@ def _experiments(config: ConfigDict) -> dict[str, ConfigDict]:
 
 
 def _complete_experiment(config: ConfigDict, *, owner: str, path: str) -> ConfigDict:
-    check_options(Experiment, _shallow(config), owner=f"config {owner}")
+    check_options(Experiment, config.to_dict(), owner=f"config {owner}")
     top = {key: value for key, value in option_parameters(Experiment).items() if key not in SECTIONS}
     full = _with_defaults(config, top, Experiment.__init__, path)
     for section, catalogue in NAMED.items():
@@ -194,10 +194,10 @@ def _optimizer_section(config: ConfigDict, path: str) -> ConfigDict:
     return full
 
 
-def _check_keys(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for key in given:
+def _check_keys(owner: str, given: ConfigDict, known: Mapping[str, Any]) -> None:
+    for key, value in given.to_dict().items():
         if key not in known:
-            raise Refused(f"{owner} has no key {key!r} (given {given[key]!r}).{did_you_mean(key, known)}")
+            raise Refused(f"{owner} has no key {key!r} (given {value!r}).{did_you_mean(key, known)}")
 
 
 def _with_defaults(
@@ -221,6 +221,7 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
         return value
     whole_as_float = type(value) is int and float in plain
     if not whole_as_float and type(value) not in plain:
+        value = value.to_dict() if isinstance(value, ConfigDict) else value
         raise Refused(f"{key}={value!r}: it takes {' or '.join(kind.__name__ for kind in plain)}.")
     return float(value) if whole_as_float else value
 

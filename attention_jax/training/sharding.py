@@ -1,6 +1,5 @@
 """The devices of a run: a mesh whose axis "data" splits each batch; parameters are whole on every device."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +43,6 @@ def make_mesh(sizes: MeshSizes, *, batch_size: int) -> Mesh:
             "most devices that divide it."
         )
     return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
-
-
-def use_every_core() -> None:
-    """Makes every core of a CPU a device, unless the user has said how many; call it before JAX is used.
-
-    XLA's CPU backend runs element-wise work on one thread, so a batch split over one device a core is faster.
-    """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def one_step_at_a_time(mesh: Mesh) -> bool:

@@ -57,6 +57,8 @@ def print_one(name: str) -> None:
             f"{name!r} is a file: give --config={name} for the keys of an experiment, or {name}:NAME for an attention "
             "that it registers."
         )
+    if base in others:
+        raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
     if ".py:" not in name and base not in names():
         raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*names(), *others])}")
     _print_variant(lookup(name))
@@ -66,7 +68,8 @@ def _print_variant(variant: Variant) -> None:
     print(f"attention variant {variant.spec}\n\n{variant.doc}\n\nsource: {variant.source}\n\noptions:")
     lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in variant.options.items()]
     print("\n".join(lines) or "  none")
-    print("\nclaims, each held by a test:")
+    check = f"tested by ATTENTION_JAX_VARIANTS={variant.spec} python -m pytest tests/contract"
+    print(f"\nclaims, {check if '.py:' in variant.spec else 'each held by a test'}:")
     for claim, value in vars(variant.claims).items():
         if claim != "limits":
             print(f"  {claim}: {value}")

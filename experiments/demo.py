@@ -1,4 +1,4 @@
-"""Seven attention variants, one of them a control without attention, on recall and on handwritten digits.
+"""Six attention variants, one of them a control without attention, on recall and on handwritten digits.
 
 Command: python launch.py compare --config=experiments/demo.py (or: make demo)
 """
@@ -28,15 +28,15 @@ def _mqar() -> dict:
     return {
         "data": {
             "name": "mqar",
-            "vocabulary_size": 64,
-            "length": 24,
+            "vocabulary_size": 32,
+            "length": 16,
             "pairs": 4,
             "train_examples": 20_000,
             "validation_examples": 1_000,
             "test_examples": 1_000,
         },
         "task": {"name": "token_prediction", "metric": "accuracy"},
-        "model": {"name": "gpt", "num_layers": 2, "num_heads": 1, "width": 32, "init_stddev": 0.15},
+        "model": {"name": "gpt", "num_layers": 2, "num_heads": 1, "width": 64, "init_stddev": 0.125},
         "optimizer": {
             "name": "adamw",
             "learning_rate": 3e-3,
@@ -44,7 +44,7 @@ def _mqar() -> dict:
             "weight_decay": 0.1,
         },
         "batch_size": 64,
-        "steps": 700,
+        "steps": 500,
         "evaluation": {"every": 100, "batch_size": 250},
         "log": {"every": 20},
     }
@@ -54,13 +54,7 @@ def _digits() -> dict:
     return {
         "data": {"name": "digits"},
         "task": {"name": "classification"},
-        "model": {
-            "name": "encoder_classifier",
-            "num_layers": 2,
-            "num_heads": 2,
-            "width": 48,
-            "activation": "gelu_tanh",
-        },
+        "model": {"name": "encoder_classifier", "num_layers": 2, "num_heads": 2, "width": 64, "init_stddev": 0.25},
         "optimizer": {
             "name": "adamw",
             "learning_rate": 3e-3,
@@ -68,7 +62,7 @@ def _digits() -> dict:
             "weight_decay": 0.1,
         },
         "batch_size": 32,
-        "steps": 400,
+        "steps": 300,
         "evaluation": {"every": 100, "batch_size": 180},
         "log": {"every": 20},
     }

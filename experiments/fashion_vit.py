@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
                 "weight_decay": 0.05,
             },
             "batch_size": 128,
-            "epochs": 6,
+            "epochs": 8,
             "evaluation": {"every": 400, "batch_size": 250},
             "checkpoint": {"every": 400},
         }

@@ -141,7 +141,7 @@ def _read(spec: str) -> ConfigDict:
         raise Refused(
             f"config file {str(path)!r}: get_config returns {type(config).__name__}: wrap it in ConfigDict(...)."
         )
-    return config.copy_and_resolve_references().unlock()
+    return config
 
 
 def _shallow(config: Any) -> dict[str, Any]:

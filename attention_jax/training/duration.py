@@ -28,5 +28,5 @@ def steps_of(
     if value < 0:
         raise Refused(f"{name}={value}: a run cannot be shorter than nothing; give a positive number.")
     exact = {"steps": value, "epochs": value * train_examples / batch_size, "examples": value / batch_size}[name]
-    # 1.1 epochs of 10 examples are 11 and not, as in floating point, a little more.
+    # 2.2 epochs of 25 examples are 55 and not, as in floating point, a little more.
     return max(1, math.ceil(round(exact, 6)))

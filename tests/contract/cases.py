@@ -1,0 +1,216 @@
+"""What the contract tests share: one spec for each variant, one set of inputs, one list of masks, one measure of error.
+
+`ATTENTION_JAX_VARIANTS=my_file.py:my_attention pytest tests/contract` runs the contract on a variant of your own.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.kernels import (
+    AttentionOutput,
+    Causal,
+    Claims,
+    Dense,
+    Global,
+    Mask,
+    Padding,
+    PrefixLM,
+    Segments,
+    Widths,
+    Window,
+    attend,
+    explain,
+    init,
+    lookup,
+    names,
+)
+from attention_jax.kernels.mask import Axis
+from attention_jax.kernels.registry import split_specs
+from tests.oracle.equations import EQUATIONS
+
+# Options that make a variant do at seven tokens what it is for.
+SMALL = {
+    "additive": "additive:hidden=3",
+    "performer": "performer:features=16",
+    "sliding_window": "sliding_window:window=3",
+}
+SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(name, name) for name in names()]
+
+# Those of them that the oracle knows: all but a user's own.
+KNOWN = [spec for spec in SPECS if lookup(spec).name in EQUATIONS]
+
+# These tests wait for the compiler, not for what it makes: XLA's passes all run, LLVM's optimiser does not.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+# What float32 rounding may do to a result, over the standard deviation of the results.
+ROUNDING = 2e-6
+# And by how much two results may differ, each of which is that near to the truth; gradients half as much again.
+AGREEMENT = 2 * ROUNDING
+GRADIENT_AGREEMENT = 3 * ROUNDING
+
+
+def claims(spec: str) -> Claims:
+    """What the variant says of itself."""
+    return lookup(spec).claims
+
+
+def claiming(**wanted: Any) -> list[str]:
+    """The specs whose claims have all these values."""
+    return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
+
+
+class Inputs(NamedTuple):
+    """What is differentiated: query [B, T, N, H], key [B, S, K, J], value [B, S, K, Hv], and the variant's arrays."""
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+    params: dict[str, jax.Array]
+
+
+@functools.cache
+def make(
+    spec: str,
+    *,
+    batch: int = 2,
+    queries: int = 7,
+    keys: int | None = None,
+    heads: int = 4,
+    kv_heads: int | None = None,
+    width: int = 8,
+    key_width: int | None = None,
+    value_width: int = 5,
+    dtype: Any = jnp.float32,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> Inputs:
+    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can."""
+    if kv_heads is None:
+        kv_heads = heads // 2 if claims(spec).grouped and heads % 2 == 0 else heads
+    key_width = key_width or width
+    keys = keys or queries
+    rng = np.random.default_rng(seed)
+    shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
+    query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
+    trained, drawn = init(spec, jax.random.key(seed), Widths(heads, kv_heads, width, key_width, value_width))
+    # As after some training: no two heads alike.
+    trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
+    arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
+    return Inputs(*arrays, {**trained, **drawn})
+
+
+def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
+    """`attend` on these inputs."""
+    return attend(inputs.query, inputs.key, inputs.value, params=inputs.params, variant=spec, **arguments)
+
+
+def out_and_gradients(
+    spec: str, inputs: Inputs, weighing: Any, *, engine: str, compiled: bool = False, **arguments: Any
+) -> tuple[jax.Array, Inputs]:
+    """`out`, and the gradient of <weighing, out> with respect to the inputs.
+
+    Op by op the dense engine compiles next to nothing when only the mask changes; an engine that loops is compiled.
+    """
+    call = _compiled if compiled or engine != "dense" else _out_and_gradients
+    return call(inputs, weighing, arguments, spec, engine)
+
+
+def _out_and_gradients(inputs: Inputs, weighing: Any, arguments: dict[str, Any], spec: str, engine: str) -> Any:
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, engine=engine, **arguments).out, inputs)
+    return out, pullback(jnp.asarray(weighing, out.dtype))[0]
+
+
+_compiled = quick_jit(_out_and_gradients, static_argnames=("spec", "engine"))
+
+
+def like_output(inputs: Inputs, seed: int = 1) -> np.ndarray:
+    """Normal numbers of the shape of `out`, to weigh it with."""
+    shape = (*inputs.query.shape[:3], inputs.value.shape[-1])
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def run_compiled(spec: str, inputs: Inputs, engine: str, **arguments: Any) -> AttentionOutput:
+    """`run` in one compiled piece, for shapes that no other test has."""
+    return _run_compiled(inputs, arguments, spec, engine)
+
+
+@functools.partial(quick_jit, static_argnames=("spec", "engine"))
+def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: str) -> AttentionOutput:
+    return run(spec, inputs, engine=engine, **arguments)
+
+
+def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
+    """The engines that do not refuse."""
+    everything = explain(inputs.query, inputs.key, inputs.value, params=inputs.params, variant=spec, **arguments)
+    return [candidate.engine for candidate in everything if candidate.taken or candidate.reason == "it is slower"]
+
+
+def error(result: Any, reference: Any) -> float:
+    """The largest difference over the standard deviation of the reference (over its size, when it is constant)."""
+    result, reference = np.asarray(result, np.float64), np.asarray(reference, np.float64)
+    return float(np.abs(result - reference).max() / (reference.std() or np.abs(reference).max() or 1.0))
+
+
+def same_bits(left: Any, right: Any) -> bool:
+    """Whether two trees hold the same numbers, NaN equal to NaN."""
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class MaskKind:
+    """A mask for 2 sequences of 7 tokens, and the same rule in plain Python.
+
+    Attributes:
+      mask: the library's.
+      rule: (batch, head, query, key) -> may the query see the key.
+    """
+
+    mask: Mask | jax.Array | None
+    rule: Callable[[int, int, int, int], bool]
+
+
+_LENGTHS = (5, 0)
+_REAL = np.array([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 0, 0, 0, 1]], bool)
+_SEGMENT = np.array([[0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 3]])
+_PREFIX = (3, 1)
+_DENSE = np.random.default_rng(5).random((2, 4, 7, 7)) < 0.5
+_DENSE[:, :, 2] = False
+
+MASKS: dict[str, MaskKind] = {
+    "none": MaskKind(None, lambda b, n, i, j: True),
+    "causal": MaskKind(Causal(), lambda b, n, i, j: j <= i),
+    "lengths": MaskKind(Padding(np.array(_LENGTHS)), lambda b, n, i, j: j < _LENGTHS[b]),
+    "padding": MaskKind(Padding(_REAL), lambda b, n, i, j: _REAL[b, j]),
+    "segments": MaskKind(Segments(_SEGMENT), lambda b, n, i, j: _SEGMENT[b, i] == _SEGMENT[b, j]),
+    "window": MaskKind(Window(2), lambda b, n, i, j: abs(i - j) < 2),
+    "prefix": MaskKind(PrefixLM(np.array(_PREFIX)), lambda b, n, i, j: j <= i or j < _PREFIX[b]),
+    "global": MaskKind(Global(2), lambda b, n, i, j: i < 2 or j < 2),
+    "dense": MaskKind(Dense(_DENSE), lambda b, n, i, j: _DENSE[b, n, i, j]),
+    "array": MaskKind(jnp.asarray(_DENSE[0, 0]), lambda b, n, i, j: _DENSE[0, 0, i, j]),
+    "causal&lengths": MaskKind(Causal() & Padding(np.array(_LENGTHS)), lambda b, n, i, j: j <= i and j < _LENGTHS[b]),
+    "causal&padding&segments": MaskKind(
+        Causal() & Padding(_REAL) & Segments(_SEGMENT),
+        lambda b, n, i, j: j <= i and _REAL[b, j] and _SEGMENT[b, i] == _SEGMENT[b, j],
+    ),
+    "causal&window|global": MaskKind(
+        Causal() & Window(2) | Global(1), lambda b, n, i, j: (j <= i and i - j < 2) or i < 1 or j < 1
+    ),
+}
+
+
+def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4, 7, 7)) -> np.ndarray:
+    """Who sees whom under a mask and the variant's own, bool [B, N, T, S]."""
+    seen = np.array([kind.rule(*pair) for pair in np.ndindex(*shape)], bool).reshape(shape)
+    own = lookup(spec).mechanism.mask
+    if own is None:
+        return seen
+    queries, keys = (Axis(np.arange(size), jnp.arange(size)[None]) for size in shape[2:])
+    return seen & np.asarray(own.visible(queries, keys))

@@ -1,0 +1,94 @@
+"""A strict variant under a causal mask: nothing of the future reaches the past, seen by derivatives and by bits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.kernels import Causal, Padding, Refused
+from tests.contract.cases import (
+    AGREEMENT,
+    MASKS,
+    Inputs,
+    MaskKind,
+    claiming,
+    error,
+    like_output,
+    make,
+    out_and_gradients,
+    qualified,
+    quick_jit,
+    run,
+    visible,
+)
+
+STRICT = claiming(causal="strict")
+PADDED = MaskKind(Causal() & Padding(jnp.array([7, 5])), lambda b, n, i, j: j <= i and j < (7, 5)[b])
+ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
+
+
+def influence(spec, inputs, **arguments):
+    """How much out[b, t] depends on the query, key and value at [b, s]: three arrays [B, T, S] of |derivative|."""
+    weighing = jnp.asarray(like_output(inputs), jnp.float32)
+    one_query_each = jnp.eye(inputs.query.shape[1])[:, None, :, None, None] * weighing
+
+    @quick_jit
+    def derivatives(inputs):
+        _, pullback = jax.vjp(lambda inputs: run(spec, inputs, **arguments).out, inputs)
+        return jax.vmap(pullback)(one_query_each)[0]
+
+    return [np.abs(np.asarray(array)).max((3, 4)).swapaxes(0, 1) for array in derivatives(inputs)[:3]]
+
+
+@pytest.mark.parametrize("spec", STRICT)
+def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spec):
+    inputs, sees = make(spec), visible(spec, PADDED).any(1)
+    for engine in qualified(spec, inputs, mask=PADDED.mask):
+        of_query, of_key, of_value = influence(spec, inputs, mask=PADDED.mask, engine=engine)
+        assert (of_query[:, ~np.eye(7, dtype=bool)] == 0).all(), "a query is used in its own row alone"
+        assert (of_key[~sees] == 0).all()
+        np.testing.assert_array_equal(of_value != 0, sees, err_msg="each value seen counts, and no other")
+
+
+@pytest.mark.parametrize("spec", STRICT)
+def test_changing_the_future_does_not_change_a_bit_of_the_past(spec):
+    inputs, other = make(spec), make(spec, seed=9, scale=30.0)
+    later = (jnp.arange(7) >= 4)[None, :, None, None]
+    changed = (jnp.where(later, new, old) for old, new in zip(inputs[:3], other[:3], strict=True))
+    changed = Inputs(*changed, inputs.params)
+    for engine in qualified(spec, inputs, mask=Causal()):
+        before, after = (np.asarray(run(spec, case, mask=Causal(), engine=engine).out) for case in (inputs, changed))
+        np.testing.assert_array_equal(after[:, :4], before[:, :4])
+        assert (after[:, 4:] != before[:, 4:]).any()
+
+
+@pytest.mark.parametrize("spec", STRICT)
+def test_causality_is_by_position_in_whatever_order_the_tokens_lie(spec):
+    inputs = make(spec)
+    shuffled = Inputs(*(np.asarray(array)[:, ORDER] for array in inputs[:3]), inputs.params)
+    past = (ORDER < 4)[None, :, None, None]
+    out, gradients = out_and_gradients(
+        spec, shuffled, like_output(inputs) * past, engine="dense", mask=Causal(), positions=jnp.asarray(ORDER)[None]
+    )
+    assert error(out, np.asarray(run(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
+    for gradient in gradients[:3]:
+        assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all()
+    assert (np.asarray(gradients.value)[:, ORDER < 4] != 0).all()
+
+
+@pytest.mark.parametrize("spec", claiming(causal="strict", cross=True))
+def test_the_last_queries_alone_give_the_end_of_the_whole_but_only_with_positions(spec):
+    inputs = make(spec)
+    suffix = inputs._replace(query=inputs.query[:, 4:])
+    with pytest.raises(Refused, match="3 queries and 7 keys is ambiguous: give positions"):
+        run(spec, suffix, mask=Causal())
+    positions = (jnp.arange(4, 7)[None], jnp.arange(7)[None])
+    whole = run(spec, inputs, mask=Causal()).out
+    assert error(run(spec, suffix, mask=Causal(), positions=positions).out, whole[:, 4:]) < AGREEMENT
+
+
+@pytest.mark.parametrize("kind", ["causal", "window", "prefix", "global", "causal&window|global"])
+def test_every_mask_by_position_asks_for_positions_when_lengths_differ(kind):
+    inputs = make("scaled_dot")
+    with pytest.raises(Refused, match="give positions"):
+        run("scaled_dot", inputs._replace(query=inputs.query[:, 4:]), mask=MASKS[kind].mask)

@@ -1,0 +1,82 @@
+"""Under every mask: the paper's equation; 0 for a query without a key; what is hidden is not felt."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.contract.cases import (
+    KNOWN,
+    MASKS,
+    ROUNDING,
+    SPECS,
+    claims,
+    error,
+    like_output,
+    make,
+    out_and_gradients,
+    qualified,
+    run,
+    same_bits,
+    visible,
+)
+from tests.oracle.equations import equation
+from tests.oracle.loops import oracle
+
+LEAVES_NO_KEY = ["lengths", "causal&padding&segments", "dense"]
+HIDES = ["causal", "lengths", "segments", "causal&window|global", "dense"]
+POISONS = [(np.nan, np.inf), (np.inf, 0), (1e30, -1e30)]
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("spec", KNOWN)
+def test_equals_the_equation_of_the_paper(spec, kind):
+    mask, inputs = MASKS[kind].mask, make(spec)
+    reference = oracle(equation(spec), *inputs, visible=visible(spec, MASKS[kind]))
+    asked = tuple(name for name in ("out", "weights", "lse") if name == "out" or getattr(claims(spec), name))
+    for engine in qualified(spec, inputs, mask=mask):
+        out = run(spec, inputs, mask=mask, engine=engine).out
+        assert error(out, reference.out) < ROUNDING, engine
+    result = run(spec, inputs, mask=mask, outputs=asked)
+    np.testing.assert_allclose(result.out, reference.out, atol=1e-5)
+    if "weights" in asked:
+        np.testing.assert_allclose(result.weights, reference.weights, atol=1e-6)
+    if "lse" in asked:
+        np.testing.assert_allclose(result.lse, reference.lse, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", LEAVES_NO_KEY)
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
+    mask, inputs, weighing = MASKS[kind].mask, make(spec), like_output(make(spec))
+    rows = ~visible(spec, MASKS[kind]).any(-1).swapaxes(1, 2)
+    assert rows.any()
+    for engine in qualified(spec, inputs, mask=mask):
+        out, gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
+        assert (np.asarray(out)[rows] == 0).all()
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+        assert (np.asarray(gradients.query)[rows] == 0).all()
+        unweighed = np.where(rows[..., None], 0, weighing)
+        assert same_bits(gradients, out_and_gradients(spec, inputs, unweighed, mask=mask, engine=engine)[1])
+
+
+@pytest.mark.parametrize("kind", HIDES)
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
+    mask, inputs, hidden = MASKS[kind].mask, make(spec), 5
+    in_first_group = np.arange(4) < 4 // inputs.key.shape[2]
+    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & in_first_group
+    weighing = np.where(sees[..., None], 0, like_output(inputs))
+    assert not sees.all()
+    for engine in qualified(spec, inputs, mask=mask):
+        clean, clean_gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
+        for in_key, in_value in POISONS:
+            poisoned = inputs._replace(
+                key=inputs.key.at[:, hidden, 0, 1].set(in_key), value=inputs.value.at[:, hidden, 0, 1].set(in_value)
+            )
+            out, gradients = out_and_gradients(spec, poisoned, weighing, mask=mask, engine=engine)
+            assert same_bits(np.asarray(out)[~sees], np.asarray(clean)[~sees]), (engine, in_key)
+            if not np.isfinite(in_key):
+                assert np.isnan(np.asarray(out)[sees]).all(), "a query that sees NaN must say so"
+                assert same_bits(gradients, clean_gradients), engine
+            elif not sees.any():
+                assert same_bits(gradients, clean_gradients), engine

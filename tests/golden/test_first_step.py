@@ -1,0 +1,37 @@
+"""The first three steps of a tiny GPT, as numbers: whatever changes what training computes changes them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax import models, tasks
+from attention_jax.training.optimizer import build_optimizer
+from attention_jax.training.state import create_state
+from attention_jax.training.step import make_train_step
+
+GOLDEN: dict[str, list[float]] = {
+    "train_loss": [2.593421459197998, 2.4224853515625, 2.2927160263061523],
+    "gradient_norm": [1.278274655342102, 1.1995173692703247, 1.286401391029358],
+}
+
+MESSAGE = """the first three steps give {found}.
+Legitimate reasons: an initialiser, a default of the model or the optimizer, the order in which keys are split, or the
+formula of a layer, a loss or an update was changed on purpose. Then say so in the commit and put these numbers into
+GOLDEN. If nothing of the kind was meant, something that training depends on has changed: find it."""
+
+
+def test_the_first_three_steps_are_what_they_were():
+    tokens = (np.arange(4 * 9, dtype=np.int32).reshape(4, 9) * 5) % 13
+    batch = {"inputs": tokens[:, :-1], "targets": tokens[:, 1:], "weights": np.ones((4, 8), np.float32)}
+    model = models.build("gpt", facts={"vocabulary_size": 13, "length": 8}, num_layers=2, num_heads=2, width=16)
+    optimizer, schedule = build_optimizer(steps=10, learning_rate=0.01)
+    state = jax.jit(lambda: create_state(model, jnp.asarray(batch["inputs"]), optimizer, seed=0))()
+    step = make_train_step(model, tasks.build("token_prediction"), optimizer, schedule)
+    found: dict[str, list[float]] = {name: [] for name in GOLDEN}
+    for _ in range(3):
+        state, metrics = step(state, batch)
+        for name, values in found.items():
+            values.append(float(metrics[name]))
+    for name, values in GOLDEN.items():
+        assert found[name] == pytest.approx(values, rel=1e-5), MESSAGE.format(found=found)

@@ -1,0 +1,18 @@
+# my_attention.py
+import jax.numpy as jnp
+
+from attention_jax.kernels import Claims, SoftmaxScore, Source, register
+
+
+@register(source=Source("this file", "softmax(q . k / (temperature_n sqrt(H))) v"), claims=Claims())
+def my_attention(*, temperature: float = 1.0) -> SoftmaxScore:
+    """Scaled dot-product attention with a learned temperature for each head."""
+
+    def init(rng, widths):
+        return {"log_temperature": jnp.full((widths.num_heads,), jnp.log(temperature))}
+
+    def prepare(query, key, params):
+        sharpness = jnp.exp(-params["log_temperature"]) / jnp.sqrt(query.shape[-1])
+        return query * sharpness[:, None], key
+
+    return SoftmaxScore(init=init, prepare=prepare)

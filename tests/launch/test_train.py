@@ -1,0 +1,78 @@
+"""A run from its start to its score, and what one does with it afterwards."""
+
+import json
+import shutil
+from pathlib import Path
+
+from attention_jax.training import Experiment
+from attention_jax.training.checkpoints import Checkpoints
+from tests.launch.command_line import RECALL, ROOT, contents, launch, read_jsonl, write_config
+
+
+def test_train_says_its_score_and_eval_says_the_same(finished) -> None:
+    outcome = json.loads((finished.workdir / "outcome.json").read_text())
+    score = f"{outcome['metric']} {outcome['score']:.6g}"
+    said = finished.answer.out.splitlines()
+    assert said[0] == score
+    assert said[2] == f"losses: {finished.workdir / 'metrics.jsonl'}"
+    assert said[3].startswith(f"evaluate again: python launch.py eval {finished.config} ")
+
+    before = contents(finished.workdir)
+    eval_words = said[3].removeprefix("evaluate again: python launch.py ").split()
+    answer = launch(*eval_words, environment=finished.compiled)
+    assert (answer.code, answer.err) == (0, "")
+    last = read_jsonl(finished.workdir / "metrics.jsonl")[-1]
+    step = last.pop("step")
+    assert answer.out == f"step {step}  {'  '.join(f'{name} {value:.6g}' for name, value in last.items())}\n"
+    assert score in answer.out
+    assert contents(finished.workdir) == before
+
+
+def test_the_losses_have_their_names_and_cadences(finished) -> None:
+    lines = read_jsonl(finished.workdir / "metrics.jsonl")
+    assert [line["step"] for line in lines if "train_loss" in line] == list(range(1, 121))
+    assert [line["step"] for line in lines if "validation_loss" in line] == list(range(10, 121, 10))
+    assert [line["step"] for line in lines if "test_loss" in line] == [120]
+    assert lines[-1]["validation_loss"] < lines[10]["validation_loss"]
+
+
+def test_a_truncated_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(finished.workdir, workdir)
+    data = max((workdir / "checkpoints" / "120").rglob("*"), key=lambda path: path.stat().st_size)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+
+    answer = launch("train", finished.config, f"--workdir={workdir}", environment=finished.compiled)
+    assert answer.code == 0
+    assert "checkpoint of step 120 is damaged" in answer.err
+    assert "of step 119, is used" in answer.err
+    assert "resuming from the checkpoint of step 119" in answer.err
+    assert answer.out.splitlines()[0] == finished.answer.out.splitlines()[0]
+    assert (workdir / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
+    assert [path.name for path in (workdir / "damaged_checkpoints").iterdir()] == ["120.0"]
+    assert Checkpoints(workdir, keep=2, say=print).steps() == [119, 120]
+
+
+def test_a_run_that_diverges_fails_and_names_the_step(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "recall.py", RECALL)
+    answer = launch("train", config, f"--workdir={tmp_path / 'run'}", "--config.optimizer.learning_rate=1e30")
+    assert (answer.code, answer.out) == (1, "")
+    failure = answer.err.splitlines()[-1]
+    assert failure.startswith("failed: the loss or its gradient is not finite from step 2 on; ")
+    assert "optimizer.learning_rate" in failure
+    assert "Traceback" not in answer.err
+    # Step 1 was sound, and its update broke step 2: both are on record.
+    assert [line["step"] for line in read_jsonl(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
+
+
+def test_the_attention_of_ones_own_that_the_readme_shows_trains(tmp_path: Path) -> None:
+    example = (ROOT / "tests" / "launch" / "my_attention.py").read_text()
+    assert f"```python\n{example}```" in (ROOT / "README.md").read_text()
+    config = write_config(tmp_path / "recall.py", {**RECALL, "steps": 5})
+    spec = "tests/launch/my_attention.py:my_attention"
+    answer = launch("train", config, f"--workdir={tmp_path / 'mine'}", f"--config.model.attention={spec}")
+    assert answer.code == 0, answer.err
+    mine = json.loads((tmp_path / "mine" / "outcome.json").read_text())
+    assert mine["steps"] == 5
+    # What scaled_dot has, and one learned temperature for each of the two heads.
+    assert mine["parameters"] == Experiment(**RECALL).parameters + 2

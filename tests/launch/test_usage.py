@@ -1,0 +1,177 @@
+"""Help, usage errors, `list` and `show`: what answers without training."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from attention_jax import data, models, tasks
+from attention_jax.kernels import names
+from attention_jax.kernels.catalogue import option_parameters
+from attention_jax.training.experiment import SECTIONS, Experiment
+from attention_jax.training.optimizer import adamw, own_options, warmup_cosine
+from tests.launch.command_line import RECALL, ROOT, launch, write_config
+
+
+def cpu_seconds(*words: str) -> float:
+    """The least CPU time of three processes: what a quiet machine would take, however busy this one is."""
+    seconds = []
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "launch.py", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, _, usage = os.wait4(process.pid, 0)
+        process.returncode = 0  # it is waited for
+        seconds.append(usage.ru_utime + usage.ru_stime)
+    return min(seconds)
+
+
+USAGE_ERRORS = {
+    (): "error: the following arguments are required: COMMAND. See launch.py --help.",
+    ("trian", "--config=experiments/demo.py"): (
+        "error: there is no command 'trian'. Did you mean 'train'? See launch.py --help."
+    ),
+    ("train",): "error: the following arguments are required: --config. See launch.py train --help.",
+    ("train", "--config=experiments/demo.py", "--wokdir=W"): (
+        "error: unrecognized arguments: --wokdir=W. See launch.py --help."
+    ),
+    ("show", "--config.seed=4"): "error: --config.seed is set, but there is no --config=FILE.py. See launch.py --help.",
+    ("list", "everything"): "error: unrecognized arguments: everything. See launch.py --help.",
+}
+
+
+@pytest.mark.parametrize("words", USAGE_ERRORS, ids=" ".join)
+def test_a_usage_error_is_one_line_and_code_2(words: tuple[str, ...]) -> None:
+    answer = launch(*words)
+    assert (answer.code, answer.out, answer.err) == (2, "", USAGE_ERRORS[words] + "\n")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "compare", "list", "show", "prepare"])
+def test_each_command_has_help(command: str) -> None:
+    answer = launch(command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"usage: launch.py {command}")
+    if command in ("train", "eval", "compare"):
+        assert "--config.a.b=VALUE" in answer.out
+
+
+def test_help_names_every_command_and_every_exit_code() -> None:
+    answer = launch("--help")
+    assert (answer.code, answer.err) == (0, "")
+    for command in ("train", "eval", "compare", "list", "show", "prepare"):
+        assert re.search(rf"^    {command} ", answer.out, re.MULTILINE)
+    for meaning in ("0 done", "1 the run failed", "2 the input was wrong", "130 Ctrl-C", "143 SIGTERM"):
+        assert meaning in answer.out
+
+
+@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), ("trian",)], ids=" ".join)
+def test_help_and_usage_errors_answer_at_once(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-X", "importtime", "launch.py", *words]
+    imported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    assert "argparse" in imported
+    assert not re.search(r"\| +(jax|numpy|attention_jax)\b", imported)
+    assert cpu_seconds(*words) < 0.5
+
+
+def test_list_shows_everything_there_is_in_three_seconds() -> None:
+    answer = launch("list")
+    assert (answer.code, answer.err) == (0, "")
+    experiments = [str(path.relative_to(ROOT)) for path in (ROOT / "experiments").glob("*.py")]
+    kinds = (names(), models.models.names(), tasks.tasks.names(), data.names(), experiments)
+    for name in [name for kind in kinds for name in kind]:
+        assert re.search(rf"^{re.escape(name)} +\S", answer.out, re.MULTILINE), name
+    assert cpu_seconds("list") < 3
+
+
+def test_show_tells_all_of_a_variant_with_its_options() -> None:
+    answer = launch("show", "performer:features=256")
+    assert (answer.code, answer.err) == (0, "")
+    for line in (
+        "attention variant performer:features=256",
+        "  features = 256  (default None)",
+        "  causal: strict",
+        "  memory: linear",
+    ):
+        assert line in answer.out.splitlines()
+    assert "arXiv 2009.14794" in answer.out
+
+
+def test_show_tells_all_of_a_variant_in_a_file_of_the_users() -> None:
+    answer = launch("show", "tests/launch/my_attention.py:my_attention:temperature=0.5")
+    assert (answer.code, answer.err) == (0, "")
+    assert "Scaled dot-product attention with a learned temperature for each head." in answer.out
+    assert "  temperature = 0.5  (default 1.0)" in answer.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "option"),
+    [
+        ("gpt", "model gpt", "  num_layers = 4"),
+        ("token_prediction", "task token_prediction", "  metric = 'loss'"),
+        ("digits", "data set digits", "  validation_fraction = 0.2"),
+    ],
+)
+def test_show_tells_all_of_a_model_a_task_and_a_data_set(name: str, first: str, option: str) -> None:
+    answer = launch("show", name)
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0] == first
+    assert option in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "show takes a name or --config=FILE.py: `launch.py list` prints the names."),
+        (("preformer",), "there is nothing called 'preformer'. Did you mean 'performer'?"),
+        (("performer:feature=8",), "variant 'performer' has no option 'feature' (given 8). Did you mean 'features'?"),
+        (("token_predction",), "there is nothing called 'token_predction'. Did you mean 'token_prediction'?"),
+        (("--config=experiments/dem.py",), "Did you mean 'experiments/demo.py'?"),
+        (("experiments/demo.py",), "'experiments/demo.py' is a file: give --config=experiments/demo.py"),
+    ],
+)
+def test_show_of_what_there_is_not_names_the_nearest(words: tuple[str, ...], said: str) -> None:
+    answer = launch("show", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert said in answer.err
+
+
+def every_key() -> set[str]:
+    """Every key of a config with mqar, token_prediction, gpt and adamw, read off the signatures."""
+    keys = {f"{section}.name" for section in ("data", "model", "task", "optimizer", "optimizer.schedule")}
+    keys |= {"optimizer.learning_rate", "optimizer.clip_norm"}
+    keys |= option_parameters(Experiment).keys() - SECTIONS.keys() - {"data", "model", "task", "optimizer"}
+    sections = {
+        "data": option_parameters(data.dataset.data_sets.lookup("mqar")),
+        "task": option_parameters(tasks.tasks.lookup("token_prediction")),
+        "model": option_parameters(models.models.lookup("gpt")),
+        "optimizer": own_options(adamw),
+        "optimizer.schedule": own_options(warmup_cosine),
+        **{name: option_parameters(fields) for name, fields in SECTIONS.items()},
+    }
+    keys |= {f"{section}.{key}" for section, options in sections.items() for key in options}
+    return keys - {"model.vocabulary_size", "model.length"}  # facts of the data
+
+
+def test_show_config_prints_every_key_sorted_as_it_is_set(tmp_path) -> None:
+    config = write_config(tmp_path / "recall.py", RECALL)
+    attention = "performer:features=64"
+    answer = launch("show", config, f"--config.model.attention={attention}", "--config.optimizer.learning_rate", "2e-3")
+    assert (answer.code, answer.err) == (0, "")
+    shown = dict(line.split(" = ", 1) for line in answer.out.splitlines())
+    assert set(shown) == every_key()
+    assert list(shown) == sorted(shown, key=lambda key: key.split("."))
+    assert shown["model.attention"] == repr(attention)
+    assert shown["optimizer.learning_rate"] == "0.002"
+    assert shown["batch_size"] == "16"
+
+
+def test_show_config_prints_every_key_of_a_comparison() -> None:
+    answer = launch("show", "--config=experiments/demo.py", "--config.benchmarks.mqar.steps=3")
+    assert (answer.code, answer.err) == (0, "")
+    assert "benchmarks.mqar.steps = 3" in answer.out.splitlines()
+    assert "benchmarks.digits.model.num_kv_heads = None" in answer.out.splitlines()

@@ -1,0 +1,145 @@
+"""Attention between its projections: equal to Flax's own, any variant inside, and what it refuses."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.kernels import Causal, Padding, Refused, Widths, init, lookup, names
+from attention_jax.layers import Attention, require_causal
+from tests.layers.arrays import apply, normal, random_variables, variant_file
+
+BATCH, TOKENS, WIDTH, HEADS = 2, 6, 12, 3
+INPUTS = normal(BATCH, TOKENS, WIDTH)
+# Rows that see nothing are left out: Flax gives them the mean of all values, we give 0.
+SEEN = np.array([[True] * 6, [True] * 4 + [False] * 2])
+
+
+def traced(layer: Attention, **options: Any) -> Any:
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    return jax.eval_shape(lambda: layer.init(rngs, INPUTS, **options))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_is_flax_multi_head_attention_on_the_same_parameters(use_bias, masked):
+    theirs = nn.MultiHeadDotProductAttention(num_heads=HEADS, use_bias=use_bias)
+    ours = Attention(variant="scaled_dot", num_heads=HEADS, use_bias=use_bias)
+    variables = random_variables(theirs, INPUTS)
+    assert jax.tree.map(jnp.shape, traced(ours)) == jax.tree.map(jnp.shape, variables)
+    allowed = np.tril(np.ones((TOKENS, TOKENS), bool)) & SEEN[:, None, None, :]
+    expected = apply(theirs, variables, INPUTS, mask=jnp.asarray(allowed) if masked else None)
+    mask = Causal() & Padding(jnp.asarray(SEEN)) if masked else None
+    np.testing.assert_allclose(apply(ours, variables, INPUTS, mask=mask), expected, rtol=0, atol=1e-6)
+
+
+def test_kernels_are_drawn_and_biases_start_at_zero():
+    constant = nn.initializers.constant
+    layer = Attention(variant="scaled_dot", num_heads=HEADS, kernel_init=constant(2.0), out_init=constant(3.0))
+    params = jax.jit(layer.init)(jax.random.key(0), INPUTS)["params"]
+    for name, filled in (("query", 2.0), ("key", 2.0), ("value", 2.0), ("out", 3.0)):
+        assert (params[name]["kernel"] == filled).all()
+        assert (params[name]["bias"] == 0).all()
+
+
+def test_each_key_head_serves_its_group_of_query_heads():
+    grouped = Attention(variant="scaled_dot", num_heads=4, num_kv_heads=2)
+    variables = random_variables(grouped, INPUTS)
+    params = variables["params"]
+    assert params["query"]["kernel"].shape == (WIDTH, 4, 3)
+    assert params["key"]["kernel"].shape == params["value"]["kernel"].shape == (WIDTH, 2, 3)
+    repeated = dict(params)
+    for name in ("key", "value"):
+        repeated[name] = {
+            "kernel": jnp.repeat(params[name]["kernel"], 2, axis=1),
+            "bias": jnp.repeat(params[name]["bias"], 2, axis=0),
+        }
+    ungrouped = Attention(variant="scaled_dot", num_heads=4)
+    expected = apply(ungrouped, {"params": repeated}, INPUTS, mask=Causal())
+    np.testing.assert_allclose(apply(grouped, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", names())
+def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
+    layer = Attention(variant=variant, num_heads=HEADS)
+    variables = random_variables(layer, INPUTS)
+    width = WIDTH // HEADS
+    trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), Widths(HEADS, HEADS, *[width] * 3)))
+    own = {name for name in variables["params"] if name.startswith("variant_")}
+    assert own == {f"variant_{name}" for name in trained}
+    assert variables.get("buffers", {}).keys() == {f"variant_{name}" for name in drawn}
+
+    def total(params: dict) -> tuple[jax.Array, jax.Array]:
+        out = layer.apply({**variables, "params": params}, INPUTS, mask=Causal())
+        return jnp.sum(jnp.sin(out)), out
+
+    gradients, out = jax.jit(jax.grad(total, has_aux=True))(variables["params"])
+    assert out.shape == INPUTS.shape
+    assert bool(jnp.isfinite(out).all())
+    # Of a projection its kernel: a bias of the keys adds the same to all logits of a query, which softmax does not see.
+    largest = {
+        name: float(jnp.abs(tree["kernel"] if isinstance(tree, dict) else tree).max())
+        for name, tree in gradients.items()
+    }
+    # The control without a choice is the one variant that looks at neither queries nor keys.
+    idle = {"query", "key"} if variant == "uniform" else set()
+    assert {name for name, size in largest.items() if size == 0} == idle
+
+
+def test_drawn_arrays_depend_on_the_key_and_are_used_as_they_are():
+    layer = Attention(variant="performer:features=4", num_heads=HEADS)
+    draw = jax.jit(lambda seed: layer.init(jax.random.key(seed), INPUTS)["buffers"]["variant_projection"])
+    assert draw(0).shape == (4, WIDTH // HEADS)
+    assert float(jnp.abs(draw(0) - draw(1)).max()) > 0
+    variables = random_variables(layer, INPUTS)
+    doubled = {**variables, "buffers": jax.tree.map(lambda array: 2 * array, variables["buffers"])}
+    out, updated = apply(layer, variables, INPUTS, mutable=["buffers"])
+    np.testing.assert_array_equal(updated["buffers"]["variant_projection"], variables["buffers"]["variant_projection"])
+    assert float(jnp.abs(apply(layer, doubled, INPUTS) - out).max()) > 1e-3
+
+
+def test_heads_that_do_not_divide_the_width_are_refused_with_a_number_that_does():
+    with pytest.raises(Refused, match=r"^7 heads do not divide the width 12: .*such as 6\."):
+        traced(Attention(variant="scaled_dot", num_heads=7))
+
+
+def test_what_the_variant_cannot_do_is_refused_by_the_layer():
+    layer = Attention(variant="linear", num_heads=HEADS, dropout_rate=0.1)
+    traced(layer)
+    with pytest.raises(Refused, match="linear does not take dropout of weights"):
+        traced(layer, deterministic=False)
+    with pytest.raises(Refused, match="engine recurrence cannot run scaled_dot"):
+        traced(Attention(variant="scaled_dot", num_heads=HEADS, engine="recurrence"))
+
+
+def test_weights_drop_out_in_training_only():
+    layer = Attention(variant="scaled_dot", num_heads=HEADS, dropout_rate=0.5)
+    variables = random_variables(layer, INPUTS)
+    without = apply(Attention(variant="scaled_dot", num_heads=HEADS), variables, INPUTS)
+    np.testing.assert_array_equal(apply(layer, variables, INPUTS), without)
+
+    @jax.jit
+    def dropped(seed: int) -> jax.Array:
+        return layer.apply(variables, INPUTS, deterministic=False, rngs={"dropout": jax.random.key(seed)})
+
+    np.testing.assert_array_equal(dropped(0), dropped(0))
+    assert float(jnp.abs(dropped(0) - without).max()) > 0.01
+    assert float(jnp.abs(dropped(0) - dropped(1)).max()) > 0.01
+
+
+@pytest.mark.parametrize("variant", [name for name in names() if lookup(name).claims.causal == "strict"])
+def test_strictly_causal_variants_may_predict_the_next_token(variant):
+    require_causal(variant, owner="model x")
+
+
+def test_variants_that_are_not_causal_may_not_predict_the_next_token(tmp_path):
+    with variant_file(tmp_path) as path:
+        for approximate in (False, True):
+            with pytest.raises(Refused, match=r"^model x predicts .*bidirectional_only has no causal form\. Use"):
+                require_causal(f"{path}:bidirectional_only", owner="model x", approximate=approximate)
+        with pytest.raises(Refused, match=r"leaky can leak it: .*set approximate_causal=True"):
+            require_causal(f"{path}:leaky", owner="model x")
+        require_causal(f"{path}:leaky", owner="model x", approximate=True)

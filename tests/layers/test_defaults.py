@@ -1,0 +1,80 @@
+"""What we set in place of Flax's defaults, against the formulas."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.kernels import Refused
+from attention_jax.layers.defaults import activation, compute_dtype, gelu, gelu_tanh, layer_norm
+
+POINTS = jnp.linspace(-6.0, 6.0, 241)
+DERIVATIVES = {
+    "value": lambda f: f,
+    "forward": jax.jacfwd,
+    "reverse": jax.jacrev,
+    "forward twice": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "reverse twice": lambda f: jax.jacrev(jax.jacrev(f)),
+    "forward over reverse": lambda f: jax.jacfwd(jax.jacrev(f)),
+    "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+}
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+def test_gelu_tanh_and_its_derivatives_are_those_of_jax(derivative):
+    with jax.enable_x64(True):
+        points = jnp.asarray(POINTS, jnp.float64)
+        ours, theirs = (
+            jax.jit(jax.vmap(DERIVATIVES[derivative](function)))(points)
+            for function in (gelu_tanh, lambda x: jax.nn.gelu(x, approximate=True))
+        )
+        assert ours.dtype == jnp.float64
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)
+
+
+def test_gelu_tanh_keeps_one_array_for_the_backward_pass():
+    kept = jax.tree.leaves(jax.vjp(gelu_tanh, POINTS)[1])
+    assert [array.shape for array in kept] == [POINTS.shape]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_gelu_tanh_stays_in_its_dtype(dtype):
+    value, slope = jax.jvp(gelu_tanh, (POINTS.astype(dtype),), (jnp.ones_like(POINTS, dtype),))
+    assert value.dtype == slope.dtype == dtype
+
+
+def test_gelu_is_the_error_function_and_not_its_tanh_form():
+    expected = [0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in np.asarray(POINTS, float)]
+    np.testing.assert_allclose(gelu(POINTS), expected, rtol=0, atol=1e-6)
+    assert float(jnp.abs(gelu(POINTS) - gelu_tanh(POINTS)).max()) > 1e-4
+
+
+def test_activations_by_name():
+    assert activation("gelu") is gelu
+    assert activation("gelu_tanh") is gelu_tanh
+    np.testing.assert_array_equal(activation("relu")(jnp.array([-1.0, 2.0])), [0.0, 2.0])
+    with pytest.raises(Refused, match=r"^there is no activation 'gelu_tan'\. Did you mean 'gelu_tanh'\?$"):
+        activation("gelu_tan")
+
+
+@pytest.mark.parametrize(("options", "epsilon"), [({}, 1e-5), ({"epsilon": 0.5}, 0.5)])
+def test_layer_norm_has_our_epsilon(options, epsilon):
+    # A variance of the size of epsilon, so that it shows.
+    inputs = np.array([[0.0, 0.004, -0.002, 0.006]], np.float32)
+    norm = layer_norm(name=None, dtype=jnp.float32, **options)
+    out = norm.apply(norm.init(jax.random.key(0), inputs), inputs)
+    expected = (inputs - inputs.mean()) / np.sqrt(inputs.var() + epsilon)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=0)
+
+
+def test_compute_dtypes_by_name():
+    assert compute_dtype("bfloat16") == jnp.bfloat16
+    with pytest.raises(Refused, match=r"no compute dtype 'bfloat'\. Did you mean 'bfloat16'\?"):
+        compute_dtype("bfloat")
+
+
+def test_float64_is_refused_where_jax_would_take_float32():
+    with pytest.raises(Refused, match=r"float64 would be computed in float32: set JAX_ENABLE_X64=1"):
+        compute_dtype("float64")

@@ -1,0 +1,59 @@
+"""Models by name: any of them with any variant, made for a data set or refused."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from attention_jax import models
+from attention_jax.kernels import Refused, names
+
+FACTS = {"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)}
+TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
+BATCH = {"inputs": TOKENS, "tokens": TOKENS, "image": IMAGE}
+SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
+
+
+@pytest.mark.parametrize("variant", names())
+@pytest.mark.parametrize("name", models.models.names())
+def test_any_model_takes_any_variant(name, variant):
+    model = models.build(name, facts=FACTS, attention=variant, **SIZES)
+    inputs = BATCH[model.reads]
+    logits, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), inputs))
+    assert logits.dtype == jnp.float32
+    assert logits.shape[0] == 2
+    assert {layer for layer in variables["params"] if layer.startswith("block_")} == {"block_0", "block_1"}
+    plain, _ = jax.eval_shape(
+        lambda: models.build(name, facts=FACTS, **SIZES).init_with_output(jax.random.key(0), inputs)
+    )
+    assert logits.shape == plain.shape
+
+
+def test_facts_of_the_data_are_filled_in_and_those_the_model_does_not_need_are_left_out():
+    model = models.build("gpt", facts={**FACTS, "vocabulary": ["a", "b"]}, width=16)
+    assert (model.vocabulary_size, model.length, model.width) == (11, 8, 16)
+    assert not hasattr(model, "num_classes")
+
+
+def test_an_option_wins_over_a_fact():
+    assert models.build("gpt", facts=FACTS, length=4).length == 4
+
+
+def test_a_model_without_the_facts_it_needs_is_refused():
+    facts = {"vocabulary_size": 11, "length": 8}
+    message = r"^model 'vit' needs image_shape, num_classes; this data set has length, vocabulary_size: choose"
+    with pytest.raises(Refused, match=message):
+        models.build("vit", facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gtp", {}, r"^there is no model 'gtp'\. Did you mean 'gpt'\?$"),
+        ("gpt", {"widht": 8}, r"^model 'gpt' has no option 'widht' \(given 8\)\. Did you mean 'width'\?$"),
+        ("gpt", {"parent": None}, r"^model 'gpt' has no option 'parent'"),
+        ("vit", {"approximate_causal": True}, r"^model 'vit' has no option 'approximate_causal'"),
+    ],
+)
+def test_unknown_names_and_options_are_refused(name, options, message):
+    with pytest.raises(Refused, match=message):
+        models.build(name, facts=FACTS, **options)

@@ -1,0 +1,37 @@
+"""The encoder classifier reads its tokens in both directions and classifies their mean."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.kernels import Refused
+from attention_jax.models.encoder_classifier import EncoderClassifier
+from tests.layers.arrays import apply, random_variables
+
+MODEL = EncoderClassifier(vocabulary_size=9, length=5, num_classes=3, num_layers=2, num_heads=2, width=8)
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(9, size=(2, 5)), jnp.int32)
+
+
+def test_moving_the_tokens_with_their_positions_changes_nothing():
+    variables = random_variables(MODEL, TOKENS)
+    order = jnp.array([3, 0, 4, 1, 2])
+    table = variables["params"]["position"]["embedding"]
+    moved = {"params": {**variables["params"], "position": {"embedding": table[order]}}}
+    logits = apply(MODEL, variables, TOKENS)
+    assert logits.shape == (2, 3)
+    np.testing.assert_allclose(apply(MODEL, moved, TOKENS[:, order]), logits, rtol=0, atol=1e-5)
+    # And the tokens alone do change it: neither side of the equality is blind to them.
+    assert float(jnp.abs(apply(MODEL, variables, TOKENS[:, order]) - logits).max()) > 1e-2
+
+
+def test_bfloat16_keeps_parameters_and_logits_in_float32():
+    half = MODEL.clone(dtype="bfloat16")
+    logits, variables = jax.eval_shape(lambda: half.init_with_output(jax.random.key(0), TOKENS))
+    assert logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+
+def test_too_many_tokens_are_refused():
+    with pytest.raises(Refused, match="6 tokens are more than the 5 positions"):
+        jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 6), jnp.int32)))

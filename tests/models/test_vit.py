@@ -1,0 +1,60 @@
+"""The Vision Transformer: its patches, its class token, its start."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.kernels import Refused
+from attention_jax.models.vit import ViT, cut_patches
+from tests.layers.arrays import apply, normal, random_variables
+
+IMAGE = normal(2, 4, 6, 3)
+MODEL = ViT(image_shape=(4, 6, 3), num_classes=5, patch=2, num_layers=1, num_heads=2, width=8)
+
+
+def test_patches_come_row_by_row_with_their_pixels_row_by_row():
+    patches = np.asarray(cut_patches(IMAGE, 2))
+    assert patches.shape == (2, 6, 12)
+    image = np.asarray(IMAGE)
+    for batch in range(2):
+        for row in range(2):
+            for column in range(3):
+                pixels = [image[batch, 2 * row + y, 2 * column + x] for y in range(2) for x in range(2)]
+                np.testing.assert_array_equal(patches[batch, 3 * row + column], np.concatenate(pixels))
+
+
+@pytest.mark.parametrize("patch", [0, -2, 3, 4, 5])
+def test_patches_that_do_not_divide_the_image_are_refused(patch):
+    with pytest.raises(Refused, match=f"^patches of {patch} pixels do not divide an image of 4x6"):
+        cut_patches(IMAGE, patch)
+
+
+def test_the_head_and_the_class_token_start_at_zero():
+    logits, variables = jax.jit(MODEL.init_with_output)(jax.random.key(0), IMAGE)
+    params = variables["params"]
+    assert logits.shape == (2, 5)
+    assert (logits == 0).all()
+    assert (params["head"]["kernel"] == 0).all()
+    assert (params["class_token"] == 0).all()
+    assert params["position"]["embedding"].shape == (1 + 6, 8)
+
+
+def test_the_output_of_the_class_token_is_what_is_classified():
+    params = random_variables(MODEL, IMAGE)["params"]
+    assert float(jnp.ptp(apply(MODEL, {"params": params}, IMAGE), axis=0).max()) > 1e-3
+    # Blocks that add nothing leave the class token, at the first position, as it came in.
+    block = {name: jax.tree.map(jnp.zeros_like, layer) for name, layer in params["block_0"].items()}
+    params = {**params, "block_0": block}
+    token = params["class_token"][0, 0] + params["position"]["embedding"][0]
+    normed = (token - token.mean()) / jnp.sqrt(token.var() + 1e-6) * params["norm"]["scale"] + params["norm"]["bias"]
+    expected = normed @ params["head"]["kernel"] + params["head"]["bias"]
+    logits = apply(MODEL, {"params": params}, IMAGE)
+    np.testing.assert_allclose(logits, jnp.stack([expected, expected]), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_keeps_parameters_and_logits_in_float32():
+    half = MODEL.clone(dtype="bfloat16")
+    logits, variables = jax.eval_shape(lambda: half.init_with_output(jax.random.key(0), IMAGE))
+    assert logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}

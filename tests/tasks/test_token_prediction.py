@@ -1,0 +1,71 @@
+"""Token prediction against NumPy: which positions count, and how much."""
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import tasks
+from attention_jax.kernels import Refused
+
+ROWS, TOKENS, VOCABULARY = 3, 4, 5
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(ROWS, TOKENS, VOCABULARY)).astype(np.float32)
+TARGETS = RNG.integers(VOCABULARY, size=(ROWS, TOKENS)).astype(np.int32)
+# One position right, so that the accuracy is neither 0 nor 1 whatever was drawn.
+LOGITS[0, 0, TARGETS[0, 0]] = 9.0
+LOGITS[0, 1, TARGETS[0, 1]] = -9.0
+WEIGHTS = np.array([[1, 1, 0.5, 0], [0, 0, 2, 1], [1, 1, 1, 1]], np.float32)
+
+
+def losses() -> np.ndarray:
+    log_normaliser = np.log(np.exp(LOGITS.astype(float)).sum(-1))
+    return log_normaliser - np.take_along_axis(LOGITS, TARGETS[..., None], -1)[..., 0]
+
+
+@pytest.mark.parametrize("valid", [None, [True, True, False], [False, True, False]])
+def test_weighted_means_over_the_rows_that_count(valid):
+    batch = {"targets": TARGETS, "weights": WEIGHTS} | ({} if valid is None else {"valid": np.array(valid)})
+    measures = jax.jit(tasks.build("token_prediction").measure)(LOGITS, batch)
+    weights = WEIGHTS * np.array(valid or [True] * ROWS)[:, None]
+    correct = LOGITS.argmax(-1) == TARGETS
+    assert measures.keys() == {"loss", "accuracy"}
+    for name, values in (("loss", losses()), ("accuracy", correct)):
+        assert float(measures[name].total) == pytest.approx((values * weights).sum(), rel=1e-6)
+        assert float(measures[name].weight) == pytest.approx(weights.sum())
+        assert float(measures[name].mean) == pytest.approx((values * weights).sum() / weights.sum(), rel=1e-6)
+
+
+def test_a_batch_in_which_nothing_counts_has_mean_zero():
+    batch = {"targets": TARGETS, "weights": np.zeros_like(WEIGHTS)}
+    measures = tasks.build("token_prediction").measure(LOGITS, batch)
+    assert [float(ratio.mean) for ratio in measures.values()] == [0.0, 0.0]
+
+
+def test_parts_add_up_to_the_whole():
+    measure = tasks.build("token_prediction").measure
+    whole = measure(LOGITS, {"targets": TARGETS, "weights": WEIGHTS})["loss"]
+    parts = [
+        measure(LOGITS[rows], {"targets": TARGETS[rows], "weights": WEIGHTS[rows]})["loss"]
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    total, weight = (sum(values) for values in zip(*parts, strict=True))
+    assert float(total / weight) == pytest.approx(float(whole.mean), rel=1e-6)
+    # What a mean of means would give is another number.
+    assert float(sum(part.mean for part in parts) / 2) != pytest.approx(float(whole.mean), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "acuracy"}, r"^task token_prediction has no metric 'acuracy'\. Did you mean 'accuracy'\?$"),
+        ({"label_smoothing": 0.1}, r"^task 'token_prediction' has no option 'label_smoothing'"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(Refused, match=message):
+        tasks.build("token_prediction", **options)
+
+
+def test_the_metric_that_decides():
+    assert tasks.build("token_prediction").metric == "loss"
+    assert tasks.build("token_prediction", metric="accuracy").metric == "accuracy"

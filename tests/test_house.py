@@ -1,0 +1,104 @@
+"""Who imports whom: the rooms of the house see the rooms below them, and the kernels see nothing of it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HOUSE = "attention_jax"
+FLOORS = {
+    "kernels": 0,
+    "layers": 1,
+    "models": 2,
+    "data": 2,
+    "decoding": 2,
+    "tasks": 3,
+    "interop": 3,
+    "training": 4,
+    "study": 5,
+    "bench": 5,
+    "launch": 6,
+    # The launcher's own modules.
+    "commands": 6,
+    "listing": 6,
+}
+# Neighbours on one floor that may not see each other: a task joins a model to its data.
+APART = {("models", "data"), ("data", "models")}
+KERNELS_MAY_IMPORT = {"jax", "numpy", "jaxtyping", *sys.stdlib_module_names}
+
+
+def imports(source: str, *, module: str) -> Iterator[str]:
+    """Yields the full name of everything that `source` imports, wherever in the file, relative imports resolved."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*package, node.module] if node.module else package)
+            # "from attention_jax import data" imports the room, not the house.
+            yield from (f"{origin}.{alias.name}" if origin == HOUSE else origin for alias in node.names)
+
+
+def broken_rules(source: str, *, module: str) -> list[str]:
+    """Returns, in words, each import of `module` that goes up, to a neighbour kept apart, or out of the kernels."""
+    room = module.split(".")[1] if module.startswith(f"{HOUSE}.") else "launch"
+    broken = []
+    for name in imports(source, module=module):
+        top, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if top != HOUSE:
+            if room == "kernels" and top not in KERNELS_MAY_IMPORT:
+                broken.append(f"{module} imports {name}: kernels take jax, numpy and jaxtyping alone")
+        elif other not in FLOORS or room not in FLOORS:
+            broken.append(f"{module} imports {name}: give {other if room in FLOORS else room} a floor in this test")
+        elif FLOORS[other] > FLOORS[room] or (room, other) in APART:
+            broken.append(f"{module} imports {name}: {room} may not see {other}")
+    return broken
+
+
+def modules() -> dict[str, Path]:
+    """Returns every module of the house, by its full name."""
+    files = [*(ROOT / HOUSE).rglob("*.py"), *ROOT.glob("launch.py")]
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(files)}
+    return {module: path for module, path in named.items() if module != f"{HOUSE}.__init__"}
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.name for path in (ROOT / HOUSE).iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert rooms <= FLOORS.keys()
+    assert "kernels" in rooms
+
+
+def test_nothing_is_imported_from_above():
+    broken = [rule for module, path in modules().items() for rule in broken_rules(path.read_text(), module=module)]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "breaks"),
+    [
+        ("attention_jax.kernels.mask", "from attention_jax.layers.norm import Norm", True),
+        ("attention_jax.kernels.mask", "import flax.linen as nn", True),
+        ("attention_jax.kernels.mask", "def f():\n    import optax", True),
+        ("attention_jax.kernels.mask", "from .. import layers", True),
+        ("attention_jax.kernels.mask", "from . import errors\nimport jax.numpy as jnp\nimport ast", False),
+        ("attention_jax.layers.norm", "import flax.linen as nn\nfrom attention_jax.kernels import attend", False),
+        ("attention_jax.models.gpt", "from attention_jax.data import batches", True),
+        ("attention_jax.models.gpt", "from attention_jax import data", True),
+        ("attention_jax.data.batches", "import attention_jax.models.gpt", True),
+        (
+            "attention_jax.tasks.task",
+            "from attention_jax.models.gpt import Gpt\nfrom attention_jax.data import x",
+            False,
+        ),
+        ("attention_jax.tasks.task", "from attention_jax.training.loop import train", True),
+        ("attention_jax.training.loop", "from attention_jax.attic import x", True),
+        ("launch", "from attention_jax.study import compare", False),
+        ("attention_jax.study.compare", "from attention_jax.launch import main", True),
+    ],
+)
+def test_the_reader_of_imports_sees_what_it_should(module, source, breaks):
+    assert bool(broken_rules(source, module=module)) == breaks

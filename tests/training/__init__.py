@@ -1,0 +1,1 @@
+"""The training room: what a run leaves behind, whatever stops it."""

@@ -1,0 +1,124 @@
+"""A run from its first step to its last: it learns, it is the same twice, and what it leaves behind is right."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from attention_jax.data import evaluation_batches
+from attention_jax.kernels import Refused
+from attention_jax.training import Experiment, evaluate_checkpoint
+from attention_jax.training.loop import evaluate
+from tests.training import tiny
+
+
+def test_losses_fall(undisturbed):
+    training = [line["train_loss"] for line in tiny.lines(undisturbed.workdir) if "train_loss" in line]
+    validation = [line["validation_loss"] for line in tiny.lines(undisturbed.workdir) if "validation_loss" in line]
+    assert sum(training[-4:]) / 4 < 0.75 * sum(training[:2]) / 2
+    assert validation == sorted(validation, reverse=True)
+    assert validation[-1] < math.log(16)
+
+
+def test_each_line_holds_what_is_due_at_its_step(undisturbed):
+    recorded = {"train_loss", "train_accuracy", "gradient_norm", "learning_rate"}
+    validation = {"validation_loss", "validation_accuracy"}
+    final = validation | {"test_loss", "test_accuracy"}
+    expected = [(step, recorded) for step in range(2, 25, 2)]
+    expected += [(8, validation), (16, validation), (24, final)]
+    there = [(line["step"], line.keys() - {"step"}) for line in tiny.lines(undisturbed.workdir)]
+    assert there == sorted(expected, key=lambda entry: entry[0])
+    rates = [line["learning_rate"] for line in tiny.lines(undisturbed.workdir) if "learning_rate" in line]
+    # The rate of an update is the schedule at the number of updates before it.
+    expected_rates = [0.03 * (1 + math.cos(math.pi * step / 24)) / 2 for step in range(1, 24, 2)]
+    assert rates == pytest.approx(expected_rates, rel=1e-5)
+
+
+def test_the_outcome_is_that_of_the_last_line(undisturbed, experiment):
+    outcome = undisturbed.outcome
+    assert (outcome.metric, outcome.steps) == ("test_loss", 24)
+    assert outcome.score == tiny.lines(undisturbed.workdir)[-1]["test_loss"]
+    # Token and position embeddings, one block without biases, three norms; the random features are not trained.
+    assert outcome.parameters == experiment.parameters == (16 + 8) * 8 + 12 * 8**2 + 3 * 16
+    assert outcome.train_seconds > 0
+    assert outcome.ms_per_step > 0
+    assert outcome.peak_bytes > 4 * 3 * outcome.parameters
+    assert json.loads((undisturbed.workdir / "outcome.json").read_text()) == vars(outcome)
+
+
+def test_a_run_says_its_evaluations_and_nothing_of_resuming(undisturbed):
+    evaluations = re.findall(r"^step (\d+)/24  validation_accuracy [\d.]+  validation_loss ", undisturbed.said, re.M)
+    assert evaluations == ["8", "16", "24"]
+    assert "resum" not in undisturbed.said
+
+
+def test_the_same_seed_compiled_anew_leaves_the_same_bytes_and_another_seed_does_not(undisturbed, tmp_path):
+    anew = Experiment(**tiny.sections())
+    tiny.run(anew, tmp_path / "same")
+    assert (tmp_path / "same" / "metrics.jsonl").read_bytes() == undisturbed.metrics
+    tiny.run(anew, tmp_path / "other", seed=1)
+    first, other = (tiny.lines(folder)[0] for folder in (undisturbed.workdir, tmp_path / "other"))
+    assert first["learning_rate"] == other["learning_rate"]
+    assert first["train_loss"] != other["train_loss"]
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["seed"] == 1
+
+
+def test_a_finished_run_is_not_trained_again(undisturbed, experiment, monkeypatch):
+    def no_training(*arguments):
+        raise AssertionError("it trained")
+
+    monkeypatch.setattr("attention_jax.training.loop.train_batches", lambda *_, **__: NoBatches(no_training))
+    monkeypatch.setattr(experiment, "evaluate_batch", no_training)
+    outcome, said = tiny.run(experiment, undisturbed.workdir)
+    assert outcome == undisturbed.outcome
+    assert (undisturbed.workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
+    assert "resuming from the checkpoint of step 24" in said
+
+
+class NoBatches:
+    """Batches that may be positioned and not taken."""
+
+    def __init__(self, taken):
+        self.set_state = lambda state: None
+        self.__class__.__next__ = taken
+
+
+def test_evaluating_the_checkpoint_gives_what_training_wrote(undisturbed, experiment):
+    step, measures = evaluate_checkpoint(experiment, undisturbed.workdir)
+    assert step == 24
+    assert {"step": step, **measures} == tiny.lines(undisturbed.workdir)[-1]
+
+
+def test_evaluation_weighs_every_counted_position_once(experiment):
+    state = experiment.create_state(0)
+    totals = {"loss": 0.0, "accuracy": 0.0}
+    for batch in evaluation_batches(experiment.dataset.splits["test"], batch_size=4):
+        for row in np.flatnonzero(batch["valid"]):
+            alone = {**batch, "valid": np.arange(4) == row}
+            for name, ratio in experiment.evaluate_batch(state.variables, experiment.put(alone)).items():
+                assert float(ratio.weight) == 1
+                totals[name] += float(ratio.total)
+    measures = evaluate(experiment, state, ("test",))
+    assert measures == pytest.approx({f"test_{name}": total / 6 for name, total in totals.items()}, rel=1e-6)
+
+
+def test_a_folder_without_a_checkpoint_cannot_be_evaluated(experiment, tmp_path):
+    with pytest.raises(Refused, match="holds no checkpoint: train first"):
+        evaluate_checkpoint(experiment, tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(Refused, match="holds no whole checkpoint"):
+        evaluate_checkpoint(experiment, tmp_path)
+
+
+def test_the_folder_of_another_run_is_refused_and_left_alone(undisturbed, experiment):
+    with pytest.raises(Refused, match=r"holds the run of another config \(seed is 0 there and 5 here\): give another"):
+        tiny.run(experiment, undisturbed.workdir, seed=5)
+    assert (undisturbed.workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
+
+
+def test_a_folder_that_cannot_be_made_is_refused(experiment, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match=r"workdir .*file/run' cannot be used: .*Give another --workdir"):
+        tiny.run(experiment, tmp_path / "file" / "run")

@@ -1,0 +1,120 @@
+"""One update: what it changes, what it leaves, and that parts of a batch add up to the whole."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from attention_jax import models, tasks
+from attention_jax.training.state import TrainState, create_state
+from attention_jax.training.step import make_train_step
+
+ROWS, TOKENS = 6, 4
+RNG = np.random.default_rng(0)
+# Weights that differ so much between the rows that a mean of means is far from the mean.
+WEIGHTS = np.array([[9, 9, 9, 9], [1, 0, 0, 0], [0, 0, 0, 0], [5, 0, 0, 5], [0, 0.1, 0, 0], [3, 2, 1, 0]], np.float32)
+BATCH = {
+    "inputs": RNG.integers(7, size=(ROWS, TOKENS), dtype=np.int32),
+    "targets": RNG.integers(7, size=(ROWS, TOKENS), dtype=np.int32),
+    "weights": WEIGHTS,
+}
+MODEL = models.build(
+    "gpt",
+    facts={"vocabulary_size": 7, "length": TOKENS},
+    attention="performer:features=3",
+    num_layers=1,
+    num_heads=1,
+    width=4,
+    init_stddev=0.5,
+)
+RATE = optax.linear_schedule(0.5, 0.0, 10)
+OPTIMIZER = optax.sgd(RATE)
+
+
+class Steps(NamedTuple):
+    before: TrainState
+    after: TrainState
+    metrics: list[dict[str, float]]
+
+
+@functools.cache
+def compiled_step(accumulation: int) -> Any:
+    return make_train_step(MODEL, tasks.build("token_prediction"), OPTIMIZER, RATE, accumulation=accumulation)
+
+
+@jax.jit
+def fresh(seed: int) -> TrainState:
+    return create_state(MODEL, jnp.asarray(BATCH["inputs"][:1]), OPTIMIZER, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def three_steps() -> dict[int, Steps]:
+    """Three updates in one part, and in three."""
+
+    def updated(accumulation: int) -> Steps:
+        state, metrics = fresh(0), []
+        for _ in range(3):
+            state, measured = compiled_step(accumulation)(state, BATCH)
+            metrics.append({name: float(value) for name, value in measured.items()})
+        return Steps(fresh(0), state, metrics)
+
+    return {accumulation: updated(accumulation) for accumulation in (1, 3)}
+
+
+def test_parts_accumulate_to_the_whole_batch_whatever_their_weights(three_steps):
+    whole, parts = three_steps[1], three_steps[3]
+    for a, b in zip(jax.tree.leaves(whole.after.params), jax.tree.leaves(parts.after.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+    for of_whole, of_parts in zip(whole.metrics, parts.metrics, strict=True):
+        assert of_parts == pytest.approx(of_whole, rel=1e-5)
+
+
+def test_the_update_is_that_of_the_formula(three_steps):
+    steps = three_steps[1]
+
+    def loss(params: dict) -> jax.Array:
+        logits = MODEL.apply({"params": params, "buffers": steps.before.buffers}, BATCH["inputs"])
+        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), BATCH["targets"][..., None], -1)[..., 0]
+        return -(picked * WEIGHTS).sum() / WEIGHTS.sum()
+
+    loss_and_gradient = jax.jit(jax.value_and_grad(loss))
+    value, gradient = loss_and_gradient(steps.before.params)
+    norm = np.sqrt(sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(gradient)))
+    first = steps.metrics[0]
+    assert first["train_loss"] == pytest.approx(float(value), rel=1e-5)
+    assert first["gradient_norm"] == pytest.approx(norm, rel=1e-5)
+    assert [metrics["learning_rate"] for metrics in steps.metrics] == pytest.approx([0.5, 0.45, 0.4])
+    # After one step the loss is that of parameters moved against the gradient.
+    moved = jax.tree.map(lambda leaf, slope: leaf - 0.5 * slope, steps.before.params, gradient)
+    assert steps.metrics[1]["train_loss"] == pytest.approx(float(loss_and_gradient(moved)[0]), rel=1e-5)
+
+
+def test_what_is_not_trained_stays(three_steps):
+    for steps in three_steps.values():
+        (before,), (after,) = jax.tree.leaves(steps.before.buffers), jax.tree.leaves(steps.after.buffers)
+        np.testing.assert_array_equal(after, before)
+        assert steps.after.key == steps.before.key
+        assert (int(steps.after.step), int(steps.after.bad_step)) == (3, -1)
+        changed = jax.tree.map(lambda a, b: bool((a != b).any()), steps.before.params, steps.after.params)
+        assert all(jax.tree.leaves(changed))
+
+
+def test_the_state_is_donated_and_the_first_bad_step_is_remembered():
+    state = fresh(0)
+    for weights, bad_step in ((WEIGHTS, -1), (np.full_like(WEIGHTS, np.nan), 2), (WEIGHTS, 2)):
+        before = state
+        state, _ = compiled_step(1)(before, {**BATCH, "weights": weights})
+        assert int(state.bad_step) == bad_step
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
+
+
+def test_states_depend_on_the_seed_alone():
+    first, again, other = (fresh(seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.params["token"]["embedding"], again.params["token"]["embedding"])
+    assert (first.params["token"]["embedding"] != other.params["token"]["embedding"]).all()
+    assert (jax.tree.leaves(first.buffers)[0] != jax.tree.leaves(other.buffers)[0]).any()
+    assert first.key != other.key

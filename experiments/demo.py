@@ -5,6 +5,13 @@ Command: python launch.py compare --config=experiments/demo.py (or: make demo)
 
 from ml_collections import ConfigDict
 
+OPTIMIZER = {
+    "name": "adamw",
+    "learning_rate": 3e-3,
+    "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
+    "weight_decay": 0.1,
+}
+
 
 def get_config() -> ConfigDict:
     """Returns the comparison."""
@@ -37,12 +44,7 @@ def _mqar() -> dict:
         },
         "task": {"name": "token_prediction", "metric": "accuracy"},
         "model": {"name": "gpt", "num_layers": 2, "num_heads": 1, "width": 64, "init_stddev": 0.125},
-        "optimizer": {
-            "name": "adamw",
-            "learning_rate": 3e-3,
-            "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
-            "weight_decay": 0.1,
-        },
+        "optimizer": OPTIMIZER,
         "batch_size": 64,
         "steps": 500,
         "evaluation": {"every": 100, "batch_size": 250},
@@ -55,12 +57,7 @@ def _digits() -> dict:
         "data": {"name": "digits"},
         "task": {"name": "classification"},
         "model": {"name": "encoder_classifier", "num_layers": 2, "num_heads": 2, "width": 64, "init_stddev": 0.25},
-        "optimizer": {
-            "name": "adamw",
-            "learning_rate": 3e-3,
-            "schedule": {"name": "warmup_cosine", "warmup_steps": 50},
-            "weight_decay": 0.1,
-        },
+        "optimizer": OPTIMIZER,
         "batch_size": 32,
         "steps": 300,
         "evaluation": {"every": 100, "batch_size": 180},

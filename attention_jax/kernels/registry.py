@@ -126,6 +126,7 @@ class _Definition:
     claims: Claims
 
 
+_FILE_MODULE = "attention_file_"
 _catalogue: Catalogue = Catalogue("attention variant", "attention_jax.kernels.variants")
 
 
@@ -145,7 +146,8 @@ def register(*, source: Source, claims: Claims) -> Callable[[Callable[..., Mecha
 
     def decorate(build: Callable[..., Mechanism]) -> Callable[..., Mechanism]:
         vars(build)["definition"] = _Definition(build, source, claims)
-        return _catalogue.register(build)
+        # Files of the user's own are found by their paths, so two of them may use one name.
+        return build if build.__module__.startswith(_FILE_MODULE) else _catalogue.register(build)
 
     return decorate
 
@@ -242,14 +244,16 @@ def _check_types(builder: Callable[..., Mechanism], options: dict[str, Any], *, 
             for kind in allowed
         )
         if not accepted:
-            wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+            wanted = " or ".join(
+                "None" if kind is type(None) else getattr(kind, "__name__", str(kind)) for kind in allowed
+            )
             raise Refused(f"{owner} has option {key}={value!r}, which is not {wanted}.")
 
 
 def _from_file(path: Path, name: str) -> Callable[..., Mechanism]:
     if not path.is_file():
         raise Refused(f"attention file {str(path)!r} does not exist: give a Python file that registers {name!r}.")
-    module_name = f"attention_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    module_name = f"{_FILE_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
         specification = importlib.util.spec_from_file_location(module_name, path)
         assert specification is not None

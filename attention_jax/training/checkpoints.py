@@ -31,26 +31,30 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run, in `WORKDIR/checkpoints/STEP`."""
 
-    def __init__(self, workdir: Path, *, keep: int, say: Callable[[str], None]):
+    def __init__(self, workdir: Path, *, keep: int, say: Callable[[str], None], read_only: bool = False):
         """Opens the folder, making it if need be.
 
         Args:
           workdir: the folder of the run.
           keep: how many checkpoints stay; the oldest go.
-          say: told when a checkpoint is set aside.
+          say: told when a checkpoint is set aside, or passed over.
+          read_only: change nothing in the folder, since a run may be writing to it.
         """
         self._folder = workdir.absolute() / "checkpoints"
         self._aside = workdir.absolute() / "damaged_checkpoints"
         self._keep = keep
         self._say = say
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._remove_unfinished()
-        self._set_damaged_aside()
+        self._read_only = read_only
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
+            self._set_damaged_aside()
         self._manager = self._open()
 
     def steps(self) -> list[int]:
         """Returns the steps that have a whole checkpoint, the latest last."""
-        return sorted(int(path.name) for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
+        steps = sorted(int(path.name) for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
+        return [step for step in steps if not self._read_only or self._is_whole(step)]
 
     def save(self, step: int, state: Any, beside: dict[str, Any]) -> None:
         """Saves a state with the JSON beside it, and returns once it is on the disk; does nothing if the step is there.
@@ -67,9 +71,10 @@ class Checkpoints:
         )
         self._manager.wait_until_finished()
         write_atomically(self._manifest(step), json.dumps(_fingerprint(self._folder / str(step))))
-        for manifest in self._folder.glob("*.manifest.json"):
-            if not (self._folder / manifest.name.removesuffix(".manifest.json")).exists():
-                manifest.unlink()
+        # Only now may the oldest go: until its manifest is there, the new one does not count.
+        for old in self.steps()[: -self._keep]:
+            self._manifest(old).unlink()
+            self._manager.delete(old)
 
     def restore(self, like: Any) -> Restored | None:
         """Returns the latest checkpoint, or None when there is none.
@@ -92,7 +97,7 @@ class Checkpoints:
         self._manager.close()
 
     def _open(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, read_only=self._read_only)
         return ocp.CheckpointManager(self._folder, options=options)
 
     def _manifest(self, step: int) -> Path:
@@ -110,10 +115,20 @@ class Checkpoints:
         for step, problem in reversed(problems.items()):
             if problem is None:
                 continue
-            self._say(f"checkpoint of step {step} is damaged ({problem}); {use}. It was moved to {self._aside.name}/.")
+            self._say(
+                f"checkpoint of step {step} is damaged ({problem}); {use}. It is kept in {self._aside.name}/."
+            )
             self._aside.mkdir(exist_ok=True)
             (self._folder / str(step)).rename(self._aside / f"{step}.{len(list(self._aside.iterdir()))}")
             self._manifest(step).unlink()
+
+    def _is_whole(self, step: int) -> bool:
+        if not self._manifest(step).exists():  # being written
+            return False
+        problem = self._problem(step)
+        if problem is not None:
+            self._say(f"checkpoint of step {step} is damaged ({problem}); it is passed over.")
+        return problem is None
 
     def _problem(self, step: int) -> str | None:
         try:

@@ -22,8 +22,9 @@ def steps_of(
     """
     given = {name: value for name, value in (("steps", steps), ("epochs", epochs), ("examples", examples)) if value}
     if len(given) != 1:
-        said = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
-        raise Refused(f"the length of a run is one of steps, epochs and examples; given: {said}. Set the others to 0.")
+        said = " and ".join(f"{name}={value}" for name, value in given.items())
+        what = f"{said} are set: set all but one to 0" if given else "steps, epochs and examples are all 0: set one"
+        raise Refused(f"the length of a run is one of steps, epochs and examples. Here {what}.")
     ((name, value),) = given.items()
     if value < 0:
         raise Refused(f"{name}={value}: a run cannot be shorter than nothing; give a positive number.")

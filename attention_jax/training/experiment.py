@@ -218,6 +218,7 @@ def _section(name: str, section: Section | None) -> Any:
 def _check_cadence(experiment: Experiment) -> None:
     rows = experiment.evaluation.batch_size
     for name, value, least in (
+        ("seed", experiment.seed, 0),
         ("evaluation.every", experiment.evaluation.every, 0),
         ("evaluation.batch_size", 1 if rows is None else rows, 1),
         ("checkpoint.every", experiment.checkpoint.every, 0),

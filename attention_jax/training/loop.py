@@ -18,7 +18,7 @@ from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.progress import Progress
 from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.state import TrainState
-from attention_jax.training.workdir import MetricsLog, claim, write_atomically
+from attention_jax.training.workdir import MetricsLog, claim, locked, write_atomically
 
 
 def evaluate(
@@ -103,7 +103,8 @@ class _Run:
         self.saved = self.step
 
     def close(self) -> None:
-        """Closes the files of the run."""
+        """Closes the files of the run, and ends its line on the terminal."""
+        self.progress.clear()
         self.log.close()
         self.checkpoints.close()
 
@@ -129,7 +130,7 @@ class _Run:
             kept = f"the checkpoint of step {self.saved} is kept" if self.saved >= 0 else "there is no checkpoint yet"
             raise RunFailed(
                 f"the loss or its gradient is not finite from step {bad_step} on; {kept}. Lower "
-                "optimizer.learning_rate, or clip with optimizer.clip_norm."
+                "optimizer.learning_rate or optimizer.clip_norm."
             )
         steps, seconds = self.windows[-1]
         rate = steps / seconds
@@ -173,13 +174,13 @@ def train(
       progress: told what happens.
 
     Raises:
-      Refused: the folder cannot be written or holds the run of another config.
+      Refused: the folder cannot be written, holds the run of another config, or is being trained in.
       RunFailed: the loss is no longer finite.
       Interrupted: a signal came; the run was saved first.
     """
     seed = experiment.seed if seed is None else seed
     claim(workdir, {**experiment.config, "seed": seed})
-    with noticed() as notice:
+    with locked(workdir), noticed() as notice:
         run = _Run(experiment, workdir, seed=seed, progress=progress or Progress(), notice=notice)
         try:
             run.go()
@@ -208,7 +209,7 @@ def evaluate_checkpoint(
             f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
         )
     claim(workdir, experiment.config)
-    checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
+    checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
     restored = checkpoints.restore(experiment.create_state(experiment.seed))
     checkpoints.close()
     if restored is None:

@@ -36,7 +36,7 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Prints a line that stays."""
-        self._clear()
+        self.clear()
         print(self._labelled(message), file=self._stream, flush=True)
 
     def note(self, message: str) -> None:
@@ -61,7 +61,7 @@ class Progress:
         left = readable_seconds((steps - step) / rate) if rate else "?"
         line = self._labelled(f"step {step}/{steps}  {shown}  {rate:.1f} steps/s  {left} left")
         if self._terminal:
-            self._clear()
+            self.clear()
             self._stream.write(line)
             self._stream.flush()
             self._drawn = len(line)
@@ -71,7 +71,9 @@ class Progress:
     def _labelled(self, message: str) -> str:
         return f"{self.label}: {message}" if self.label else message
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Removes the line that renews itself, if there is one."""
         if self._drawn:
             self._stream.write("\r" + " " * self._drawn + "\r")
+            self._stream.flush()
             self._drawn = 0

@@ -1,8 +1,11 @@
 """The folder of a run: whose it is, its losses, its result. `metrics.jsonl` is the truth; TensorBoard is beside it."""
 
+import fcntl
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,8 @@ def claim(workdir: Path, config: dict[str, Any]) -> None:
             return
         there = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise Refused(f"workdir {str(workdir)!r} cannot be used: {error}. Give another --workdir.") from error
+        reason = error.strerror if isinstance(error, OSError) else f"its config.json is damaged ({error})"
+        raise Refused(f"workdir {str(workdir)!r} cannot be used: {reason}. Give another --workdir.") from error
     changed = differences(there, json.loads(text))
     if changed:
         raise Refused(
@@ -50,15 +54,36 @@ def claim(workdir: Path, config: dict[str, Any]) -> None:
         )
 
 
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds the folder of a run for this process; the kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+      Refused: another process trains in it.
+    """
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(
+                f"workdir {str(workdir)!r} is in use by another training process: wait for it, or give another --workdir."
+            ) from error
+        yield
+
+
 def differences(there: Any, here: Any, path: str = "") -> list[str]:
     """Returns where two configs differ, as "model.width is 64 there and 128 here"."""
     if isinstance(there, dict) and isinstance(here, dict):
         keys = sorted({*there, *here})
-        absent = "absent"
+        names = {key: f"{path}.{key}" if path else key for key in keys}
         return [
             line
-            for key in keys
-            for line in differences(there.get(key, absent), here.get(key, absent), f"{path}.{key}" if path else key)
+            for key, name in names.items()
+            for line in (
+                differences(there[key], here[key], name)
+                if key in there and key in here
+                else [f"{name} is only {'there' if key in there else 'here'}"]
+            )
         ]
     return [] if there == here else [f"{path} is {there!r} there and {here!r} here"]
 

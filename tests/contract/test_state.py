@@ -47,9 +47,9 @@ def test_a_state_that_is_not_of_these_tokens_is_refused(spec):
     inputs = make(spec)
     _, state = step(spec, inputs, None, Causal())
     with pytest.raises(Refused, match=f"the state is not one of {spec}"):
-        run(spec, make(spec, batch=1), mask=Causal(), state=state)
+        step(spec, make(spec, batch=1), state, Causal())
     with pytest.raises(Refused, match=f"the state is not one of {spec}"):
-        run(spec, inputs, mask=Causal(), state=jax.tree.leaves(state))
+        step(spec, inputs, jax.tree.leaves(state), Causal())
 
 
 @pytest.mark.parametrize("spec", STATEFUL)

@@ -11,8 +11,8 @@ from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
 
 GOLDEN: dict[str, list[float]] = {
-    "train_loss": [2.593421459197998, 2.4224853515625, 2.2927160263061523],
-    "gradient_norm": [1.278274655342102, 1.1995173692703247, 1.286401391029358],
+    "train_loss": [2.5931921005249023, 2.42622709274292, 2.2879037857055664],
+    "gradient_norm": [1.272181510925293, 1.0659313201904297, 1.0169771909713745],
 }
 
 MESSAGE = """the first three steps give {found}.
@@ -24,7 +24,7 @@ GOLDEN. If nothing of the kind was meant, something that training depends on has
 def test_the_first_three_steps_are_what_they_were():
     tokens = (np.arange(4 * 9, dtype=np.int32).reshape(4, 9) * 5) % 13
     batch = {"inputs": tokens[:, :-1], "targets": tokens[:, 1:], "weights": np.ones((4, 8), np.float32)}
-    model = models.build("gpt", facts={"vocabulary_size": 13, "length": 8}, num_layers=2, num_heads=2, width=16)
+    model = models.build("gpt", facts={"vocabulary_size": 13, "length": 8}, num_layers=1, num_heads=2, width=16)
     optimizer, schedule = build_optimizer(steps=10, learning_rate=0.01)
     state = jax.jit(lambda: create_state(model, jnp.asarray(batch["inputs"]), optimizer, seed=0))()
     step = make_train_step(model, tasks.build("token_prediction"), optimizer, schedule)

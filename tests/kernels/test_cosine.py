@@ -9,6 +9,7 @@ from attention_jax.kernels import attend
 TOKENS = jax.random.normal(jax.random.key(0), (1, 4, 2, 8))
 
 
+@jax.jit
 def cosine(query, log_beta):
     return attend(query, TOKENS, TOKENS, variant="cosine", params={"log_beta": jnp.full(2, log_beta)}).out
 

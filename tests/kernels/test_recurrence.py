@@ -19,7 +19,7 @@ def linear(query, key, value, **arguments):
     return attend(query, key, value, variant="linear", engine="recurrence", **{"mask": Causal()} | arguments)
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 8, 9, 64])
+@pytest.mark.parametrize("size", [1, 4, 9])
 def test_nine_tokens_in_chunks_that_they_fill_and_do_not_fill(size, monkeypatch):
     monkeypatch.setattr(recurrence, "CHUNK", size)
     query, key, value = (tokens(9) for _ in range(3))

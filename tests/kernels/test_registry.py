@@ -50,7 +50,7 @@ def test_a_spec_is_a_name_and_options(spec, parsed):
         ("performer:features=2,features=3", "'features' is given twice"),
         ("performr", r"there is no attention variant 'performr'\. Did you mean 'performer'"),
         ("performer:featurs=3", r"variant 'performer' has no option 'featurs' \(given 3\)\. Did you mean 'features'"),
-        ("performer:features=many", "variant 'performer' has option features='many', which is not int or NoneType"),
+        ("performer:features=many", "variant 'performer' has option features='many', which is not int or None"),
         ("performer:features=2.5", "features=2.5, which is not int"),
         ("performer:features=true", "features=True, which is not int"),
         ("cosine:beta=true", "beta=True, which is not float"),

@@ -47,7 +47,7 @@ def launch(*words: object, environment: dict[str, str] | None = None) -> Answer:
     return Answer(process.returncode, out, err)
 
 
-def start(*words: object, environment: dict[str, str] | None = None) -> subprocess.Popen:
+def start(*words: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Starts `launch.py` with these words, and variables set beside those of the tests."""
     return subprocess.Popen(
         [sys.executable, "launch.py", *map(str, words)],

@@ -11,7 +11,7 @@ import pytest
 
 from attention_jax.training.checkpoints import Checkpoints
 from tests.launch.command_line import RECALL, launch, read_jsonl, start, write_config
-from tests.launch.conftest import MODEL
+from tests.launch.conftest import MODEL, Finished
 
 
 def recorded(workdir: Path) -> int:
@@ -20,13 +20,13 @@ def recorded(workdir: Path) -> int:
     return losses.read_bytes().count(b"\n") if losses.exists() else 0
 
 
-def await_lines(process: subprocess.Popen, workdir: Path, lines: int) -> None:
+def await_lines(process: subprocess.Popen[str], workdir: Path, lines: int) -> None:
     """Waits until a run has recorded that many lines, or has ended."""
     while recorded(workdir) < lines and process.poll() is None:
         time.sleep(0.002)
 
 
-def test_a_run_that_was_killed_twice_leaves_the_same_losses(finished, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_twice_leaves_the_same_losses(finished: Finished, tmp_path: Path) -> None:
     rng = random.Random(0)
     command = ("train", finished.config, f"--workdir={tmp_path}")
     for lines in (rng.randint(10, 50), rng.randint(60, 90)):
@@ -43,7 +43,7 @@ def test_a_run_that_was_killed_twice_leaves_the_same_losses(finished, tmp_path: 
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
 
 
-def test_sigterm_and_ctrl_c_save_the_step_and_say_how_to_go_on(finished, tmp_path: Path) -> None:
+def test_sigterm_and_ctrl_c_save_the_step_and_say_how_to_go_on(finished: Finished, tmp_path: Path) -> None:
     words = ["train", finished.config, f"--workdir={tmp_path}"]
     for number, lines in ((signal.SIGTERM, 20), (signal.SIGINT, 70)):
         process = start(*words, environment=finished.compiled)

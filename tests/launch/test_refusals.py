@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.launch.command_line import RECALL, ROOT, Answer, contents, launch, write_config
+from tests.launch.conftest import Finished
 
 # One process for many commands: importing takes longer than refusing.
 DRIVER = """
@@ -135,7 +136,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])
-def test_a_folder_of_another_config_is_refused_and_left_as_it_was(finished, command: str) -> None:
+def test_a_folder_of_another_config_is_refused_and_left_as_it_was(finished: Finished, command: str) -> None:
     before = contents(finished.workdir)
     answer = launch(command, finished.config, f"--workdir={finished.workdir}", "--config.steps=99")
     assert_refused(answer, ("holds the run of another config", "give another --workdir"), about=answer)

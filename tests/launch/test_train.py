@@ -7,9 +7,10 @@ from pathlib import Path
 from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
 from tests.launch.command_line import RECALL, ROOT, contents, launch, read_jsonl, write_config
+from tests.launch.conftest import Finished
 
 
-def test_train_says_its_score_and_eval_says_the_same(finished) -> None:
+def test_train_says_its_score_and_eval_says_the_same(finished: Finished) -> None:
     outcome = json.loads((finished.workdir / "outcome.json").read_text())
     score = f"{outcome['metric']} {outcome['score']:.6g}"
     said = finished.answer.out.splitlines()
@@ -28,7 +29,7 @@ def test_train_says_its_score_and_eval_says_the_same(finished) -> None:
     assert contents(finished.workdir) == before
 
 
-def test_the_losses_have_their_names_and_cadences(finished) -> None:
+def test_the_losses_have_their_names_and_cadences(finished: Finished) -> None:
     lines = read_jsonl(finished.workdir / "metrics.jsonl")
     assert [line["step"] for line in lines if "train_loss" in line] == list(range(1, 121))
     assert [line["step"] for line in lines if "validation_loss" in line] == list(range(10, 121, 10))
@@ -36,7 +37,7 @@ def test_the_losses_have_their_names_and_cadences(finished) -> None:
     assert lines[-1]["validation_loss"] < lines[10]["validation_loss"]
 
 
-def test_a_truncated_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_set_aside_and_the_one_before_is_used(finished: Finished, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(finished.workdir, workdir)
     data = max((workdir / "checkpoints" / "120").rglob("*"), key=lambda path: path.stat().st_size)

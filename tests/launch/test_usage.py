@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -157,7 +158,7 @@ def every_key() -> set[str]:
     return keys - {"model.vocabulary_size", "model.length"}  # facts of the data
 
 
-def test_show_config_prints_every_key_sorted_as_it_is_set(tmp_path) -> None:
+def test_show_config_prints_every_key_sorted_as_it_is_set(tmp_path: Path) -> None:
     config = write_config(tmp_path / "recall.py", RECALL)
     attention = "performer:features=64"
     answer = launch("show", config, f"--config.model.attention={attention}", "--config.optimizer.learning_rate", "2e-3")

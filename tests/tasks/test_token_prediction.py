@@ -14,6 +14,7 @@ TARGETS = RNG.integers(VOCABULARY, size=(ROWS, TOKENS)).astype(np.int32)
 # One position right, so that the accuracy is neither 0 nor 1 whatever was drawn.
 LOGITS[0, 0, TARGETS[0, 0]] = 9.0
 LOGITS[0, 1, TARGETS[0, 1]] = -9.0
+MEASURE = jax.jit(tasks.build("token_prediction").measure)
 WEIGHTS = np.array([[1, 1, 0.5, 0], [0, 0, 2, 1], [1, 1, 1, 1]], np.float32)
 
 
@@ -25,7 +26,7 @@ def losses() -> np.ndarray:
 @pytest.mark.parametrize("valid", [None, [True, True, False], [False, True, False]])
 def test_weighted_means_over_the_rows_that_count(valid):
     batch = {"targets": TARGETS, "weights": WEIGHTS} | ({} if valid is None else {"valid": np.array(valid)})
-    measures = jax.jit(tasks.build("token_prediction").measure)(LOGITS, batch)
+    measures = MEASURE(LOGITS, batch)
     weights = WEIGHTS * np.array(valid or [True] * ROWS)[:, None]
     correct = LOGITS.argmax(-1) == TARGETS
     assert measures.keys() == {"loss", "accuracy"}
@@ -37,15 +38,14 @@ def test_weighted_means_over_the_rows_that_count(valid):
 
 def test_a_batch_in_which_nothing_counts_has_mean_zero():
     batch = {"targets": TARGETS, "weights": np.zeros_like(WEIGHTS)}
-    measures = tasks.build("token_prediction").measure(LOGITS, batch)
+    measures = MEASURE(LOGITS, batch)
     assert [float(ratio.mean) for ratio in measures.values()] == [0.0, 0.0]
 
 
 def test_parts_add_up_to_the_whole():
-    measure = tasks.build("token_prediction").measure
-    whole = measure(LOGITS, {"targets": TARGETS, "weights": WEIGHTS})["loss"]
+    whole = MEASURE(LOGITS, {"targets": TARGETS, "weights": WEIGHTS})["loss"]
     parts = [
-        measure(LOGITS[rows], {"targets": TARGETS[rows], "weights": WEIGHTS[rows]})["loss"]
+        MEASURE(LOGITS[rows], {"targets": TARGETS[rows], "weights": WEIGHTS[rows]})["loss"]
         for rows in (slice(0, 1), slice(1, 3))
     ]
     total, weight = (sum(values) for values in zip(*parts, strict=True))

@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(folder, tm
     checkpoints = opened(keep=3)
     (line,) = said
     assert line.startswith("checkpoint of step 3 is damaged (")
-    assert line.endswith("the latest whole one, of step 2, is used. It was moved to damaged_checkpoints/.")
+    assert line.endswith("the latest whole one, of step 2, is used. It is kept in damaged_checkpoints/.")
     check_is(checkpoints.restore(LIKE), 2)
     (aside,) = (tmp_path / "damaged_checkpoints").iterdir()
     assert sorted(path.read_bytes() for path in aside.rglob("*") if path.is_file()) == left

@@ -1,15 +1,9 @@
-"""An experiment is checked when it is built, before any step, and builds what its seeds share once."""
+"""An experiment is checked when it is built, before any step."""
 
-from dataclasses import replace
-
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from attention_jax.kernels import Refused
 from attention_jax.training import Experiment
-from attention_jax.training import experiment as experiment_module
 from tests.training import tiny
 
 DIGITS = {
@@ -59,33 +53,3 @@ def test_a_labelled_set_fits_a_classifier():
 
 def test_without_a_batch_size_of_its_own_an_evaluation_takes_a_part_of_that_of_training():
     assert Experiment(**tiny.sections(evaluation={"batch_size": None}, accumulation=2)).evaluation_batch_size == 4
-
-
-def test_seeds_share_what_is_compiled(experiment, monkeypatch):
-    experiment.create_state(0)
-    traced = []
-    monkeypatch.setattr(experiment_module, "create_state", lambda *arguments, **options: traced.append(options))
-    keys = [experiment.create_state(seed).key for seed in (1, 2)]
-    assert traced == []
-    assert keys[0] != keys[1]
-    assert experiment.compiled_step is experiment.compiled_step
-
-
-def test_dropout_is_drawn_anew_at_each_step(experiment):
-    step, _ = experiment.compiled_step
-    batch = experiment.put(experiment.dataset.splits["train"].gather(np.arange(8)))
-
-    def loss(number: int) -> float:
-        state = replace(experiment.create_state(0), step=jnp.int32(number))
-        return float(step(state, batch)[1]["train_loss"])
-
-    assert loss(0) == loss(0)
-    assert len({loss(number) for number in range(4)}) == 4
-
-
-def test_the_compiled_step_tells_its_memory(experiment):
-    _, cost = experiment.compiled_step
-    state = sum(leaf.nbytes for leaf in jax.tree.leaves(experiment.create_state(0)))
-    # What is donated counts once: arguments and results together would be twice the state.
-    assert state < cost.peak_bytes
-    assert cost.compile_seconds > 0

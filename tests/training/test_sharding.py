@@ -21,7 +21,7 @@ from attention_jax.training.sharding import MeshSizes, make_mesh, one_step_at_a_
 from tests.training import tiny
 
 def losses(**changes):
-    experiment = Experiment(**tiny.sections(**changes))
+    experiment = Experiment(**tiny.sections(model={"attention": "scaled_dot"}, accumulation=2, **changes))
     step, _ = experiment.compiled_step
     state, found = experiment.create_state(0), []
     for batch, _ in zip(train_batches(experiment.dataset.splits["train"], batch_size=8, seed=0), range(4)):
@@ -30,8 +30,8 @@ def losses(**changes):
     return {"losses": found, "devices": experiment.mesh.size, "collective": "all-reduce" in step.as_text()}
 
 print(json.dumps({
-    "one": losses(accumulation=2, mesh={"data": 1}),
-    "two": losses(accumulation=2),
+    "one": losses(mesh={"data": 1}),
+    "two": losses(),
     "taken": [make_mesh(MeshSizes(), batch_size=rows).size for rows in (8, 5)],
     "waits": [one_step_at_a_time(make_mesh(MeshSizes(data=count), batch_size=8)) for count in (1, 2)],
 }))

@@ -1,15 +1,16 @@
 """One update: what it changes, what it leaves, and that parts of a batch add up to the whole."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from attention_jax import models, tasks
+from attention_jax import tasks
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import make_train_step
 
@@ -22,15 +23,21 @@ BATCH = {
     "targets": RNG.integers(7, size=(ROWS, TOKENS), dtype=np.int32),
     "weights": WEIGHTS,
 }
-MODEL = models.build(
-    "gpt",
-    facts={"vocabulary_size": 7, "length": TOKENS},
-    attention="performer:features=3",
-    num_layers=1,
-    num_heads=1,
-    width=4,
-    init_stddev=0.5,
-)
+
+
+class Bigram(nn.Module):
+    """Predicts the next token from the last one alone, through a random projection that is not trained."""
+
+    reads: ClassVar[str] = "inputs"
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        embedded = nn.Embed(7, 4, name="token")(tokens)
+        make = lambda: jax.random.normal(self.make_rng("params"), (4, 4))  # noqa: E731
+        return nn.Dense(7, name="head")(jnp.sin(embedded @ self.variable("buffers", "projection", make).value))
+
+
+MODEL = Bigram()
 RATE = optax.linear_schedule(0.5, 0.0, 10)
 OPTIMIZER = optax.sgd(RATE)
 

@@ -13,7 +13,7 @@ def _ones(array: Array, params: Params) -> Features:
 
 
 @register(
-    source=Source("a control of this library", "out_i is the mean of the v_j that i sees"),
+    source=Source("A control of this library", "the mean of the values a query sees"),
     claims=Claims(
         bias=False, dropout=False, weights=False, lse=False, unequal_widths=True, state=True, memory="linear"
     ),

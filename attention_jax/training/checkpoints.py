@@ -115,9 +115,7 @@ class Checkpoints:
         for step, problem in reversed(problems.items()):
             if problem is None:
                 continue
-            self._say(
-                f"checkpoint of step {step} is damaged ({problem}); {use}. It is kept in {self._aside.name}/."
-            )
+            self._say(f"checkpoint of step {step} is damaged ({problem}); {use}. It is kept in {self._aside.name}/.")
             self._aside.mkdir(exist_ok=True)
             (self._folder / str(step)).rename(self._aside / f"{step}.{len(list(self._aside.iterdir()))}")
             self._manifest(step).unlink()

@@ -66,7 +66,8 @@ def locked(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Refused(
-                f"workdir {str(workdir)!r} is in use by another training process: wait for it, or give another --workdir."
+                f"workdir {str(workdir)!r} is in use by another training process: wait for it, or give another "
+                "--workdir."
             ) from error
         yield
 

@@ -98,6 +98,9 @@ def test_the_output_has_the_dtype_of_the_query_and_the_statistics_are_float32():
     half = TOKENS.astype(jnp.bfloat16)
     result = attend(half, half, half, outputs=("out", "weights", "lse"))
     assert (result.out.dtype, result.weights.dtype, result.lse.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
+    exact = np.asarray(half, np.float64)
+    total = np.exp(np.einsum("btnh,bsnh->bnts", exact, exact) / np.sqrt(8)).sum(-1)
+    np.testing.assert_allclose(result.lse, np.log(total), rtol=1e-6, err_msg="the logits were rounded to bfloat16")
 
 
 def test_init_gives_the_trained_arrays_and_the_drawn_ones_apart():

@@ -23,8 +23,7 @@ def test_opened_to_read_it_leaves_a_checkpoint_that_is_being_written(tmp_path):
 
 
 def test_a_run_that_is_being_trained_is_refused_to_another_and_free_afterwards(tmp_path):
-    with locked(tmp_path):
-        with pytest.raises(Refused, match="in use by another training process"), locked(tmp_path):
-            pass
+    with locked(tmp_path), pytest.raises(Refused, match="in use by another training process"), locked(tmp_path):
+        pass
     with locked(tmp_path):
         assert (tmp_path / ".lock").exists()

@@ -185,6 +185,32 @@ def test_when_all_are_damaged_the_run_starts_over_and_nothing_is_deleted(folder,
     assert len(list((tmp_path / "damaged_checkpoints").iterdir())) == 3
 
 
+def test_opened_to_read_it_passes_over_what_is_damaged_and_leaves_it_where_it_is(folder, tmp_path, said):
+    truncated(folder)
+    before = sorted(tmp_path.rglob("*"))
+    checkpoints = Checkpoints(tmp_path, keep=2, say=said.append, read_only=True)
+    check_is(checkpoints.restore(LIKE), 2)
+    checkpoints.close()
+    assert "checkpoint of step 3 is damaged" in said[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_oldest_stays_until_the_new_one_is_whole(folder, opened, monkeypatch):
+    checkpoints = opened(keep=3)
+
+    def cut_short(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("attention_jax.training.checkpoints.write_atomically", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(4, make_state(4), {"position": 4})
+    checkpoints.close()
+    again = opened(keep=3)
+    assert again.steps() == [1, 2, 3]
+    check_is(again.restore(LIKE), 3)
+
+
 @pytest.mark.parametrize("name", ["4", "4.orbax-checkpoint-tmp-17"])
 def test_a_save_that_was_cut_short_is_removed(folder, opened, said, name):
     (folder / name / "state").mkdir(parents=True)

@@ -10,7 +10,7 @@ demo: $(READY)  ## Trains six attention variants on two benchmarks and opens the
 	$(BIN)/python launch.py compare --config=experiments/demo.py --workdir=runs/demo
 
 test: $(READY)  ## The default test suite.
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(READY)  ## Learning runs and crash loops: minutes each.
 	$(BIN)/python -m pytest -m long

@@ -8,28 +8,29 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Returns 4 layers of width 64 over patches of 4 x 4 pixels."""
+    """Returns 4 layers of width 96 over patches of 7 x 7 pixels."""
     return ConfigDict(
         {
             "data": {"name": "tfds_images", "dataset": "fashion_mnist"},
             "task": {"name": "classification"},
             "model": {
                 "name": "vit",
-                "patch": 4,
+                "patch": 7,
                 "attention": "scaled_dot",
                 "num_layers": 4,
                 "num_heads": 4,
-                "width": 64,
+                "width": 96,
+                "dropout_rate": 0.1,
                 "activation": "gelu_tanh",
             },
             "optimizer": {
                 "name": "adamw",
-                "learning_rate": 2e-3,
+                "learning_rate": 1e-3,
                 "schedule": {"name": "warmup_cosine", "warmup_steps": 200},
                 "weight_decay": 0.05,
             },
             "batch_size": 128,
-            "epochs": 8,
+            "epochs": 10,
             "evaluation": {"every": 400, "batch_size": 250},
             "checkpoint": {"every": 400},
         }

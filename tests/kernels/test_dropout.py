@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from attention_jax.kernels.dropout import drop, keep_mask
+from attention_jax.kernels.scores import Place
 
 KEY = jax.random.key(3)
 compiled_mask = jax.jit(keep_mask, static_argnames="rate")
 
 
 def kept(rate=0.3, *, rng=KEY, batch=(0, 1), heads=(0, 1, 2), queries=range(6), keys=range(8)):
-    position = {"query_position": jnp.asarray([[*queries]]), "key_position": jnp.asarray([[*keys]])}
-    return np.asarray(compiled_mask(rng, rate, batch=jnp.array(batch), heads=jnp.array(heads), **position))
+    place = Place(jnp.array(batch), jnp.array(heads), jnp.asarray([[*queries]]), jnp.asarray([[*keys]]))
+    return np.asarray(compiled_mask(rng, rate, place))
 
 
 def test_any_part_is_the_same_part_of_the_whole():
@@ -25,9 +26,7 @@ def test_any_part_is_the_same_part_of_the_whole():
 
 def test_positions_may_differ_between_sequences():
     positions = jnp.array([[0, 1], [3, 4]])
-    both = keep_mask(
-        KEY, 0.3, batch=jnp.arange(2), heads=jnp.arange(3), query_position=positions, key_position=positions
-    )
+    both = keep_mask(KEY, 0.3, Place(jnp.arange(2), jnp.arange(3), positions, positions))
     np.testing.assert_array_equal(both[1], kept(batch=(1,), queries=(3, 4), keys=(3, 4))[0])
 
 

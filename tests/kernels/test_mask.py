@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.kernels import Causal, Dense, Global, Padding, PrefixLM, Refused, Segments, Window, attend
-from attention_jax.kernels.mask import And, Axis, Or, as_mask, conjunction, describe, terms
+from attention_jax.kernels.mask_algebra import And, Axis, Or, as_mask, conjunction, describe, terms
 
 
 def shown(mask, tokens=4, positions=None):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_jax.kernels import Causal, Dense, Global, Padding, PrefixLM, Segments, Window
-from attention_jax.kernels.mask import Axis
+from attention_jax.kernels.mask_algebra import Axis
 
 BATCH, HEADS, QUERIES, KEYS = 2, 2, 3, 5
 

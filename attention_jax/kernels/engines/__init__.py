@@ -1,4 +1,4 @@
-"""HOW: each engine computes what it qualifies for; `ENGINES` is in the order they are tried, fastest first."""
+"""HOW: each engine computes what it qualifies for; `choice` says which one is taken."""
 
 from attention_jax.kernels.engines import dense, recurrence
 from attention_jax.kernels.engines.engine import Engine

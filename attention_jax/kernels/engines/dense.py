@@ -1,7 +1,7 @@
 """The reference engine: every weight in memory, any mask, derivatives of any order, float64.
 
-Scores, weights and their sums are float32 whatever the inputs are (float64 for float64). Order: scale, bias, mask,
-normalise, dropout. Memory: O(B N T S).
+Scores, weights and their sums are float32 whatever the inputs are (float64 for float64). Order: scale, bias, score
+function, soft cap, mask, normalise, dropout. Memory: O(B N T S).
 """
 
 import jax
@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from attention_jax.kernels import dropout
 from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
+from attention_jax.kernels.scores import Terms, logits, scorer_of
 
 
 def refusal(problem: Problem) -> str | None:
@@ -28,12 +29,12 @@ def run(problem: Problem) -> AttentionOutput:
     visible = _visible(problem)
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, SoftmaxScore):
-        logits = _logits(mechanism, query, key, problem)
+        scores = _logits(mechanism, query, key, problem)
     elif isinstance(mechanism, FeatureMap):
-        logits = _log_kernel(mechanism, query, key, problem)
+        scores = _log_kernel(mechanism, query, key, problem)
     else:
         raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
-    weights, lse = masked_softmax(logits, visible)
+    weights, lse = masked_softmax(scores, visible)
     weights = _dropped(weights, problem)
     out = _weighted_sum(weights, value)
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
@@ -79,8 +80,9 @@ def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:
 
 def _logits(mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
     query, key = mechanism.prepare(query, key, problem.params)
-    logits = mechanism.pairwise(query, key, problem.params) * mechanism.scale
-    return logits if problem.bias is None else logits + problem.bias
+    own = {name: problem.params[name] for name in mechanism.per_head}
+    terms = Terms(own=own, bias=problem.bias, captures=problem.captures)
+    return logits(scorer_of(mechanism, problem.score_mod), query, key, terms, problem.place)
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
@@ -96,14 +98,7 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
 def _dropped(weights: Float[Array, "B N T S"], problem: Problem) -> Float[Array, "B N T S"]:
     if problem.dropout_rate == 0 or problem.rng is None:
         return weights
-    keep = dropout.keep_mask(
-        problem.rng,
-        problem.dropout_rate,
-        batch=jnp.arange(weights.shape[0]),
-        heads=jnp.arange(weights.shape[1]),
-        query_position=problem.query_axis.position,
-        key_position=problem.key_axis.position,
-    )
+    keep = dropout.keep_mask(problem.rng, problem.dropout_rate, problem.place)
     return dropout.drop(weights, keep, problem.dropout_rate)
 
 

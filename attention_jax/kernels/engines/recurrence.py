@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mask import Causal, Padding, describe, terms
+from attention_jax.kernels.mask import Causal, Padding
+from attention_jax.kernels.mask_algebra import describe, terms
 from attention_jax.kernels.mechanism import FeatureMap, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
 

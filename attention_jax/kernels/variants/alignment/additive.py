@@ -23,10 +23,10 @@ def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
 
 
 @jax.jit  # so that calls outside jit compile the loop once
-def _pairwise(query: Array, key: Array, params: Params) -> Array:
+def _pairwise(query: Array, key: Array, own: Params) -> Array:
     queries, heads = query.shape[1:3]
     key = to_statistics(jnp.repeat(key, heads // key.shape[2], axis=2)).transpose(0, 2, 1, 3)
-    value = params["value"].astype(key.dtype)
+    value = own["value"].astype(key.dtype)
 
     @jax.checkpoint
     def row(of_query: Array) -> Array:
@@ -66,4 +66,4 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
             "value": fan_in_normal(for_value, (widths.num_heads, width), fan_in=width),
         }
 
-    return SoftmaxScore(prepare=_prepare, pairwise=_pairwise, init=init)
+    return SoftmaxScore(prepare=_prepare, pairwise=_pairwise, per_head=("value",), init=init)

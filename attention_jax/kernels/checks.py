@@ -1,0 +1,210 @@
+"""What `attend` is given, checked: shapes fit, and the variant takes every argument."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.kernels.mask import Segments
+from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, statistics_dtype
+from attention_jax.kernels.problem import OUTPUTS, Problem
+from attention_jax.kernels.registry import Variant, lookup
+from attention_jax.kernels.scores import ScoreMod, trace
+
+Positions = Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]]
+
+
+def checked(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    variant: str = "scaled_dot",
+    params: Params | None = None,
+    mask: Mask | Array | np.ndarray | None = None,
+    bias: Array | None = None,
+    score_mod: ScoreMod | None = None,
+    inputs: dict[str, Array] | None = None,
+    positions: Positions | None = None,
+    segments: Any = None,
+    rng: PRNGKeyArray | None = None,
+    dropout_rate: float = 0.0,
+    state: Any = None,
+    outputs: Iterable[str] = ("out",),
+) -> Problem:
+    """Returns the arguments of `attend` as a problem that fits together.
+
+    Args are those of `attend`, which says what each is.
+
+    Raises:
+      Refused: shapes do not fit, or the variant does not take an argument.
+    """
+    resolved = lookup(variant)
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    _check_shapes(resolved, query, key, value)
+    rules = None if mask is None else as_mask(mask)
+    if segments is not None:
+        rules = conjunction(rules, Segments(*segments) if isinstance(segments, tuple) else Segments(segments))
+    traced, captures = (None, ()) if score_mod is None else trace(score_mod, statistics_dtype(query.dtype))
+    problem = Problem(
+        variant=resolved,
+        query=query,
+        key=key,
+        value=value,
+        params=_checked_params(resolved, params, Widths(query.shape[2], key.shape[2], *_widths(query, key, value))),
+        mask=conjunction(rules, resolved.mechanism.mask),
+        bias=bias,
+        score_mod=traced,
+        captures=captures,
+        inputs=_checked_inputs(resolved, inputs, key),
+        positions=_checked_positions(positions, query, key),
+        rng=rng,
+        dropout_rate=dropout_rate,
+        state=state,
+        outputs=outputs,
+    )
+    _check_mask(problem)
+    _check_bias(problem)
+    _check_dropout(problem)
+    _check_claims(problem)
+    return _with_choice(problem)
+
+
+def _with_choice(problem: Problem) -> Problem:
+    mechanism = problem.variant.mechanism
+    if not isinstance(mechanism, SoftmaxScore) or mechanism.choose is None:
+        return problem
+    chosen = mechanism.choose(
+        problem.query, problem.key, problem.params, problem.query_axis, problem.key_axis, problem.mask
+    )
+    return replace(problem, mask=conjunction(problem.mask, chosen))
+
+
+def _widths(*arrays: Array) -> tuple[int, ...]:
+    return tuple(array.shape[-1] for array in arrays)
+
+
+def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> None:
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if array.ndim != 4 or 0 in array.shape:
+            raise Refused(f"{name} has shape {array.shape}: give [batch, tokens, heads, width], each at least 1.")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise Refused(f"{name} is {array.dtype}: attention takes floating-point arrays, such as float32.")
+    if key.shape[:3] != value.shape[:3]:
+        raise Refused(
+            f"key {key.shape} and value {value.shape} differ in more than their width: they are of the same tokens."
+        )
+    if query.shape[0] != key.shape[0]:
+        raise Refused(f"query has a batch of {query.shape[0]} and key of {key.shape[0]}: give both the same.")
+    heads, kv_heads = query.shape[2], key.shape[2]
+    if heads % kv_heads:
+        raise Refused(f"{heads} query heads do not divide among {kv_heads} key heads: give a multiple of {kv_heads}.")
+    if heads != kv_heads and not variant.claims.grouped:
+        raise Refused(f"{variant.spec} needs as many key heads as query heads, not {kv_heads} for {heads}.")
+    if query.shape[3] != key.shape[3] and not variant.claims.unequal_widths:
+        raise Refused(
+            f"{variant.spec} compares queries and keys of one width, not {query.shape[3]} and {key.shape[3]}: "
+            "project them to one width, or use variant general."
+        )
+
+
+def _checked_params(variant: Variant, params: Params | None, widths: Widths) -> Params:
+    mechanism, key = variant.mechanism, jax.random.key(0)
+    wanted = jax.eval_shape(lambda: {**mechanism.init(key, widths), **mechanism.draw(key, widths)})
+    params = params or {}
+    if wanted.keys() != params.keys():
+        raise Refused(
+            f"{variant.spec} takes params {sorted(wanted)}, not {sorted(params)}: make them with "
+            "init(variant, rng, widths)."
+        )
+    for name, array in params.items():
+        if array.shape != wanted[name].shape:
+            raise Refused(
+                f"{variant.spec} takes {name!r} of shape {wanted[name].shape} for these heads, not {array.shape}."
+            )
+    return params
+
+
+def _checked_inputs(variant: Variant, inputs: dict[str, Array] | None, key: Array) -> dict[str, Array]:
+    wanted, inputs = variant.mechanism.inputs, inputs or {}
+    if wanted.keys() != inputs.keys():
+        raise Refused(f"{variant.spec} takes inputs {sorted(wanted)} of each token, not {sorted(inputs)}.")
+    for name, array in inputs.items():
+        shape = key.shape if wanted[name] == "channel" else key.shape[:3]
+        if array.shape != shape:
+            raise Refused(
+                f"{variant.spec} takes the input {name!r} of shape {shape} for these keys, not {array.shape}."
+            )
+    return inputs
+
+
+def _checked_positions(
+    positions: Positions | None, query: Array, key: Array
+) -> tuple[Int[Array, "b T"], Int[Array, "b S"]] | None:
+    if positions is None:
+        return None
+    pair = positions if isinstance(positions, tuple) else (positions, positions)
+    for name, array, tokens in (("query", pair[0], query), ("key", pair[1], key)):
+        batch, length = tokens.shape[:2]
+        if np.shape(array) not in ((batch, length), (1, length)):
+            raise Refused(f"{name} positions have shape {np.shape(array)}: give int [{batch} or 1, {length}].")
+        if not jnp.issubdtype(jnp.asarray(array).dtype, jnp.signedinteger):
+            raise Refused(f"{name} positions are {jnp.asarray(array).dtype}: give int32, to take differences of.")
+    return jnp.asarray(pair[0]), jnp.asarray(pair[1])
+
+
+def _check_mask(problem: Problem) -> None:
+    if problem.mask is None:
+        return
+    batch, queries, heads = problem.query.shape[:3]
+    keys = problem.key.shape[1]
+    problem.mask.check(batch=batch, heads=heads, queries=queries, keys=keys)
+    if problem.mask.positional and problem.positions is None and queries != keys:
+        raise Refused(
+            f"a mask by position with {queries} queries and {keys} keys is ambiguous: give positions=(query positions, "
+            "key positions)."
+        )
+
+
+def _check_bias(problem: Problem) -> None:
+    if problem.bias is None:
+        return
+    batch, queries, heads = problem.query.shape[:3]
+    full = (batch, heads, queries, problem.key.shape[1])
+    shape = np.shape(problem.bias)
+    if len(shape) > 4 or any(size not in (1, limit) for size, limit in zip(shape[::-1], full[::-1], strict=False)):
+        raise Refused(f"bias of shape {shape} does not broadcast to [B, N, T, S] = {list(full)}.")
+
+
+def _check_dropout(problem: Problem) -> None:
+    if not 0 <= problem.dropout_rate < 1:
+        raise Refused(f"dropout_rate={problem.dropout_rate} is not in [0, 1): 0 is no dropout.")
+    if problem.dropout_rate > 0 and problem.rng is None:
+        raise Refused(f"dropout_rate={problem.dropout_rate} needs rng: give a key, or a rate of 0.")
+
+
+def _check_claims(problem: Problem) -> None:
+    variant, claims = problem.variant, problem.variant.claims
+    for output in problem.outputs:
+        if output not in OUTPUTS:
+            raise Refused(f"there is no output {output!r}.{did_you_mean(str(output), OUTPUTS)}")
+    causal = problem.mask is not None and problem.mask.causal
+    undeclared = {
+        "a causal mask: a choice it makes depends on the whole sequence": causal and claims.causal == "no",
+        "keys of another length than the queries": problem.query.shape[1] != problem.key.shape[1] and not claims.cross,
+        "a bias: it never forms logits to add it to": problem.bias is not None and not claims.bias,
+        "a score_mod: it never forms logits": problem.score_mod is not None and not claims.bias,
+        "dropout of weights: it never forms them": problem.dropout_rate > 0 and not claims.dropout,
+        "attention weights (outputs): it never forms them": "weights" in problem.outputs and not claims.weights,
+        "lse (outputs): it has no log of a normaliser": "lse" in problem.outputs and not claims.lse,
+        "a state": (problem.state is not None or "state" in problem.outputs) and not claims.state,
+    }
+    for what, asked in undeclared.items():
+        if asked:
+            raise Refused(f"{variant.spec} does not take {what}. Use variant scaled_dot, or leave it out.")

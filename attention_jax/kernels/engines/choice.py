@@ -1,0 +1,83 @@
+"""Which engine solves a problem: one table of rules, the first that holds wins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attention_jax.kernels.engines import ENGINES
+from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.kernels.problem import Problem
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An engine that is the fastest of those that can, in some cases.
+
+    Attributes:
+      engine: its name.
+      holds: whether the case is given.
+      when: the case in words.
+    """
+
+    engine: str
+    holds: Callable[[Problem], bool]
+    when: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What `explain` says of one engine.
+
+    Attributes:
+      engine: its name.
+      taken: whether `attend` uses it.
+      qualified: whether it can solve the problem.
+      reason: why it is taken, or why not.
+    """
+
+    engine: str
+    taken: bool
+    qualified: bool
+    reason: str
+
+
+def _always(problem: Problem) -> bool:
+    return True
+
+
+RULES = (
+    Rule("recurrence", _always, "it is linear in the number of tokens"),
+    Rule("dense", _always, "no other can"),
+)
+
+
+def candidates(problem: Problem) -> list[Candidate]:
+    """Returns, for each engine, whether it would solve the problem, and the reason."""
+    refusals = {name: engine.refusal(problem) for name, engine in ENGINES.items()}
+    chosen = next((rule for rule in RULES if refusals[rule.engine] is None and rule.holds(problem)), None)
+    told = []
+    for name, refusal in refusals.items():
+        taken = chosen is not None and name == chosen.engine
+        reason = f"the fastest that can: {chosen.when}" if taken and chosen else refusal or "it is slower"
+        told.append(Candidate(name, taken, refusal is None, reason))
+    return told
+
+
+def choose(problem: Problem, engine: str | None) -> str:
+    """Returns the engine that was asked for by name, or the fastest that can.
+
+    Raises:
+      Refused: there is no such engine, it cannot solve the problem, or none can.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise Refused(f"there is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
+    if engine is not None:
+        reason = ENGINES[engine].refusal(problem)
+        if reason is not None:
+            raise Refused(f"engine {engine} cannot run {problem.variant.spec} here: {reason}. Use engine=None.")
+        return engine
+    told = candidates(problem)
+    for candidate in told:
+        if candidate.taken:
+            return candidate.engine
+    every = "; ".join(f"{candidate.engine}: {candidate.reason}" for candidate in told)
+    raise Refused(f"no engine can run {problem.variant.spec} with these arguments. {every}.")

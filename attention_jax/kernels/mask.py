@@ -1,8 +1,8 @@
 """Who may see whom, as values: `Causal() & Window(256) & Padding(lengths)`.
 
-True means "may attend". `&` binds tighter than `|`, as in Python. Position or index: Causal, Window, PrefixLM and Global
-compare positions (where a token stands in its sequence, given to `attend` as `positions`); Padding, Segments and Dense
-look up by index (where it stands in the array).
+True means "may attend". `&` binds tighter than `|`, as in Python. Position or index: Causal, Window, PrefixLM and
+Global compare positions (where a token stands in its sequence, given to `attend` as `positions`); Padding, Segments and
+Dense look up by index (where it stands in the array).
 """
 
 from dataclasses import dataclass, field

@@ -39,8 +39,8 @@ class AttentionOutput:
 class Problem:
     """The arguments of `attend` after checking: shapes fit, the mask is one tree, positions are arrays or None.
 
-    Attributes are those of `attend`; `score_mod` is traced, the arrays it closes over are in `captures`, and `positions` is the pair (query [B or 1, T], key [B or 1, S]) or None for
-    0, 1, 2 ... on both sides.
+    Attributes are those of `attend`; `score_mod` is traced and `captures` are the arrays it closes over; `positions` is
+    the pair (query [B or 1, T], key [B or 1, S]) or None for 0, 1, 2 ... on both sides.
     """
 
     variant: Variant

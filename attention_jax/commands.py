@@ -5,6 +5,7 @@ the commands that train, so that `list` and `show NAME` answer without Orbax and
 """
 
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -133,6 +134,40 @@ def _show(options: argparse.Namespace, line: str) -> int:
     return 0
 
 
+def _explain(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.explaining import Question, print_explanation
+
+    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
+    print_explanation(Question(**asked), with_memory=options.memory)
+    return 0
+
+
+def _check(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.checking import check
+
+    return 0 if check(options.spec, only=_listed(options.only)) else 1
+
+
+def _bench(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.bench.measures import Settings
+    from attention_jax.bench.run import print_measures, run_bench
+
+    if options.what != "attention":
+        raise Refused(f"there is no bench {options.what!r}: try bench attention.")
+    if options.list:
+        print_measures()
+        return 0
+    settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
+    failed = run_bench(settings, names=_listed(options.only), repeats=options.repeats, workdir=Path(options.workdir))
+    if failed:
+        print(f"{failed} comparisons failed, for the reasons beneath the table.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",")]
+
+
 def _prepare(options: argparse.Namespace, line: str) -> int:
     from attention_jax.data import prepare
 
@@ -165,5 +200,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "compare": _compare,
     "list": _list,
     "show": _show,
+    "explain": _explain,
+    "check": _check,
+    "bench": _bench,
     "prepare": _prepare,
 }

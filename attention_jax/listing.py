@@ -68,7 +68,10 @@ def _print_variant(variant: Variant) -> None:
     print(f"attention variant {variant.spec}\n\n{variant.doc}\n\nsource: {variant.source}\n\noptions:")
     lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in variant.options.items()]
     print("\n".join(lines) or "  none")
-    check = f"tested by ATTENTION_JAX_VARIANTS={variant.spec} python -m pytest tests/contract"
+    print("\ninputs of each token, beside query, key and value:")
+    shapes = {"head": "[B, T, K]", "channel": "[B, T, K, H]"}
+    print("\n".join(f"  {name} {shapes[per]}" for name, per in variant.mechanism.inputs.items()) or "  none")
+    check = f"tested by launch.py check {variant.spec}"
     print(f"\nclaims, {check if '.py:' in variant.spec else 'each held by a test'}:")
     for claim, value in vars(variant.claims).items():
         if claim != "limits":

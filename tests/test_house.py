@@ -24,6 +24,10 @@ FLOORS = {
     # The launcher's own modules.
     "commands": 6,
     "listing": 6,
+    "explaining": 6,
+    "mask_words": 6,
+    "checking": 6,
+    "contract_events": 6,
 }
 # Neighbours on one floor that may not see each other: a task joins a model to its data.
 APART = {("models", "data"), ("data", "models")}

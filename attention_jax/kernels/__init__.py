@@ -1,15 +1,18 @@
 """Pure functions on arrays: `attend` computes any variant under any mask, or refuses what it cannot honour."""
 
 from attention_jax.kernels.attend import Candidate, attend, explain, init
+from attention_jax.kernels.cache import KeyValueCache, attend_cached
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mask import Causal, Global, Padding, PrefixLM, Segments, Window
+from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.mask_algebra import Dense, Mask
-from attention_jax.kernels.mechanism import FeatureMap, Features, Params, SoftmaxScore, Widths
+from attention_jax.kernels.mechanism import FeatureMap, Features, LinearRecurrence, Params, SoftmaxScore, Widths
+from attention_jax.kernels.parallel import attend_sharded, zigzag
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 
 __all__ = [
     "AttentionOutput",
+    "Blocks",
     "Candidate",
     "Causal",
     "Claims",
@@ -17,7 +20,9 @@ __all__ = [
     "FeatureMap",
     "Features",
     "Global",
+    "KeyValueCache",
     "Limit",
+    "LinearRecurrence",
     "Mask",
     "Padding",
     "Params",
@@ -30,9 +35,12 @@ __all__ = [
     "Widths",
     "Window",
     "attend",
+    "attend_cached",
+    "attend_sharded",
     "explain",
     "init",
     "lookup",
     "names",
     "register",
+    "zigzag",
 ]

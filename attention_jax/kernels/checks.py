@@ -1,7 +1,6 @@
 """What `attend` is given, checked: shapes fit, and the variant takes every argument."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,8 +10,8 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.mask import Segments
-from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, statistics_dtype
+from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe
+from attention_jax.kernels.mechanism import Params, Widths, statistics_dtype
 from attention_jax.kernels.problem import OUTPUTS, Problem
 from attention_jax.kernels.registry import Variant, lookup
 from attention_jax.kernels.scores import ScoreMod, trace
@@ -73,17 +72,7 @@ def checked(
     _check_bias(problem)
     _check_dropout(problem)
     _check_claims(problem)
-    return _with_choice(problem)
-
-
-def _with_choice(problem: Problem) -> Problem:
-    mechanism = problem.variant.mechanism
-    if not isinstance(mechanism, SoftmaxScore) or mechanism.choose is None:
-        return problem
-    chosen = mechanism.choose(
-        problem.query, problem.key, problem.params, problem.query_axis, problem.key_axis, problem.mask
-    )
-    return replace(problem, mask=conjunction(problem.mask, chosen))
+    return problem
 
 
 def _widths(*arrays: Array) -> tuple[int, ...]:
@@ -195,6 +184,11 @@ def _check_claims(problem: Problem) -> None:
         if output not in OUTPUTS:
             raise Refused(f"there is no output {output!r}.{did_you_mean(str(output), OUTPUTS)}")
     causal = problem.mask is not None and problem.mask.causal
+    if not causal and not claims.bidirectional:
+        raise Refused(
+            f"{variant.spec} runs from the past to the future and needs a causal mask, but was given "
+            f"{describe(problem.mask)}: give mask=Causal(), alone or with &, or use variant scaled_dot."
+        )
     undeclared = {
         "a causal mask: a choice it makes depends on the whole sequence": causal and claims.causal == "no",
         "keys of another length than the queries": problem.query.shape[1] != problem.key.shape[1] and not claims.cross,

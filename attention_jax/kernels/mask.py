@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mask_algebra import Axis, Cover, Heads, Mask, Tiles, extreme, pytree, rows
+from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Run, Tiles, extreme, pytree, rows
 
 
 def _positive(owner: str, value: int, way_out: str) -> None:
@@ -126,9 +126,9 @@ class PrefixLM(Mask):
             every | (key.highest[:, None, :] < prefix)[:, None],
         )
 
-    def of(self, batch: Int[Array, ""], heads: Heads) -> Mask:
+    def of(self, sequences: Run, heads: Run) -> Mask:
         prefix = jnp.reshape(jnp.asarray(self.prefix), (-1,))
-        return PrefixLM(rows(prefix, batch, 1))
+        return PrefixLM(rows(prefix, sequences))
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
         if np.shape(self.prefix) not in ((), (1,), (batch,)):
@@ -154,14 +154,15 @@ class Padding(Mask):
     def cover(self, query: Tiles, key: Tiles) -> Cover:
         keys = jnp.asarray(self.keys)
         if keys.dtype == jnp.bool_:
+            keys = keys[:, key.index]
             some, every = extreme(keys, key.size, jnp.any), extreme(keys, key.size, jnp.all)
         else:
             some, every = key.first < keys[:, None], key.last < keys[:, None]
         shape = (keys.shape[0], 1, query.first.shape[0], key.first.shape[0])
         return jnp.broadcast_to(some[:, None, None], shape), jnp.broadcast_to(every[:, None, None], shape)
 
-    def of(self, batch: Int[Array, ""], heads: Heads) -> Mask:
-        return Padding(rows(jnp.asarray(self.keys), batch, 1))
+    def of(self, sequences: Run, heads: Run) -> Mask:
+        return Padding(rows(jnp.asarray(self.keys), sequences))
 
     def valid(self, index: Int[Array, " s"]) -> Bool[Array, "b s"]:
         """Returns, for the keys at `index` [s], which are real, [B, s]."""
@@ -199,15 +200,16 @@ class Segments(Mask):
         return (of_query[:, :, None] == of_key[:, None, :])[:, None]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        of_query, of_key = jnp.asarray(self.query), jnp.asarray(self.query if self.key is None else self.key)
+        of_query = jnp.asarray(self.query)[:, query.index]
+        of_key = jnp.asarray(self.query if self.key is None else self.key)[:, key.index]
         lowest, highest = (extreme(of_query, query.size, reduce)[:, None, :, None] for reduce in (jnp.min, jnp.max))
         low_key, high_key = (extreme(of_key, key.size, reduce)[:, None, None, :] for reduce in (jnp.min, jnp.max))
         overlap = (lowest <= high_key) & (low_key <= highest)
         return overlap, overlap & (lowest == highest) & (low_key == high_key)
 
-    def of(self, batch: Int[Array, ""], heads: Heads) -> Mask:
+    def of(self, sequences: Run, heads: Run) -> Mask:
         key = self.query if self.key is None else self.key
-        return Segments(rows(jnp.asarray(self.query), batch, 1), rows(jnp.asarray(key), batch, 1))
+        return Segments(rows(jnp.asarray(self.query), sequences), rows(jnp.asarray(key), sequences))
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
         of_key = self.query if self.key is None else self.key
@@ -217,3 +219,55 @@ class Segments(Mask):
                     f"Segments has {name} ids of shape {np.shape(ids)}, but there are {batch} sequences of {length}: "
                     f"give int [{batch}, {length}]."
                 )
+
+
+@pytree(data=("chosen",), meta=("query_block", "key_block"))
+@dataclass(frozen=True, eq=False)
+class Blocks(Mask):
+    """Each block of queries sees the blocks of keys chosen for it: random, strided, or chosen by content.
+
+    BigBird's random blocks (Zaheer et al. 2020, section 2), the routing of MoBA (Lu et al. 2025, equation 5) and of NSA
+    (Yuan et al. 2025, equation 11) are such choices. Blocks are counted by index.
+
+    Attributes:
+      chosen: bool [B or 1, N or 1, query blocks, key blocks].
+      query_block: queries in a block; 1 lets each query choose.
+      key_block: keys in a block.
+    """
+
+    chosen: Any
+    query_block: int
+    key_block: int
+
+    def __post_init__(self) -> None:
+        _positive("Blocks.query_block", self.query_block, "1 lets each query choose")
+        _positive("Blocks.key_block", self.key_block, "1 chooses single keys")
+
+    def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
+        blocks = query.index[:, None] // self.query_block, key.index[None, :] // self.key_block
+        return jnp.asarray(self.chosen)[:, :, *blocks]
+
+    def cover(self, query: Tiles, key: Tiles) -> Cover:
+        # Counts over rectangles of blocks are differences of sums over all blocks before.
+        sums = jnp.pad(jnp.asarray(self.chosen).astype(jnp.int32), [(0, 0), (0, 0), (1, 0), (1, 0)])
+        sums = sums.cumsum(-1).cumsum(-2)
+        top, bottom = query.first // self.query_block, query.last // self.query_block + 1
+        left, right = key.first // self.key_block, key.last // self.key_block + 1
+        by_row = sums[:, :, bottom] - sums[:, :, top]
+        count = by_row[..., right] - by_row[..., left]
+        return count > 0, count == (bottom - top)[:, None] * (right - left)
+
+    def of(self, sequences: Run, heads: Run) -> Mask:
+        chosen = rows(rows(jnp.asarray(self.chosen), sequences), heads, axis=1)
+        return Blocks(chosen, self.query_block, self.key_block)
+
+    def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
+        shape, dtype = np.shape(self.chosen), jnp.result_type(self.chosen)
+        blocks = (-(-queries // self.query_block), -(-keys // self.key_block))
+        fits = len(shape) == 4 and shape[0] in (1, batch) and shape[1] in (1, heads) and shape[2:] == blocks
+        if dtype != jnp.bool_ or not fits:
+            raise Refused(
+                f"Blocks has {dtype} of shape {shape}: {queries} queries and {keys} keys in blocks of "
+                f"{self.query_block} and {self.key_block} need bool [{batch} or 1, {heads} or 1, "
+                f"{blocks[0]}, {blocks[1]}]."
+            )

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Int
 from attention_jax.kernels.errors import Refused
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Axis:
     """The queries, or the keys, that a mask is asked about.
@@ -38,13 +39,15 @@ class Tiles:
 
     Attributes:
       size: tokens in a tile.
-      first: [n], the index of the first token of each.
-      last: [n], the index of its last token.
+      index: [t], the index of each token.
+      first: [n], the lowest index in each tile.
+      last: [n], the highest.
       lowest: [B or 1, n], the lowest position in it.
       highest: [B or 1, n], the highest.
     """
 
     size: int
+    index: Int[Array, " t"]
     first: Int[Array, " n"]
     last: Int[Array, " n"]
     lowest: Int[Array, "b n"]
@@ -55,7 +58,8 @@ class Tiles:
         """Returns the tiles of all tokens of an axis."""
         return Tiles(
             size=size,
-            first=axis.index[::size],
+            index=axis.index,
+            first=extreme(axis.index, size, jnp.min),
             last=extreme(axis.index, size, jnp.max),
             lowest=extreme(axis.position, size, jnp.min),
             highest=extreme(axis.position, size, jnp.max),
@@ -74,23 +78,23 @@ Cover = tuple[Bool[Array, "b n i j"], Bool[Array, "b n i j"]]
 
 
 @dataclass(frozen=True)
-class Heads:
-    """A run of query heads.
+class Run:
+    """A run of sequences, or of query heads.
 
     Attributes:
       first: the number of the first.
       count: how many.
     """
 
-    first: Int[Array, ""]
+    first: Int[Array, ""] | int
     count: int
 
 
-def rows(array: Array, first: Int[Array, ""], count: int, *, axis: int = 0) -> Array:
-    """Returns `count` rows of an array from `first`, or the array where it has one row for all."""
+def rows(array: Array, run: Run, *, axis: int = 0) -> Array:
+    """Returns a run of rows of an array, or the array where it has one row for all."""
     if array.shape[axis] == 1:
         return array
-    return jax.lax.dynamic_slice_in_dim(array, first, count, axis)
+    return jax.lax.dynamic_slice_in_dim(array, run.first, run.count, axis)
 
 
 class Mask:
@@ -122,8 +126,8 @@ class Mask:
         shape = (1, 1, query.first.shape[0], key.first.shape[0])
         return jnp.ones(shape, bool), jnp.zeros(shape, bool)
 
-    def of(self, batch: Int[Array, ""], heads: "Heads") -> "Mask":
-        """Returns the rule for one sequence and a run of heads."""
+    def of(self, sequences: Run, heads: Run) -> "Mask":
+        """Returns the rule for a run of sequences and of heads."""
         return self
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
@@ -162,15 +166,15 @@ class Dense(Mask):
         return self._full()[:, :, query.index[:, None], key.index[None, :]]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        array = self._full()
+        array = self._full()[:, :, query.index[:, None], key.index[None, :]]
 
         def reduced(reduce: Callable[..., Array]) -> Array:
             return extreme(extreme(array, query.size, reduce, axis=-2), key.size, reduce)
 
         return reduced(jnp.any), reduced(jnp.all)
 
-    def of(self, batch: Int[Array, ""], heads: Heads) -> "Dense":
-        return Dense(rows(rows(self._full(), batch, 1), heads.first, heads.count, axis=1))
+    def of(self, sequences: Run, heads: Run) -> "Dense":
+        return Dense(rows(rows(self._full(), sequences), heads, axis=1))
 
     def _full(self) -> Bool[Array, "b n T S"]:
         array = jnp.asarray(self.array)
@@ -198,8 +202,8 @@ class _Combined(Mask):
     def positional(self) -> bool:
         return any(term.positional for term in self.terms)
 
-    def of(self, batch: Int[Array, ""], heads: Heads) -> "Mask":
-        return type(self)(tuple(term.of(batch, heads) for term in self.terms))
+    def of(self, sequences: Run, heads: Run) -> "Mask":
+        return type(self)(tuple(term.of(sequences, heads) for term in self.terms))
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
         for term in self.terms:

@@ -68,8 +68,10 @@ def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], params: Pa
     """Returns q_i . k_j in float32 (float64 for float64), query head n with key head n // (N/K)."""
     batch, queries, heads, width = query.shape
     keys, kv_heads = key.shape[1:3]
-    grouped = query.reshape(batch, queries, kv_heads, heads // kv_heads, width)
-    logits = jnp.einsum("btkgh,bskh->bkgts", grouped, key, preferred_element_type=statistics_dtype(query.dtype))
+    # The small arrays are transposed here, so that the large one comes out of the product as it is wanted.
+    grouped = query.reshape(batch, queries, kv_heads, heads // kv_heads, width).transpose(0, 2, 3, 1, 4)
+    by_head = key.transpose(0, 2, 1, 3)
+    logits = jnp.einsum("bkgth,bksh->bkgts", grouped, by_head, preferred_element_type=statistics_dtype(query.dtype))
     return logits.reshape(batch, heads, queries, keys)
 
 
@@ -91,19 +93,17 @@ class SoftmaxScore(Mechanism):
       prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q' [B, T, N, P], k' [B, S, K, P]).
       pairwise: (q', k', own) -> float32 [B, N, T, S]; `own` holds the params named in `per_head`, for these heads.
       per_head: the params that `pairwise` reads, each [N, ...].
-      scale: multiplies what `pairwise` returns.
+      scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
       sink: params -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
-      choose: (query, key, params, query axis, key axis, the mask so far) -> a rule of its own that depends on them.
     """
 
     prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
     pairwise: Callable[[Array, Array, Params], Array] = dot
     per_head: tuple[str, ...] = ()
-    scale: float = 1.0
+    scale: float | None = 1.0
     soft_cap: float | None = None
     sink: Callable[[Params], Array] | None = None
-    choose: Callable[..., Mask] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,31 @@ class FeatureMap(Mechanism):
 
     query_features: Callable[[Array, Params], Features]
     key_features: Callable[[Array, Params], Features]
+
+
+Inputs = dict[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRecurrence(Mechanism):
+    """out_i = S_i^T q'_i with (q', k') = prepare(q, k), where S_i [J, Hv] is written by the tokens that the query sees.
+
+    In their order, from S = 0, "additive": S_t = diag(a_t) S_{t-1} + b_t k'_t v_t^T; "delta": the value that the state
+    gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T) diag(a_t) S_{t-1} + b_t k'_t v_t^T. There is no
+    normaliser: what steadies the size of the output, a norm of each head, belongs to the model.
+
+    Attributes:
+      prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q', k'), token by token.
+      log_decay: (inputs, params) -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a last axis J
+        for one of each channel; None for no decay.
+      strength: (inputs, params) -> b_t, [B or 1, S or 1, K]; None for 1.
+      update: how a token is written.
+    """
+
+    prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
+    log_decay: Callable[[Inputs, Params], Array] | None = None
+    strength: Callable[[Inputs, Params], Array] | None = None
+    update: Literal["additive", "delta"] = "additive"
 
 
 def statistics_dtype(dtype: jnp.dtype) -> jnp.dtype:

@@ -35,12 +35,30 @@ class AttentionOutput:
     aux: Any = None
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of a larger problem one device holds.
+
+    Attributes:
+      query: [T], the index of each query in the whole.
+      key: [S], the index of each key.
+      sequence: the number of the first sequence.
+      head: the number of the first query head.
+    """
+
+    query: Int[Array, " T"]
+    key: Int[Array, " S"]
+    sequence: Int[Array, ""] | int = 0
+    head: Int[Array, ""] | int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """The arguments of `attend` after checking: shapes fit, the mask is one tree, positions are arrays or None.
 
     Attributes are those of `attend`; `score_mod` is traced and `captures` are the arrays it closes over; `positions` is
-    the pair (query [B or 1, T], key [B or 1, S]) or None for 0, 1, 2 ... on both sides.
+    the pair (query [B or 1, T], key [B or 1, S]) or None for 0, 1, 2 ... on both sides. `share` says which part of a
+    larger problem it is, whose indices the mask and the positions go by, or None for all.
     """
 
     variant: Variant
@@ -58,26 +76,35 @@ class Problem:
     dropout_rate: float
     state: Any
     outputs: tuple[str, ...]
+    share: Share | None = None
 
     @property
     def query_axis(self) -> Axis:
         """The queries, for the mask."""
-        return self._axis(0, self.query.shape[1])
+        return self._axis(0, self.share.query if self.share else jnp.arange(self.query.shape[1]))
 
     @property
     def key_axis(self) -> Axis:
         """The keys, for the mask."""
-        return self._axis(1, self.key.shape[1])
+        return self._axis(1, self.share.key if self.share else jnp.arange(self.key.shape[1]))
 
     @property
     def place(self) -> Place:
         """Where all queries and keys stand, for a score function and for dropout."""
         batch, _, heads, _ = self.query.shape
-        return Place(jnp.arange(batch), jnp.arange(heads), self.query_axis.position, self.key_axis.position)
+        sequence, head = self.origin
+        return Place(
+            sequence + jnp.arange(batch), head + jnp.arange(heads), self.query_axis.position, self.key_axis.position
+        )
 
-    def _axis(self, side: int, length: int) -> Axis:
-        index = jnp.arange(length)
-        return Axis(index=index, position=index[None] if self.positions is None else self.positions[side])
+    @property
+    def origin(self) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The number of the first sequence and of the first query head."""
+        first = (self.share.sequence, self.share.head) if self.share else (0, 0)
+        return jnp.asarray(first[0]), jnp.asarray(first[1])
+
+    def _axis(self, side: int, index: Int[Array, " t"]) -> Axis:
+        return Axis(index, index[None] if self.positions is None else self.positions[side][:, index])
 
 
 def without_nonfinite(array: Float[Array, "B S K H"]) -> tuple[Float[Array, "B S K H"], Bool[Array, "B S K"]]:

@@ -69,6 +69,7 @@ class Claims:
     Attributes:
       causal: "strict": under a causal mask the future has no influence at all; "approximate": the choice of what to
         attend to can leak it; "no": there is no causal form.
+      bidirectional: it takes masks that are not causal, and none.
       cross: queries and keys may be different sequences.
       grouped: it takes fewer key heads than query heads.
       unequal_widths: queries and keys may differ in width.
@@ -82,6 +83,7 @@ class Claims:
     """
 
     causal: Literal["strict", "approximate", "no"] = "strict"
+    bidirectional: bool = True
     cross: bool = True
     grouped: bool = True
     unequal_widths: bool = False
@@ -90,7 +92,7 @@ class Claims:
     weights: bool = True
     lse: bool = True
     state: bool = False
-    memory: Literal["quadratic", "linear"] = "quadratic"
+    memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()
 
 

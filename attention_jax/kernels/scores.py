@@ -3,6 +3,7 @@
 Every engine that forms logits forms them here, so that a block of them is the same wherever it is computed.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,12 @@ def logits(scorer: Scorer, query: Array, key: Array, terms: Terms, place: Place)
       terms: the other arrays, of these heads, queries and keys alone.
       place: where the rectangle lies.
     """
-    scores = scorer.pairwise(query, key, terms.own) * scorer.scale
+    return shaped(scorer, scorer.pairwise(query, key, terms.own), terms, place)
+
+
+def shaped(scorer: Scorer, products: Float[Array, "B N T S"], terms: Terms, place: Place) -> Float[Array, "B N T S"]:
+    """Returns the logits from what `pairwise` gave: all that is done to each number alone."""
+    scores = products if scorer.scale == 1 else products * scorer.scale
     if terms.bias is not None:
         scores = scores + terms.bias.astype(scores.dtype)
     if scorer.score_mod is not None:
@@ -89,9 +95,10 @@ def logits(scorer: Scorer, query: Array, key: Array, terms: Terms, place: Place)
     return scores
 
 
-def scorer_of(mechanism: SoftmaxScore, score_mod: Any) -> Scorer:
-    """Returns how a mechanism's logits are formed, with a traced score function or None."""
-    return Scorer(mechanism.pairwise, mechanism.scale, mechanism.soft_cap, score_mod)
+def scorer_of(mechanism: SoftmaxScore, score_mod: Any, *, width: int) -> Scorer:
+    """Returns how a mechanism's logits are formed from queries of this width, with a traced score function or None."""
+    scale = 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
+    return Scorer(mechanism.pairwise, scale, mechanism.soft_cap, score_mod)
 
 
 def trace(score_mod: ScoreMod, dtype: jnp.dtype) -> tuple[Any, tuple[Array, ...]]:

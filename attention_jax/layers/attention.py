@@ -36,7 +36,8 @@ class Attention(nn.Module):
 
     Its projections are those of Flax's own MultiHeadDotProductAttention: query, key and value kernels [D, N, H], out
     [N, H, D]. The variant's own arrays are named "variant_..."; those that are drawn and not trained are in the
-    collection "buffers".
+    collection "buffers". What the variant takes of each token beside query, key and value is a projection of its own,
+    named "input_...", to [B, T, K] or [B, T, K, H].
 
     Attributes:
       variant: the spec of the attention variant.
@@ -81,9 +82,9 @@ class Attention(nn.Module):
                 f"{_nearest_divisor(width, self.num_heads)}."
             )
         head_width = width // self.num_heads
-        query = self._heads("query", self.num_heads, head_width)(inputs)
-        key = self._heads("key", kv_heads, head_width)(inputs)
-        value = self._heads("value", kv_heads, head_width)(inputs)
+        query = self._projection("query", (self.num_heads, head_width))(inputs)
+        key = self._projection("key", (kv_heads, head_width))(inputs)
+        value = self._projection("value", (kv_heads, head_width))(inputs)
         dropout_rate = 0.0 if deterministic else self.dropout_rate
         attended = attend(
             query,
@@ -92,6 +93,7 @@ class Attention(nn.Module):
             variant=self.variant,
             params=self._params(Widths(self.num_heads, kv_heads, head_width, head_width, head_width)),
             mask=mask,
+            inputs=self._inputs(inputs, kv_heads, head_width),
             dropout_rate=dropout_rate,
             rng=self.make_rng("dropout") if dropout_rate else None,
             engine=self.engine,
@@ -101,9 +103,13 @@ class Attention(nn.Module):
         )
         return out(attended)
 
-    def _heads(self, name: str, heads: int, head_width: int) -> nn.DenseGeneral:
-        shape = (heads, head_width)
+    def _projection(self, name: str, shape: tuple[int, ...]) -> nn.DenseGeneral:
         return nn.DenseGeneral(shape, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype, name=name)
+
+    def _inputs(self, inputs: Array, kv_heads: int, head_width: int) -> dict[str, Array]:
+        shapes = {"head": (kv_heads,), "channel": (kv_heads, head_width)}
+        wanted = lookup(self.variant).mechanism.inputs
+        return {name: self._projection(f"input_{name}", shapes[per])(inputs) for name, per in wanted.items()}
 
     def _params(self, widths: Widths) -> Params:
         mechanism = lookup(self.variant).mechanism

@@ -5,7 +5,7 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from attention_jax.kernels import (
     AttentionOutput,
+    Candidate,
     Causal,
     Claims,
     Dense,
@@ -32,6 +33,7 @@ from attention_jax.kernels import (
     names,
 )
 from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import split_specs
 from tests.oracle.equations import EQUATIONS
 
@@ -45,6 +47,9 @@ SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(
 
 # Those of them that the oracle knows: all but a user's own.
 KNOWN = [spec for spec in SPECS if lookup(spec).name in EQUATIONS]
+
+# Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
+RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
 
 # These tests wait for the compiler, not for what it makes: XLA's passes all run, LLVM's optimiser does not.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -66,13 +71,42 @@ def claiming(**wanted: Any) -> list[str]:
     return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
 
 
+def usual_mask(spec: str) -> Mask | None:
+    """None, or the mask that a variant cannot be without."""
+    return None if claims(spec).bidirectional else Causal()
+
+
+def reference_engine(spec: str) -> str:
+    """The engine that has derivatives of any order and is held against the oracle in float64."""
+    return "recurrence" if spec in RECURRENT else "dense"
+
+
 class Inputs(NamedTuple):
-    """What is differentiated: query [B, T, N, H], key [B, S, K, J], value [B, S, K, Hv], and the variant's arrays."""
+    """What is differentiated.
+
+    Attributes:
+      query: [B, T, N, H].
+      key: [B, S, K, J].
+      value: [B, S, K, Hv].
+      params: the variant's arrays by name.
+      beside: what the variant takes of each token beside these, by name, each [B, S, K] or [B, S, K, J].
+    """
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
     params: dict[str, jax.Array]
+    beside: dict[str, jax.Array] = {}  # noqa: RUF012
+
+    @property
+    def tokens(self) -> tuple[Any, ...]:
+        """All that belongs to tokens: query, key, value, and what is beside them."""
+        return (*self[:3], *self.beside.values())
+
+    def with_tokens(self, change: Callable[..., Any], *others: "Inputs") -> "Inputs":
+        """The same params, and `change` of each array that belongs to tokens, with those of `others` in its place."""
+        *three, beside = jax.tree.map(change, (*self[:3], self.beside), *((*o[:3], o.beside) for o in others))
+        return Inputs(*three, self.params, beside)
 
 
 @functools.cache
@@ -103,12 +137,16 @@ def make(
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
     arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
-    return Inputs(*arrays, {**trained, **drawn})
+    of_each = {"head": (batch, keys, kv_heads), "channel": (batch, keys, kv_heads, key_width)}
+    wanted = lookup(spec).mechanism.inputs
+    beside = {name: jnp.asarray(rng.normal(size=of_each[per]) * scale, dtype) for name, per in wanted.items()}
+    return Inputs(*arrays, {**trained, **drawn}, beside)
 
 
 def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
     """`attend` on these inputs."""
-    return attend(inputs.query, inputs.key, inputs.value, params=inputs.params, variant=spec, **arguments)
+    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
 
 
 def out_and_gradients(
@@ -148,8 +186,13 @@ def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: 
 
 def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
     """The engines that do not refuse."""
-    everything = explain(inputs.query, inputs.key, inputs.value, params=inputs.params, variant=spec, **arguments)
-    return [candidate.engine for candidate in everything if candidate.qualified]
+    return [candidate.engine for candidate in explained(spec, inputs, **arguments) if candidate.qualified]
+
+
+def explained(spec: str, inputs: Inputs, **arguments: Any) -> list[Candidate]:
+    """`explain` of these inputs."""
+    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    return explain(inputs.query, inputs.key, inputs.value, **given, **arguments)
 
 
 def error(result: Any, reference: Any) -> float:
@@ -204,6 +247,17 @@ MASKS: dict[str, MaskKind] = {
         Causal() & Window(2) | Global(1), lambda b, n, i, j: (j <= i and i - j < 2) or i < 1 or j < 1
     ),
 }
+
+
+def takes(spec: str, kind: str) -> bool:
+    """Whether a variant takes this kind of mask, by its claims."""
+    mask = MASKS[kind].mask
+    return claims(spec).bidirectional or (isinstance(mask, Mask) and mask.causal)
+
+
+def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tuple[str, str]]:
+    """Each of the specs with each of these kinds of mask that it takes."""
+    return [(spec, kind) for spec in specs for kind in kinds if takes(spec, kind)]
 
 
 def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4, 7, 7)) -> np.ndarray:

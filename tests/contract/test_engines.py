@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused, explain, lookup
+from attention_jax.kernels import Refused, lookup
 from attention_jax.kernels.engines import ENGINES, recurrence
 from attention_jax.kernels.engines.engine import Engine
 from attention_jax.kernels.mechanism import FeatureMap
@@ -13,26 +12,24 @@ from tests.contract.cases import (
     AGREEMENT,
     GRADIENT_AGREEMENT,
     MASKS,
+    RECURRENT,
     SPECS,
     claiming,
     error,
+    explained,
     like_output,
     make,
     out_and_gradients,
     qualified,
     quick_jit,
     run,
+    under,
 )
 
 LINEAR = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, FeatureMap)]
 
 
-def explained(spec, inputs, **arguments):
-    return explain(inputs.query, inputs.key, inputs.value, variant=spec, params=inputs.params, **arguments)
-
-
-@pytest.mark.parametrize("kind", MASKS)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "kind"), under(MASKS))
 def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
     inputs, mask = make(spec), MASKS[kind].mask
     candidates = explained(spec, inputs, mask=mask)
@@ -54,18 +51,18 @@ def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
 
 @pytest.mark.parametrize("spec", LINEAR)
 @pytest.mark.parametrize("kind", MASKS)
-def test_a_kernel_of_features_runs_as_a_recurrence_under_causal_and_padding(spec, kind):
-    recurrent = kind in ("none", "causal", "lengths", "padding", "causal&lengths")
+def test_a_kernel_of_features_runs_as_a_recurrence_under_causal_padding_and_segments(spec, kind):
+    recurrent = kind in ("none", "causal", "lengths", "padding", "causal&lengths", "causal&padding&segments")
     assert ("recurrence" in qualified(spec, make(spec), mask=MASKS[kind].mask)) == recurrent
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_an_engine_that_does_not_exist_is_refused_with_the_nearest(spec):
     with pytest.raises(Refused, match=r"there is no engine 'dens'\. Did you mean 'dense'"):
-        run(spec, make(spec), engine="dens")
+        run(spec, make(spec), engine="dens", mask=MASKS["causal"].mask)
 
 
-@pytest.mark.parametrize("spec", claiming(state=True))
+@pytest.mark.parametrize("spec", claiming(state=True, bidirectional=True))
 def test_when_no_engine_can_all_their_reasons_are_given(spec):
     with pytest.raises(Refused) as refusal:
         run(spec, make(spec), outputs=("state",))
@@ -75,19 +72,26 @@ def test_when_no_engine_can_all_their_reasons_are_given(spec):
     assert not any(candidate.taken for candidate in explained(spec, make(spec), outputs=("state",)))
 
 
-@pytest.mark.parametrize("spec", LINEAR)
-def test_the_recurrence_in_chunks_equals_the_dense_engine(spec, monkeypatch):
-    monkeypatch.setattr(recurrence, "CHUNK", 3)
-    inputs, mask = make(spec), Causal() & Padding(np.array([7, 4]))
+@pytest.mark.parametrize("spec", LINEAR + RECURRENT)
+def test_the_recurrence_in_chunks_equals_one_chunk_and_the_dense_engine(spec, monkeypatch):
+    inputs, mask = make(spec), MASKS["causal&padding&segments"].mask
     weighing = jnp.asarray(like_output(inputs), jnp.float32)
 
-    @quick_jit
-    def chunked(inputs):
-        out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine="recurrence").out, inputs)
-        return out, pullback(weighing)[0]
+    def in_chunks(size):
+        monkeypatch.setattr(recurrence, "CHUNK", size)
 
-    out, gradients = chunked(inputs)
-    dense_out, dense_gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine="dense")
-    assert error(out, dense_out) < AGREEMENT
-    for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(dense_gradients), strict=True):
-        assert error(left, right) < GRADIENT_AGREEMENT
+        @quick_jit
+        def chunked(inputs):
+            out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine="recurrence").out, inputs)
+            return out, pullback(weighing)[0]
+
+        return chunked(inputs)
+
+    others = [in_chunks(8)]
+    if spec in LINEAR:
+        others.append(out_and_gradients(spec, inputs, weighing, mask=mask, engine="dense"))
+    out, gradients = in_chunks(2)
+    for other, other_gradients in others:
+        assert error(out, other) < AGREEMENT
+        for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(other_gradients), strict=True):
+            assert error(left, right) < GRADIENT_AGREEMENT

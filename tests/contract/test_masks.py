@@ -8,7 +8,6 @@ from tests.contract.cases import (
     KNOWN,
     MASKS,
     ROUNDING,
-    SPECS,
     claims,
     error,
     like_output,
@@ -17,18 +16,18 @@ from tests.contract.cases import (
     qualified,
     run,
     same_bits,
+    under,
     visible,
 )
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
 
 LEAVES_NO_KEY = ["lengths", "causal&padding&segments", "dense"]
-HIDES = ["causal", "lengths", "segments", "causal&window|global", "dense"]
+HIDES = ["causal", "lengths", "segments", "causal&window|global", "causal&padding&segments", "dense"]
 POISONS = [(np.nan, np.inf), (np.inf, 0), (1e30, -1e30)]
 
 
-@pytest.mark.parametrize("kind", MASKS)
-@pytest.mark.parametrize("spec", KNOWN)
+@pytest.mark.parametrize(("spec", "kind"), under(MASKS, KNOWN))
 def test_equals_the_equation_of_the_paper(spec, kind):
     mask, inputs = MASKS[kind].mask, make(spec)
     reference = oracle(equation(spec), *inputs, visible=visible(spec, MASKS[kind]))
@@ -42,8 +41,7 @@ def test_equals_the_equation_of_the_paper(spec, kind):
         np.testing.assert_allclose(lse, reference.lse, rtol=ROUNDING, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("kind", LEAVES_NO_KEY)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "kind"), under(LEAVES_NO_KEY))
 def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
     mask, inputs, weighing = MASKS[kind].mask, make(spec), like_output(make(spec))
     rows = ~visible(spec, MASKS[kind]).any(-1).swapaxes(1, 2)
@@ -57,8 +55,7 @@ def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
         assert same_bits(gradients, out_and_gradients(spec, inputs, unweighed, mask=mask, engine=engine)[1])
 
 
-@pytest.mark.parametrize("kind", HIDES)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "kind"), under(HIDES))
 def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     mask, inputs, hidden = MASKS[kind].mask, make(spec), 5
     in_first_group = np.arange(4) < 4 // inputs.key.shape[2]
@@ -68,8 +65,11 @@ def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     for engine in qualified(spec, inputs, mask=mask):
         clean, clean_gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
         for in_key, in_value in POISONS:
+            beside = {name: array.at[:, hidden, 0].set(in_key) for name, array in inputs.beside.items()}
             poisoned = inputs._replace(
-                key=inputs.key.at[:, hidden, 0, 1].set(in_key), value=inputs.value.at[:, hidden, 0, 1].set(in_value)
+                key=inputs.key.at[:, hidden, 0, 1].set(in_key),
+                value=inputs.value.at[:, hidden, 0, 1].set(in_value),
+                beside=beside,
             )
             out, gradients = out_and_gradients(spec, poisoned, weighing, mask=mask, engine=engine)
             assert same_bits(np.asarray(out)[~sees], np.asarray(clean)[~sees]), (engine, in_key)

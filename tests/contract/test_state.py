@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attention_jax.kernels import Causal, Padding, Refused
-from tests.contract.cases import AGREEMENT, Inputs, claiming, error, make, quick_jit, run
+from tests.contract.cases import AGREEMENT, claiming, error, make, quick_jit, run
 
 STATEFUL = claiming(state=True)
 TOKENS = 66
@@ -24,7 +24,7 @@ def in_parts(spec, inputs, sizes):
     """Runs the parts one after the other, each with the state that the one before it left."""
     outs, state, start = [], None, 0
     for size in sizes:
-        part = Inputs(*(np.asarray(array)[:, start : start + size] for array in inputs[:3]), inputs.params)
+        part = inputs.with_tokens(lambda array, start=start, size=size: np.asarray(array)[:, start : start + size])
         out, state = step(spec, part, state, Causal() & Padding(np.clip(LENGTHS - start, 0, size)))
         outs.append(np.asarray(out))
         start += size
@@ -37,7 +37,7 @@ def test_any_split_equals_one_pass(spec, sizes):
     inputs = make(spec, queries=TOKENS)
     (whole, last), (joined, end) = (in_parts(spec, inputs, parts) for parts in ([TOKENS], sizes))
     assert error(joined, whole) < AGREEMENT
-    following = Inputs(*(np.asarray(array)[:, :1] for array in inputs[:3]), inputs.params)
+    following = inputs.with_tokens(lambda array: np.asarray(array)[:, :1])
     after_whole, after_parts = (step(spec, following, state, Causal() & Padding(LENGTHS))[0] for state in (last, end))
     assert error(after_parts, after_whole) < AGREEMENT
 
@@ -52,7 +52,7 @@ def test_a_state_that_is_not_of_these_tokens_is_refused(spec):
         step(spec, inputs, jax.tree.leaves(state), Causal())
 
 
-@pytest.mark.parametrize("spec", STATEFUL)
+@pytest.mark.parametrize("spec", claiming(state=True, bidirectional=True))
 def test_a_state_needs_a_causal_mask(spec):
     inputs = make(spec)
     with pytest.raises(Refused, match="a state is of the past: it needs a Causal mask"):

@@ -1,13 +1,17 @@
 """The recurrence engine: lengths that do not fill a chunk, what a state holds, and what it refuses."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused, Segments, attend
-from attention_jax.kernels.engines import recurrence
+from attention_jax.kernels import Causal, Padding, Refused, Segments, attend, lookup
+from attention_jax.kernels.checks import checked
+from attention_jax.kernels.engines import dense, recurrence
 
+IDS = jnp.zeros((1, 3), int)
 RNG = np.random.default_rng(0)
 
 
@@ -19,7 +23,7 @@ def linear(query, key, value, **arguments):
     return attend(query, key, value, variant="linear", engine="recurrence", **{"mask": Causal()} | arguments)
 
 
-@pytest.mark.parametrize("size", [1, 4, 9])
+@pytest.mark.parametrize("size", [1, 4, 16])
 def test_nine_tokens_in_chunks_that_they_fill_and_do_not_fill(size, monkeypatch):
     monkeypatch.setattr(recurrence, "CHUNK", size)
     query, key, value = (tokens(9) for _ in range(3))
@@ -81,8 +85,10 @@ def test_a_later_key_so_large_that_its_products_overflow_is_not_felt_before_it()
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"mask": Causal() | Padding(jnp.array([2]))}, r"it takes Causal and Padding, not \(Causal \| Padding\)"),
-        ({"mask": Segments(jnp.zeros((1, 3), int))}, "it takes Causal and Padding, not Segments"),
+        ({"mask": Causal() | Padding(jnp.array([2]))}, r"it takes Causal, Padding and Segments, not \(Causal \| Pad"),
+        ({"mask": Segments(IDS)}, "Segments is the end of one state .* it needs a Causal mask beside it"),
+        ({"mask": Causal() & Segments(IDS, IDS + 1)}, "it takes one segment id a token"),
+        ({"mask": Causal() & Segments(IDS) & Segments(IDS)}, "it takes one segment id a token"),
         ({"positions": jnp.arange(3)[None]}, "it takes tokens in their order in the array, not by positions"),
         ({"mask": None, "outputs": ("state",)}, "a state is of the past: it needs a Causal mask"),
     ],
@@ -90,6 +96,14 @@ def test_a_later_key_so_large_that_its_products_overflow_is_not_felt_before_it()
 def test_what_it_cannot_do_is_refused_with_the_reason(arguments, reason):
     with pytest.raises(Refused, match=f"engine recurrence cannot run linear here: {reason}"):
         linear(tokens(3), tokens(3), tokens(3), **arguments)
+
+
+def test_a_mechanism_whose_inputs_no_engine_reads_is_refused():
+    gated = lookup("linear")
+    gated = replace(gated, mechanism=replace(gated.mechanism, inputs={"gate": "head"}))
+    problem = replace(checked(tokens(3), tokens(3), tokens(3), variant="linear"), variant=gated, inputs={"gate": IDS})
+    assert "no inputs of each token" in recurrence.refusal(problem)
+    assert "no inputs of each token" in dense.refusal(problem)
 
 
 def test_a_softmax_is_not_a_product_of_features():

@@ -55,6 +55,6 @@ def apply(module: nn.Module, variables: dict[str, Any], *inputs: Any, **options:
     return jax.jit(lambda variables: module.apply(variables, *inputs, **options))(variables)
 
 
-def random_variables(module: nn.Module, *inputs: Any, stddev: float = 0.5) -> dict[str, Any]:
+def random_variables(module: nn.Module, *inputs: Any, stddev: float = 0.5, **options: Any) -> dict[str, Any]:
     """Returns variables of a module without running its initialisers: those start biases, and some kernels, at 0."""
-    return randomised(jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs)), stddev=stddev)
+    return randomised(jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, **options)), stddev=stddev)

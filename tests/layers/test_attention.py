@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused, Widths, init, lookup, names
+from attention_jax.kernels import Causal, Padding, Refused, Widths, attend, init, lookup, names
 from attention_jax.layers import Attention, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
 
@@ -65,12 +65,14 @@ def test_each_key_head_serves_its_group_of_query_heads():
 @pytest.mark.parametrize("variant", names())
 def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     layer = Attention(variant=variant, num_heads=HEADS)
-    variables = random_variables(layer, INPUTS)
+    variables = random_variables(layer, INPUTS, mask=Causal())
     width = WIDTH // HEADS
     trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), Widths(HEADS, HEADS, *[width] * 3)))
     own = {name for name in variables["params"] if name.startswith("variant_")}
     assert own == {f"variant_{name}" for name in trained}
     assert variables.get("buffers", {}).keys() == {f"variant_{name}" for name in drawn}
+    inputs = {name for name in variables["params"] if name.startswith("input_")}
+    assert inputs == {f"input_{name}" for name in lookup(variant).mechanism.inputs}
 
     def total(params: dict) -> tuple[jax.Array, jax.Array]:
         out = layer.apply({**variables, "params": params}, INPUTS, mask=Causal())
@@ -87,6 +89,32 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     # The control without a choice is the one variant that looks at neither queries nor keys.
     idle = {"query", "key"} if variant == "uniform" else set()
     assert {name for name, size in largest.items() if size == 0} == idle
+
+
+def test_what_a_variant_takes_of_each_token_is_a_projection_of_it():
+    layer = Attention(variant="kimi_delta", num_heads=4, num_kv_heads=2)
+    variables = random_variables(layer, INPUTS, mask=Causal())
+    params = variables["params"]
+    assert params["input_beta"]["kernel"].shape == (WIDTH, 2)
+    assert params["input_gate"]["kernel"].shape == (WIDTH, 2, 3)
+
+    def projected(name: str) -> jax.Array:
+        return jnp.einsum("btd,d...->bt...", INPUTS, params[name]["kernel"]) + params[name]["bias"]
+
+    attended = attend(
+        *(projected(name) for name in ("query", "key", "value")),
+        variant="kimi_delta",
+        params={name: params[f"variant_{name}"] for name in ("log_rate", "step_bias")},
+        inputs={name: projected(f"input_{name}") for name in ("gate", "beta")},
+        mask=Causal(),
+    ).out
+    expected = jnp.einsum("btnh,nhd->btd", attended, params["out"]["kernel"]) + params["out"]["bias"]
+    np.testing.assert_allclose(apply(layer, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-5)
+
+
+def test_a_variant_of_the_past_alone_is_refused_without_a_causal_mask():
+    with pytest.raises(Refused, match=r"^retention runs from the past to the future .* give mask=Causal\(\)"):
+        traced(Attention(variant="retention", num_heads=HEADS))
 
 
 def test_drawn_arrays_depend_on_the_key_and_are_used_as_they_are():

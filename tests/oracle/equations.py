@@ -1,4 +1,4 @@
-"""The score of one query and one key, for every variant, from the equation in its paper.
+"""Every variant from the equation in its paper: the score of one query and one key, or one step of its recurrence.
 
 Nothing here is shared with the library. `xp` is NumPy in the float64 oracle and `jax.numpy` in the naive implementation
 that the library's rounding is measured against.
@@ -31,6 +31,19 @@ class Equation:
     score: Score
     exponential: bool = True
     sees: Callable[[int, int], bool] = everywhere
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A variant, one token at a time: its state [J, Hv] starts at 0.
+
+    Attributes:
+      step: (xp, state, key [J], value [Hv], params, what is beside the token by name, key head) -> the next state.
+      read: (xp, state, query [H]) -> the output [Hv].
+    """
+
+    step: Callable[..., Any]
+    read: Callable[..., Any]
 
 
 def scaled_dot(*, scale: float | None = None) -> Equation:
@@ -100,13 +113,113 @@ def uniform() -> Equation:
     return Equation(lambda xp, query, key, params, head, kv_head: 0 * query[0] + 1, exponential=False)
 
 
-EQUATIONS: dict[str, Callable[..., Equation]] = {
+def _sigmoid(xp, x):
+    return 1 / (1 + xp.exp(-x))
+
+
+def _softplus(xp, x):
+    return xp.log1p(xp.exp(x))
+
+
+def _unit(xp, x):
+    return x / xp.sqrt(x @ x + 1e-6)
+
+
+def _scaled_read(xp, state, query):
+    return query @ state / query.shape[0] ** 0.5
+
+
+def _unit_read(xp, state, query):
+    return _scaled_read(xp, state, _unit(xp, query))
+
+
+def _selective(xp, params, beside, head):
+    """exp(-A softplus(gate + bias)): Dao & Gu 2024; the bias one number or one for each channel."""
+    return xp.exp(-xp.exp(params["log_rate"][head]) * _softplus(xp, beside["gate"] + params["step_bias"][head]))
+
+
+def _replace(xp, state, key, value, strength):
+    """(I - b k k^T) S + b k v^T."""
+    matrix = xp.eye(key.shape[0], dtype=state.dtype) - strength * xp.outer(key, key)
+    return matrix @ state + strength * xp.outer(key, value)
+
+
+def retention() -> Recurrence:
+    """gamma S + k v^T: Sun et al. 2023, equation 6."""
+
+    def step(xp, state, key, value, params, beside, head):
+        return xp.exp(params["log_decay"][head]) * state + xp.outer(key, value)
+
+    return Recurrence(step, _scaled_read)
+
+
+def gated_retention(*, temperature: float) -> Recurrence:
+    """sigmoid(gate)^(1/tau) S + k v^T: Sun et al. 2024 (YOCO), section 3.1."""
+
+    def step(xp, state, key, value, params, beside, head):
+        return _sigmoid(xp, beside["gate"]) ** (1 / temperature) * state + xp.outer(key, value)
+
+    return Recurrence(step, _scaled_read)
+
+
+def gated_linear(*, temperature: float) -> Recurrence:
+    """diag(sigmoid(gate)^(1/tau)) S + k v^T: Yang et al. 2023, section 4.1."""
+
+    def step(xp, state, key, value, params, beside, head):
+        return (_sigmoid(xp, beside["gate"]) ** (1 / temperature))[:, None] * state + xp.outer(key, value)
+
+    return Recurrence(step, _scaled_read)
+
+
+def mamba2() -> Recurrence:
+    """exp(-A d) S + d k v^T with d = softplus(gate + bias): Dao & Gu 2024, section 2."""
+
+    def step(xp, state, key, value, params, beside, head):
+        size = _softplus(xp, beside["gate"] + params["step_bias"][head])
+        return _selective(xp, params, beside, head) * state + size * xp.outer(key, value)
+
+    return Recurrence(step, lambda xp, state, query: query @ state)
+
+
+def delta_net() -> Recurrence:
+    """(I - b k k^T) S + b k v^T, k a unit vector, b = sigmoid(beta): Yang et al. 2024, section 2.2."""
+
+    def step(xp, state, key, value, params, beside, head):
+        return _replace(xp, state, _unit(xp, key), value, _sigmoid(xp, beside["beta"]))
+
+    return Recurrence(step, _unit_read)
+
+
+def gated_delta_net() -> Recurrence:
+    """(I - b k k^T) a S + b k v^T: Yang et al. 2024 (Gated DeltaNet), equation 10."""
+
+    def step(xp, state, key, value, params, beside, head):
+        state = _selective(xp, params, beside, head) * state
+        return _replace(xp, state, _unit(xp, key), value, _sigmoid(xp, beside["beta"]))
+
+    return Recurrence(step, _unit_read)
+
+
+def kimi_delta() -> Recurrence:
+    """(I - b k k^T) diag(a) S + b k v^T: Kimi Team 2025, equation 1."""
+
+    def step(xp, state, key, value, params, beside, head):
+        state = _selective(xp, params, beside, head)[:, None] * state
+        return _replace(xp, state, _unit(xp, key), value, _sigmoid(xp, beside["beta"]))
+
+    return Recurrence(step, _unit_read)
+
+
+EQUATIONS: dict[str, Callable[..., Equation | Recurrence]] = {
     equation.__name__: equation
-    for equation in (scaled_dot, sliding_window, cosine, additive, general, linear, performer, uniform)
+    for equation in (
+        *(scaled_dot, sliding_window, cosine, additive, general, linear, performer, uniform),
+        *(retention, gated_retention, gated_linear, mamba2, delta_net, gated_delta_net, kimi_delta),
+    )
 }
 
 
-def equation(spec: str) -> Equation:
+def equation(spec: str) -> Equation | Recurrence:
     """Returns the equation of the variant that `spec` chooses, with its options."""
     variant = lookup(spec)
     return EQUATIONS[variant.name](**{name: chosen for name, (_, chosen) in variant.options.items()})

@@ -7,24 +7,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracle.equations import Equation
+from tests.oracle.equations import Equation, Recurrence
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the oracle computes: out [B, T, N, Hv], weights [B, N, T, S], lse [B, N, T]."""
+    """What the oracle computes: out [B, T, N, Hv], weights [B, N, T, S], lse [B, N, T]; a recurrence has out alone."""
 
     out: np.ndarray
-    weights: np.ndarray
-    lse: np.ndarray
+    weights: np.ndarray | None = None
+    lse: np.ndarray | None = None
 
 
 def oracle(
-    equation: Equation,
+    equation: Equation | Recurrence,
     query: Any,
     key: Any,
     value: Any,
     params: Any,
+    beside: Any = None,
     *,
     visible: np.ndarray,
     bias: Any = 0.0,
@@ -39,13 +40,18 @@ def oracle(
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
+      beside: what it takes of each token beside these, by name, [B, S, K] or [B, S, K, J].
       visible: bool [B, N, T, S]; the equation's own rule holds besides.
       bias: broadcastable to [B, N, T, S].
       keep: bool [B, N, T, S], which weights dropout leaves.
       rate: the share that it does not.
     """
     query, key, value, bias = (np.asarray(array, np.float64) for array in (query, key, value, bias))
-    params = {name: np.asarray(array, np.float64) for name, array in params.items()}
+    params, beside = (
+        {name: np.asarray(array, np.float64) for name, array in arrays.items()} for arrays in (params, beside or {})
+    )
+    if isinstance(equation, Recurrence):
+        return Result(_recurrent(equation, query, key, value, params, beside, visible))
     batch, queries, heads, _ = query.shape
     group = heads // key.shape[2]
     out = np.zeros((batch, queries, heads, value.shape[-1]))
@@ -70,8 +76,38 @@ def oracle(
     return Result(out, weights, lse)
 
 
-def naive(equation: Equation, query: Any, key: Any, value: Any, params: Any, *, visible: np.ndarray) -> jax.Array:
-    """Computes attention wholly in the dtype of the query, [B, T, N, Hv]; `visible` must leave every query a key."""
+def _recurrent(
+    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, beside: Any, visible: np.ndarray
+) -> np.ndarray:
+    """For each query on its own: the state of the tokens that it sees, in their order, and what it reads there."""
+    batch, queries, heads, _ = query.shape
+    group, out = heads // key.shape[2], np.zeros((batch, queries, heads, value.shape[-1]))
+    for b, n, i in np.ndindex(batch, heads, queries):
+        head, state = n // group, np.zeros((key.shape[-1], value.shape[-1]))
+        for j in np.flatnonzero(visible[b, n, i]):
+            token = {name: array[b, j, head] for name, array in beside.items()}
+            state = equation.step(np, state, key[b, j, head], value[b, j, head], params, token, head)
+        out[b, i, n] = equation.read(np, state, query[b, i, n])
+    return out
+
+
+def naive(
+    equation: Equation | Recurrence,
+    query: Any,
+    key: Any,
+    value: Any,
+    params: Any,
+    beside: Any = None,
+    *,
+    visible: np.ndarray,
+) -> jax.Array:
+    """Computes attention wholly in the dtype of the query, [B, T, N, Hv]; `visible` [T, S] leaves every query a key.
+
+    A recurrence goes over the tokens once: `visible` must be causal.
+    """
+    if isinstance(equation, Recurrence):
+        assert (visible == np.tri(*visible.shape, dtype=bool)).all()
+        return _naive_recurrence(equation, query, key, value, params, beside or {})
     visible = visible & np.array([[equation.sees(i, j) for j in range(key.shape[1])] for i in range(query.shape[1])])
     heads = query.shape[2]
     group = heads // key.shape[2]
@@ -91,3 +127,24 @@ def naive(equation: Equation, query: Any, key: Any, value: Any, params: Any, *, 
         weights = jnp.where(visible, scores, 0)
         weights = weights / weights.sum(-1, keepdims=True)
     return jnp.einsum("bnts,bsnh->btnh", weights, value)
+
+
+def _naive_recurrence(
+    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, beside: dict[str, Any]
+) -> jax.Array:
+    heads = query.shape[2]
+    group = heads // key.shape[2]
+    params = {name: array.astype(query.dtype) for name, array in params.items()}
+    tokens = (key, value, beside)
+    tokens = (query, *jax.tree.map(lambda array: jnp.repeat(array, group, axis=2), tokens))
+
+    def one_head(tokens: Any, head: Any) -> jax.Array:
+        def step(state: jax.Array, token: Any) -> tuple[jax.Array, jax.Array]:
+            query, key, value, beside = token
+            state = equation.step(jnp, state, key, value, params, beside, head).astype(state.dtype)
+            return state, equation.read(jnp, state, query)
+
+        return jax.lax.scan(step, jnp.zeros((key.shape[-1], value.shape[-1]), query.dtype), tokens)[1]
+
+    over_heads = jax.vmap(one_head, in_axes=(1, 0), out_axes=1)
+    return jax.vmap(over_heads, in_axes=(0, None))(tokens, np.arange(heads) // group)

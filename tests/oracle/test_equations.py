@@ -53,5 +53,37 @@ def test_lse_bias_and_dropout_by_hand():
     np.testing.assert_allclose(result.weights.ravel(), [0.5 / (1 - 0.5), 0])
 
 
+# Two steps with keys (1, 0) and (0, 3), values 1 and 0, and the query (2, 0). A gate of log 3 is sigmoid 3/4, softplus
+# log 4; a rate of 1 and no bias make of it a decay of 1/4.
+GATE, ONE_RATE = np.log(3.0), {"log_rate": np.zeros(1), "step_bias": np.zeros(1)}
+RECURRENCES_BY_HAND = {
+    "retention": ({"log_decay": np.log([31 / 32])}, {}, 31 / 32 * SQUARE_ROOT_OF_2),
+    "gated_retention:temperature=2.0": ({}, {"gate": [GATE, GATE]}, 0.75**0.5 * SQUARE_ROOT_OF_2),
+    "gated_linear:temperature=1.0": ({}, {"gate": [[0, 0], [GATE, 9]]}, 0.75 * SQUARE_ROOT_OF_2),
+    "mamba2": (ONE_RATE, {"gate": [0, GATE]}, 2 * 0.25 * np.log(2)),
+    "delta_net": ({}, {"beta": [GATE, 0]}, 0.75 / SQUARE_ROOT_OF_2),
+    "gated_delta_net": (ONE_RATE, {"gate": [0, GATE], "beta": [GATE, 0]}, 0.75 * 0.25 / SQUARE_ROOT_OF_2),
+    "kimi_delta": (
+        {"log_rate": np.zeros(1), "step_bias": np.zeros((1, 2))},
+        {"gate": [[0, 0], [GATE, 9]], "beta": [GATE, 0]},
+        0.75 * 0.25 / SQUARE_ROOT_OF_2,
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", RECURRENCES_BY_HAND)
+def test_two_steps_worked_out_by_hand(spec):
+    params, beside, expected = RECURRENCES_BY_HAND[spec]
+    beside = {name: np.asarray(array)[None, :, None] for name, array in beside.items()}
+    result = oracle(equation(spec), QUERY, KEY, VALUE, params, beside, visible=BOTH)
+    np.testing.assert_allclose(result.out.ravel(), [expected], rtol=1e-6)
+
+
+def test_a_delta_rule_of_full_strength_replaces_what_the_key_had():
+    keys, values = KEY[:, [0, 0]], np.array([[[[1.0]], [[7.0]]]])
+    result = oracle(equation("delta_net"), QUERY, keys, values, {}, {"beta": np.full((1, 2, 1), 40.0)}, visible=BOTH)
+    np.testing.assert_allclose(result.out.ravel(), [7 / SQUARE_ROOT_OF_2], rtol=1e-5)
+
+
 def test_every_variant_of_the_library_has_an_equation():
     assert set(names()) <= set(EQUATIONS)

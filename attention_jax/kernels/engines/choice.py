@@ -44,8 +44,28 @@ def _always(problem: Problem) -> bool:
     return True
 
 
+def _few_pairs(problem: Problem) -> bool:
+    return problem.query.shape[1] * problem.key.shape[1] <= FEW_PAIRS
+
+
+def _many_keys(problem: Problem) -> bool:
+    return problem.key.shape[1] >= MANY_KEYS
+
+
+# Keys from which reading them once pays.
+MANY_KEYS = 512
+# Pairs of a query and a key below which the loops of the other engines cost more than they save, measured on 2 CPU
+# cores (docs/decisions.md).
+FEW_PAIRS = 2**15
+
 RULES = (
+    Rule("cudnn", _always, "on an NVIDIA GPU, in bfloat16 or float16, it is cuDNN's fused kernel"),
+    Rule("splash", _always, "on a TPU it is the fused kernel for these masks"),
     Rule("recurrence", _always, "it is linear in the number of tokens"),
+    Rule("decode", _many_keys, "few queries meet many keys, which it reads once"),
+    Rule("dense", _few_pairs, "with so few pairs, to form all logits costs least"),
+    Rule("gather", _always, "the mask leaves few tiles, which are gathered"),
+    Rule("blockwise", _always, "it never holds all logits"),
     Rule("dense", _always, "no other can"),
 )
 

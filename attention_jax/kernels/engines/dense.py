@@ -18,6 +18,8 @@ def refusal(problem: Problem) -> str | None:
     """Returns why the dense engine cannot solve the problem, or None."""
     if problem.state is not None or "state" in problem.outputs:
         return "it forms all weights at once and carries no state"
+    if problem.inputs or not isinstance(problem.variant.mechanism, (SoftmaxScore, FeatureMap)):
+        return "it forms weights from queries and keys alone: no inputs of each token, no state that they change"
     return None
 
 
@@ -82,7 +84,7 @@ def _logits(mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem)
     query, key = mechanism.prepare(query, key, problem.params)
     own = {name: problem.params[name] for name in mechanism.per_head}
     terms = Terms(own=own, bias=problem.bias, captures=problem.captures)
-    return logits(scorer_of(mechanism, problem.score_mod), query, key, terms, problem.place)
+    return logits(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query, key, terms, problem.place)
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:

@@ -19,7 +19,7 @@ def _features(array: Array, params: Params) -> Features:
         "equations 7 and 9",
         arxiv="2006.16236",
     ),
-    claims=Claims(bias=False, dropout=False, weights=False, lse=False, state=True, memory="linear"),
+    claims=Claims(bias=False, dropout=False, weights=False, lse=False, state=True),
 )
 def linear() -> FeatureMap:
     """Linear attention: elu(x) + 1 of query and key in place of the exponential of their product."""

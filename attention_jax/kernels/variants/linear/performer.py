@@ -56,7 +56,6 @@ def _features(array: Array, params: Params) -> Features:
         weights=False,
         lse=False,
         state=True,
-        memory="linear",
         limits=(Limit("performer:features=16384", equals="scaled_dot", tolerance=0.1, input_scale=0.25),),
     ),
 )

@@ -14,9 +14,7 @@ def _ones(array: Array, params: Params) -> Features:
 
 @register(
     source=Source("A control of this library", "the mean of the values a query sees"),
-    claims=Claims(
-        bias=False, dropout=False, weights=False, lse=False, unequal_widths=True, state=True, memory="linear"
-    ),
+    claims=Claims(bias=False, dropout=False, weights=False, lse=False, unequal_widths=True, state=True),
 )
 def uniform() -> FeatureMap:
     """The same weight for every visible key, whatever the query and the keys are."""

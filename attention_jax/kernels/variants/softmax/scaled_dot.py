@@ -1,15 +1,7 @@
 """softmax(q k^T / sqrt(H)) v: Vaswani et al. 2017, equation 1."""
 
-import jax.numpy as jnp
-from jaxtyping import Array
-
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, dot
+from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register
-
-
-def over_root_width(query: Array, key: Array, params: Params) -> Array:
-    """Returns q_i . k_j / sqrt(H), [B, N, T, S], the product in float32."""
-    return dot(query, key, params) / jnp.sqrt(query.shape[-1])
 
 
 @register(
@@ -24,6 +16,4 @@ def scaled_dot(*, scale: float | None = None) -> SoftmaxScore:
     Args:
       scale: multiplies the dot products; None is 1 / sqrt(H). T5 uses 1.
     """
-    if scale is None:
-        return SoftmaxScore(pairwise=over_root_width)
     return SoftmaxScore(scale=scale)

@@ -7,7 +7,6 @@ The window counts keys on each side, the query's own among them: |i - j| < windo
 from attention_jax.kernels.mask import Window
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register
-from attention_jax.kernels.variants.softmax.scaled_dot import over_root_width
 
 
 @register(
@@ -23,4 +22,4 @@ def sliding_window(*, window: int = 128) -> SoftmaxScore:
     Raises:
       Refused: the window is smaller than 1.
     """
-    return SoftmaxScore(pairwise=over_root_width, mask=Window(window))
+    return SoftmaxScore(scale=None, mask=Window(window))

@@ -1,0 +1,264 @@
+"""Flash attention in JAX: softmax over any score, tile by tile, forward and backward, in memory linear in the tokens.
+
+Forward is the online softmax of Milakov & Gimelshein 2018, algorithm 3, over tiles of keys (Rabe & Staats 2021; Dao et
+al. 2022, algorithm 1). Backward forms the weights of each tile again from the log-normaliser L (Dao 2023, algorithm 2):
+P = exp(S - L), dV = P^T dO, dP = dO V^T and, with delta = rowsum(dO * O) - dL for the cotangent dL of L,
+dS = P * (dP - delta). dS goes back through the scores by their own derivative, so any score has its gradient.
+
+Each tile of queries meets the tiles of keys that the mask leaves (`tiling`): first those wholly visible, without any
+mask arithmetic, then those that are cut.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attention_jax.kernels.engines.poison import finite, poisoned_rows
+from attention_jax.kernels.engines.tiles import Fixed, Layout, Plan, Tensors, Unit
+from attention_jax.kernels.engines.tiling import TileSizes, tile_size
+from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype, unchanged
+from attention_jax.kernels.problem import AttentionOutput, Problem
+from attention_jax.kernels.scores import Terms, scorer_of
+
+# The largest tiles, chosen by measurement (docs/decisions.md).
+QUERY_TILE = 512
+KEY_TILE = 512
+
+
+def refusal(problem: Problem) -> str | None:
+    """Returns why the blockwise engine cannot solve the problem, or None."""
+    if not isinstance(problem.variant.mechanism, SoftmaxScore):
+        return "it is for a softmax over scores"
+    if "weights" in problem.outputs:
+        return "it never holds all weights"
+    if problem.state is not None or "state" in problem.outputs:
+        return "it carries no state"
+    return None
+
+
+def run(problem: Problem) -> AttentionOutput:
+    """Computes attention in large tiles."""
+    return solve(problem, large_tiles(problem))
+
+
+def large_tiles(problem: Problem) -> TileSizes:
+    """Returns the tiles for a problem whose mask leaves most of them."""
+    queries, keys = problem.query.shape[1], problem.key.shape[1]
+    groups = problem.query.shape[2] // problem.key.shape[2]
+    return TileSizes(tile_size(queries, max(16, QUERY_TILE // groups)), tile_size(keys, KEY_TILE))
+
+
+def solve(problem: Problem, sizes: TileSizes) -> AttentionOutput:
+    """Computes attention in tiles of these sizes."""
+    out, lse = attention(*pieces(problem, sizes))
+    return AttentionOutput(out=out.astype(problem.query.dtype), lse=lse if "lse" in problem.outputs else None)
+
+
+def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
+    """Splits a problem into what is static, what is differentiated and what is neither."""
+    mechanism = problem.variant.mechanism
+    assert isinstance(mechanism, SoftmaxScore)
+    query, key = problem.query, problem.key
+    if mechanism.prepare is not unchanged:
+        query, key = mechanism.prepare(finite(query), finite(key), problem.params)
+    floating = tuple(bool(jnp.issubdtype(array.dtype, jnp.floating)) for array in problem.captures)
+    captures = list(zip(problem.captures, floating, strict=True))
+    bias = problem.bias
+    terms = Terms(
+        own={name: problem.params[name] for name in mechanism.per_head},
+        bias=None if bias is None else bias.reshape((1,) * (4 - bias.ndim) + bias.shape),
+        captures=tuple(array for array, is_float in captures if is_float),
+    )
+    fixed = Fixed(
+        mask=problem.mask,
+        query=problem.query_axis,
+        key=problem.key_axis,
+        origin=problem.origin,
+        captures=tuple(array for array, is_float in captures if not is_float),
+        rng=_raw(problem.rng) if problem.dropout_rate else None,
+        poisoned=poisoned_rows(problem),
+    )
+    scorer = scorer_of(mechanism, problem.score_mod, width=query.shape[-1])
+    exact = query.dtype == statistics_dtype(query.dtype) or math.frexp(scorer.scale)[0] == 0.5
+    fold = mechanism.pairwise is dot and exact
+    plan = Plan(
+        scorer=replace(scorer, scale=1.0) if fold else scorer,
+        query_scale=scorer.scale if fold else 1.0,
+        sizes=sizes,
+        dropout_rate=problem.dropout_rate,
+        floating=floating,
+    )
+    return plan, Tensors(query, key, problem.value, terms), fixed
+
+
+def _raw(rng: Array | None) -> Array | None:
+    return jax.random.key_data(rng) if rng is not None and jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else rng
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attention(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[Array, Array]:
+    """Returns out [B, T, N, Hv] and the log-normaliser [B, N, T], each differentiable."""
+    return forward(plan, tensors, fixed)
+
+
+@partial(jax.jit, static_argnums=0)
+def forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[Array, Array]:
+    """Returns out [B, T, N, Hv] and the log-normaliser [B, N, T]."""
+    layout = Layout(plan, tensors, fixed)
+
+    def step(buffers: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], None]:
+        unit = layout.unit(number)
+        out, lse = _rows(layout, unit)
+        poisoned = layout.of_rows(fixed.poisoned, unit)
+        out = jnp.where(poisoned[..., None], jnp.nan, out).swapaxes(1, 2).astype(buffers[0].dtype)
+        lse = jnp.where(poisoned, jnp.nan, lse)
+        return (layout.write(buffers[0], out, unit), layout.write_rows(buffers[1], lse, unit)), None
+
+    shape = (layout.batch, layout.queries, layout.heads, tensors.value.shape[-1])
+    buffers = (
+        jnp.zeros(shape, layout.dtype if plan.partial else tensors.query.dtype),
+        jnp.zeros((layout.batch, layout.heads, layout.queries), layout.dtype),
+    )
+    return jax.lax.scan(step, buffers, layout.units)[0]
+
+
+def _rows(layout: Layout, unit: Unit) -> tuple[Float[Array, "1 G t Hv"], Float[Array, "1 G t"]]:
+    query = layout.query(unit)
+    shape = (1, layout.groups, layout.plan.sizes.query)
+
+    def meet(number: Array, carry: Any, *, cut: bool) -> Any:
+        highest, total, weighted = carry
+        slab = layout.slab(unit, number)
+        key = finite(layout.of_keys(layout.tensors.key, unit, slab))
+        value = finite(layout.of_keys(layout.tensors.value, unit, slab))
+        scores = layout.logits(query, key, unit, slab)
+        if cut:
+            scores = jnp.where(layout.visible(unit, slab), scores, -jnp.inf)
+        higher = jnp.maximum(highest, scores.max(-1))
+        reference = jnp.where(higher == -jnp.inf, 0, higher)
+        weights = jnp.exp(scores - reference[..., None])
+        shrink = jnp.exp(highest - reference)
+        total = total * shrink + weights.sum(-1)
+        part = _times(layout.kept(weights, unit, slab), value)
+        return higher, total, weighted * shrink[..., None] + part
+
+    carry = (
+        jnp.full(shape, -jnp.inf, layout.dtype),
+        jnp.zeros(shape, layout.dtype),
+        jnp.zeros((*shape, layout.tensors.value.shape[-1]), layout.dtype),
+    )
+    highest, total, weighted = _over_slabs(layout, unit, meet, carry)
+    empty = total == 0
+    total = jnp.where(empty, 1, total)
+    return weighted / total[..., None], jnp.where(empty, -jnp.inf, highest + jnp.log(total))
+
+
+def _over_slabs(layout: Layout, unit: Unit, meet: Callable[..., Any], carry: Any) -> Any:
+    carry = jax.lax.fori_loop(0, unit.whole, partial(meet, cut=False), carry)
+    return jax.lax.fori_loop(unit.whole, unit.slabs, partial(meet, cut=True), carry) if layout.cut else carry
+
+
+def _times(weights: Float[Array, "1 G t s"], value: Float[Array, "1 s 1 Hv"]) -> Float[Array, "1 G t Hv"]:
+    value = value[:, :, 0]
+    return jnp.einsum("bgts,bsh->bgth", weights.astype(value.dtype), value, preferred_element_type=weights.dtype)
+
+
+@partial(jax.jit, static_argnums=0)
+def backward(
+    plan: Plan,
+    tensors: Tensors,
+    fixed: Fixed,
+    out: Float[Array, "B T N Hv"],
+    lse: Float[Array, "B N T"],
+    of_out: Float[Array, "B T N Hv"],
+    of_lse: Float[Array, "B N T"],
+) -> Tensors:
+    """Returns the gradients of what has any.
+
+    Args:
+      plan: as of `forward`.
+      tensors: as of `forward`.
+      fixed: as of `forward`.
+      out: what the rows gave over all their keys, which may be more than these.
+      lse: their log-normaliser over all their keys.
+      of_out: the cotangent of `out`.
+      of_lse: the cotangent of `lse`.
+    """
+    layout = Layout(plan, tensors, fixed)
+
+    def step(total: Tensors, number: Array) -> tuple[Tensors, None]:
+        unit = layout.unit(number)
+        live = unit.fresh & ~layout.of_rows(fixed.poisoned, unit)
+        given = layout.of_queries(of_out, unit).swapaxes(1, 2)
+        given = jnp.where(live[..., None], given, 0)
+        result = jnp.where(live[..., None], layout.of_queries(out, unit).swapaxes(1, 2), 0)
+        delta = jnp.sum(given.astype(layout.dtype) * result.astype(layout.dtype), axis=-1)
+        delta = delta - jnp.where(live, layout.of_rows(of_lse, unit), 0)
+        reference = layout.of_rows(lse, unit)
+        reference = jnp.where(live & (reference > -jnp.inf), reference, jnp.inf)
+        return _unit_gradients(layout, unit, total, given, delta, reference), None
+
+    zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, layout.dtype), tensors)
+    if plan.partial:
+        return jax.lax.scan(step, zeros, layout.units)[0]
+    zeros = zeros._replace(query=jnp.zeros_like(tensors.query))
+    total = jax.lax.scan(step, zeros, layout.units)[0]
+    return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), total, tensors)
+
+
+def _unit_gradients(
+    layout: Layout,
+    unit: Unit,
+    total: Tensors,
+    given: Float[Array, "1 G t Hv"],
+    delta: Float[Array, "1 G t"],
+    reference: Float[Array, "1 G t"],
+) -> Tensors:
+    query = layout.query(unit)
+
+    def meet(number: Array, carry: Any, *, cut: bool) -> Any:
+        of_query, of_key, of_value, of_terms = carry
+        slab = layout.slab(unit, number)
+        key = finite(layout.of_keys(layout.tensors.key, unit, slab))
+        value = finite(layout.of_keys(layout.tensors.value, unit, slab))
+        scores, pullback = layout.logits_vjp(query, key, unit, slab)
+        weights = jnp.exp(scores - reference[..., None])
+        of_weights = jnp.einsum("bgth,bsh->bgts", given, value[:, :, 0], preferred_element_type=layout.dtype)
+        of_weights = layout.kept(of_weights, unit, slab)
+        of_scores = weights * (of_weights - delta[..., None])
+        if cut:
+            visible = layout.visible(unit, slab)
+            weights, of_scores = jnp.where(visible, weights, 0), jnp.where(visible, of_scores, 0)
+        dropped = layout.kept(weights, unit, slab).astype(given.dtype)
+        value_part = jnp.einsum("bgth,bgts->bhs", given, dropped, preferred_element_type=layout.dtype)
+        query_part, key_part, terms_part = pullback(of_scores)
+        return (
+            of_query + query_part.astype(layout.dtype),
+            layout.add_keys(of_key, key_part.astype(layout.dtype), unit, slab),
+            layout.add_keys(of_value, value_part.swapaxes(1, 2)[:, :, None], unit, slab),
+            layout.add_terms(of_terms, terms_part, unit, slab),
+        )
+
+    carry = (jnp.zeros(query.shape, layout.dtype), total.key, total.value, total.terms)
+    of_query, of_key, of_value, of_terms = _over_slabs(layout, unit, meet, carry)
+    of_query = layout.write(total.query, (of_query * layout.plan.query_scale).astype(total.query.dtype), unit)
+    return Tensors(of_query, of_key, of_value, of_terms)
+
+
+def _attention_forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[tuple[Array, Array], Any]:
+    out, lse = forward(plan, tensors, fixed)
+    return (out, lse), (tensors, fixed, out, lse)
+
+
+def _attention_backward(plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Tensors, None]:
+    tensors, fixed, out, lse = kept
+    return backward(plan, tensors, fixed, out, lse, *cotangents), None
+
+
+attention.defvjp(_attention_forward, _attention_backward)

@@ -1,0 +1,63 @@
+"""Which rows see a token that is not finite: the rule that who sees NaN is NaN, and who does not is untouched."""
+
+from functools import reduce
+from operator import and_
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from attention_jax.kernels.mask_algebra import Axis, Mask
+from attention_jax.kernels.problem import Problem
+
+# How many pairs are looked at together.
+PAIRS = 2**22
+
+
+def finite(array: Array) -> Array:
+    """Returns the array with 0 for what is NaN or infinite."""
+    return jnp.where(jnp.isfinite(array), array, 0)
+
+
+def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
+    """Returns which queries of a problem see, or are, a token that holds NaN or infinity."""
+    key = nonfinite(problem.key, problem.value)
+    return rows_that_see(nonfinite(problem.query), key, problem.mask, problem.query_axis, problem.key_axis)
+
+
+def rows_that_see(
+    query: Bool[Array, "B T N"], key: Bool[Array, "B S K"], mask: Mask | None, query_axis: Axis, key_axis: Axis
+) -> Bool[Array, "B N T"]:
+    """Returns which queries see, or are, a token that is not finite.
+
+    Pairs are looked at only when there is such a token.
+
+    Args:
+      query: which queries are not finite.
+      key: which keys, or their values, are not.
+      mask: who may see whom.
+      query_axis: all queries.
+      key_axis: all keys.
+    """
+    batch, queries, heads = query.shape
+    key = jnp.repeat(key, heads // key.shape[2], axis=2).transpose(0, 2, 1)
+    query = query.transpose(0, 2, 1)
+    if mask is None:
+        return query | key.any(-1, keepdims=True)
+
+    def row(number: Array) -> Bool[Array, "B N"]:
+        one = Axis(query_axis.index[number][None], query_axis.position[:, number][:, None])
+        visible = mask.visible(one, key_axis)[:, :, 0]
+        return (visible & (query[:, :, number][..., None] | key)).any(-1)
+
+    together = max(1, PAIRS // (batch * heads * key.shape[-1]))
+
+    def look() -> Bool[Array, "B N T"]:
+        return jnp.moveaxis(jax.lax.map(row, jnp.arange(queries), batch_size=min(together, queries)), 0, -1)
+
+    return jax.lax.cond(query.any() | key.any(), look, lambda: jnp.zeros((batch, heads, queries), bool))
+
+
+def nonfinite(*arrays: Float[Array, "B S K _"]) -> Bool[Array, "B S K"]:
+    """Returns which tokens hold NaN or infinity in any of the arrays."""
+    return ~reduce(and_, (jnp.isfinite(array).all(-1) for array in arrays))

@@ -1,0 +1,274 @@
+"""Attention spread over devices, by tokens (ring, all-gather, all-to-all) and by sequences, under `jax.shard_map`.
+
+Each way wraps an engine and equals it on one device. The mask, positions and dropout go by the index of a token in the
+whole sequence, so nothing changes with the number of devices.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from attention_jax.kernels import sink
+from attention_jax.kernels.checks import checked
+from attention_jax.kernels.engines import ENGINES, blockwise, ring
+from attention_jax.kernels.engines.choice import choose
+from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
+from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
+from attention_jax.kernels.engines.tiling import tile_size
+from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.kernels.mask_algebra import Axis, Run, rows
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths
+from attention_jax.kernels.problem import AttentionOutput, Problem, Share
+
+Method = Literal["ring", "all_gather", "all_to_all"]
+Order = Literal["contiguous", "zigzag"]
+
+
+def zigzag(tokens: int, devices: int) -> Int[np.ndarray, " T"]:
+    """Returns the order of tokens in which device d holds the d-th and the d-th last of 2n equal runs.
+
+    `array[:, zigzag(T, n)]` puts an array in that order; `argsort` of it takes it back. Under a causal mask every
+    device then has the same work.
+
+    Raises:
+      Refused: the tokens do not divide into 2n runs.
+    """
+    if tokens % (2 * devices):
+        raise Refused(f"{tokens} tokens do not divide into {2 * devices} runs for {devices} devices: pad them.")
+    runs = np.arange(tokens).reshape(2 * devices, -1)
+    return np.concatenate([runs[[device, 2 * devices - 1 - device]].ravel() for device in range(devices)])
+
+
+def attend_sharded(
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K J"],
+    value: Float[Array, "B S K Hv"],
+    *,
+    mesh: Mesh,
+    axis: str | None = None,
+    method: Method = "ring",
+    order: Order = "contiguous",
+    batch_axis: str | None = None,
+    engine: str | None = None,
+    outputs: Iterable[str] = ("out",),
+    **arguments: Any,
+) -> AttentionOutput:
+    """Computes what `attend` computes, each device holding a part of the tokens or of the sequences.
+
+    - "ring" (Liu et al. 2023): keys go round; memory for one part of the keys.
+    - "all_gather" (Llama 3 report 2024, section 3.3.2): every device gathers all keys.
+    - "all_to_all" (Jacobs et al. 2023, DeepSpeed-Ulysses): tokens are traded for heads; any variant and engine.
+
+    Args:
+      query: [B, T, N, H], T a multiple of the devices n.
+      key: [B, S, K, J], S a multiple of n.
+      value: [B, S, K, Hv].
+      mesh: the devices.
+      axis: the mesh axis that the tokens are spread over; None leaves sequences whole.
+      method: how keys and queries meet, where tokens are spread.
+      order: "zigzag" when query, key and value are in the order `zigzag(T, n)` gives. Mask, positions and the order of
+        their arrays are always those of the sequence.
+      batch_axis: the mesh axis that the sequences are spread over, or None.
+      engine: as for `attend`; "ring" and "all_gather" are made of the blockwise engine.
+      outputs: of "out" and "lse"; [B, N, T] of the latter is spread over its last axis.
+      **arguments: as for `attend`.
+
+    Returns:
+      An `AttentionOutput` whose arrays are spread as the query is.
+
+    Raises:
+      Refused: shapes do not divide among the devices, or the method cannot honour an argument.
+    """
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    problem = sink.asking(checked(query, key, value, outputs=outputs, **arguments))
+    _check(problem, mesh=mesh, axis=axis, method=method, order=order, batch_axis=batch_axis, engine=engine)
+    devices = mesh.shape[axis] if axis else 1
+    crew = _Crew(
+        ring=ring.Ring(axis or "", devices),
+        queries=_held(query.shape[1], devices, order),
+        keys=_held(key.shape[1], devices, order),
+        batch_axis=batch_axis,
+        engine=engine,
+    )
+    solve = _METHODS[method] if axis else _whole
+    of_tokens, of_lse = PartitionSpec(batch_axis, axis), PartitionSpec(batch_axis, None, axis)
+    out, lse = jax.shard_map(
+        lambda tokens, shared: solve(crew, _local(crew, problem, tokens, shared)),
+        mesh=mesh,
+        in_specs=(of_tokens, PartitionSpec()),
+        out_specs=(of_tokens, of_lse),
+        check_vma=False,
+    )(*_arrays(problem))
+    result = AttentionOutput(out=out.astype(query.dtype), lse=lse if "lse" in problem.outputs else None)
+    return sink.added(problem, result, outputs)
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The devices, and the index of each token that each of them holds, [n, tokens]."""
+
+    ring: ring.Ring
+    queries: Int[np.ndarray, "n t"]
+    keys: Int[np.ndarray, "n s"]
+    batch_axis: str | None
+    engine: str | None
+
+    @property
+    def me(self) -> Int[Array, ""]:
+        """The number of this device on the axis of the tokens."""
+        return jnp.asarray(0) if self.ring.size == 1 else jax.lax.axis_index(self.ring.axis)
+
+
+def _held(tokens: int, devices: int, order: Order) -> Int[np.ndarray, "n t"]:
+    return (np.arange(tokens) if order == "contiguous" else zigzag(tokens, devices)).reshape(devices, -1)
+
+
+def _arrays(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a problem: those spread over the devices, and those that each has whole."""
+    tokens = {"query": problem.query, "key": problem.key, "value": problem.value, "inputs": problem.inputs}
+    shared = ("params", "mask", "captures", "positions", "rng")
+    return tokens, {name: getattr(problem, name) for name in shared}
+
+
+def _local(crew: _Crew, problem: Problem, tokens: dict[str, Any], shared: dict[str, Any]) -> Problem:
+    """What one device holds of a problem."""
+    batch, _, heads, _ = tokens["query"].shape
+    sequence = _first_sequence(crew, batch)
+    mask, positions = shared["mask"], shared["positions"]
+    whole, all_heads = Run(sequence, batch), Run(0, heads)
+    if positions is not None:
+        shared["positions"] = tuple(rows(position, whole) for position in positions)
+    shared["mask"] = None if mask is None else mask.of(whole, all_heads)
+    share = Share(jnp.asarray(crew.queries)[crew.me], jnp.asarray(crew.keys)[crew.me], sequence)
+    return replace(problem, **tokens, **shared, share=share)
+
+
+def _first_sequence(crew: _Crew, held: int) -> Array | int:
+    return jax.lax.axis_index(crew.batch_axis) * held if crew.batch_axis else 0
+
+
+def _pieces(crew: _Crew, problem: Problem) -> tuple[Plan, Tensors, Fixed, Axis]:
+    """The blockwise engine's view of what a device holds, NaN rows counted over all keys, and the axis of all keys."""
+    plan, tensors, fixed = blockwise.pieces(problem, blockwise.large_tiles(problem))
+    index = jnp.asarray(crew.keys.ravel())
+    position = index[None] if problem.positions is None else problem.positions[1][:, index]
+    key = Axis(index, position)
+    bad_key = _gathered(crew, nonfinite(problem.key, problem.value))
+    poisoned = rows_that_see(nonfinite(problem.query), bad_key, problem.mask, problem.query_axis, key)
+    return plan, tensors, fixed._replace(poisoned=poisoned), key
+
+
+def _gathered(crew: _Crew, array: Array) -> Array:
+    return jax.lax.all_gather(array, crew.ring.axis, axis=1, tiled=True)
+
+
+def _by_ring(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
+    plan, tensors, fixed, key = _pieces(crew, problem)
+    return ring.attention(crew.ring, plan, tensors, fixed, Axis(jnp.asarray(crew.keys), key.position))
+
+
+def _by_all_gather(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
+    plan, tensors, fixed, key = _pieces(crew, problem)
+    gathered = tensors._replace(key=_gathered(crew, tensors.key), value=_gathered(crew, tensors.value))
+    sizes = replace(plan.sizes, key=tile_size(key.index.shape[0], blockwise.KEY_TILE))
+    return blockwise.attention(replace(plan, sizes=sizes), gathered, fixed._replace(key=key))
+
+
+def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
+    devices = crew.ring.size
+    swap = partial(jax.lax.all_to_all, axis_name=crew.ring.axis, tiled=True)
+    to_heads = partial(swap, split_axis=2, concat_axis=1)
+    heads = problem.query.shape[2] // devices
+    run = Run(crew.me * heads, heads)
+    batch = Run(0, problem.query.shape[0])
+    traded = replace(
+        problem,
+        query=to_heads(problem.query),
+        key=to_heads(problem.key),
+        value=to_heads(problem.value),
+        inputs=jax.tree.map(to_heads, problem.inputs),
+        params=_of_heads(problem, devices, crew.me),
+        mask=None if problem.mask is None else problem.mask.of(batch, run),
+        share=Share(
+            jnp.arange(crew.queries.size), jnp.arange(crew.keys.size), _first_sequence(crew, batch.count), run.first
+        ),
+    )
+    out, lse = _whole(crew, traded)
+    return swap(out, split_axis=1, concat_axis=2), swap(lse, split_axis=2, concat_axis=1)
+
+
+def _whole(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
+    result = ENGINES[choose(problem, crew.engine)].run(problem)
+    # The devices return one tree whatever is asked for; what was not is dropped behind them.
+    return result.out, jnp.zeros(result.out.shape[:3]).swapaxes(1, 2) if result.lse is None else result.lse
+
+
+_METHODS: dict[str, Callable[[_Crew, Problem], tuple[Array, Array]]] = {
+    "ring": _by_ring,
+    "all_gather": _by_all_gather,
+    "all_to_all": _by_all_to_all,
+}
+
+
+def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
+    """The variant's arrays for one device's heads: an axis that is shorter for fewer heads is an axis of heads."""
+    mechanism, rng = problem.variant.mechanism, jax.random.key(0)
+    heads, kv_heads = problem.query.shape[2], problem.key.shape[2]
+    widths = (problem.query.shape[3], problem.key.shape[3], problem.value.shape[3])
+    few = Widths(heads // devices, kv_heads // devices, *widths)
+    shapes = jax.eval_shape(lambda: {**mechanism.init(rng, few), **mechanism.draw(rng, few)})
+    params = dict(problem.params)
+    for name, array in params.items():
+        for dimension, size in enumerate(shapes[name].shape):
+            if size != array.shape[dimension]:
+                array = jax.lax.dynamic_slice_in_dim(array, me * size, size, dimension)
+        params[name] = array
+    return params
+
+
+def _check(
+    problem: Problem,
+    *,
+    mesh: Mesh,
+    axis: str | None,
+    method: Method,
+    order: Order,
+    batch_axis: str | None,
+    engine: str | None,
+) -> None:
+    if method not in _METHODS:
+        raise Refused(f"there is no method {method!r}.{did_you_mean(str(method), _METHODS)}")
+    if order not in get_args(Order):
+        raise Refused(f"there is no order {order!r}.{did_you_mean(str(order), get_args(Order))}")
+    for name in filter(None, (axis, batch_axis)):
+        if name not in mesh.shape:
+            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")
+    devices = mesh.shape[axis] if axis else 1
+    for name, array in (("query", problem.query), ("key", problem.key)):
+        if array.shape[1] % devices:
+            raise Refused(f"{array.shape[1]} {name} tokens do not divide among {devices} devices: pad them.")
+    if batch_axis and problem.query.shape[0] % mesh.shape[batch_axis]:
+        raise Refused(f"{problem.query.shape[0]} sequences do not divide among {mesh.shape[batch_axis]} devices.")
+    unfit = {
+        "a bias: write it as a score_mod, which any device can compute": problem.bias is not None,
+        "weights (outputs): no device has them all": "weights" in problem.outputs,
+        "a state: the sequence is whole": problem.state is not None or "state" in problem.outputs,
+    }
+    of_softmax = isinstance(problem.variant.mechanism, SoftmaxScore)
+    kv_heads = problem.key.shape[2]
+    if axis is None or method == "all_to_all":
+        unfit["zig-zag order, since every device has whole sequences: use contiguous"] = order == "zigzag"
+        unfit[f"{kv_heads} key heads on {devices} devices, which do not divide them: use ring"] = kv_heads % devices > 0
+    else:
+        unfit[f"{problem.variant.spec}, which is no softmax over scores: use all_to_all"] = not of_softmax
+        unfit[f"engine={engine!r}, since it is made of the blockwise one: leave it out"] = engine is not None
+    for what, asked in unfit.items():
+        if asked:
+            raise Refused(f"method {method} does not take {what}.")

@@ -1,0 +1,22 @@
+"""S_t = (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T: Schlag et al. 2021; Yang et al. 2024, sections 2.2 and 3.3.
+
+out_t = S_t^T q_t / sqrt(H); q and k are divided by their norms and b = sigmoid(beta) is in (0, 1), so that I - b k k^T
+never lengthens a vector. The SiLU and short convolutions before, and the norm after, belong to the model.
+"""
+
+from attention_jax.kernels.mechanism import LinearRecurrence
+from attention_jax.kernels.registry import Source, register
+from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_scaled, write_strength
+
+
+@register(
+    source=Source(
+        "Yang et al. 2024, Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
+        "sections 2.2 and 3.3",
+        arxiv="2406.06484",
+    ),
+    claims=CLAIMS,
+)
+def delta_net() -> LinearRecurrence:
+    """A linear recurrence that replaces the value stored for a key instead of adding to it; no normaliser."""
+    return LinearRecurrence(inputs={"beta": "head"}, prepare=unit_scaled, strength=write_strength, update="delta")

@@ -1,0 +1,48 @@
+"""S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T: Yang et al. 2024 (Gated DeltaNet), equation 10.
+
+The delta rule of `delta_net`, with one decay for each token and key head, a_t = exp(-A_n softplus(gate_t + bias_n)),
+which is the gate of Mamba-2. What belongs to the model is as there.
+"""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from attention_jax.kernels.mechanism import LinearRecurrence, Params, Widths
+from attention_jax.kernels.registry import Limit, Source, register
+from attention_jax.kernels.variants.linear.gates import (
+    CLAIMS,
+    selective_gate,
+    selective_log_decay,
+    unit_scaled,
+    write_strength,
+)
+
+
+def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
+    return selective_gate(rng, widths.num_kv_heads)
+
+
+def _never_forgets(widths: Widths) -> Params:
+    return {"log_rate": jnp.full((widths.num_kv_heads,), -jnp.inf), "step_bias": jnp.zeros((widths.num_kv_heads,))}
+
+
+@register(
+    source=Source(
+        "Yang et al. 2024, Gated Delta Networks: Improving Mamba2 with Delta Rule", "equation 10", arxiv="2412.06464"
+    ),
+    claims=replace(
+        CLAIMS, limits=(Limit("gated_delta_net", equals="delta_net", tolerance=2e-6, params=_never_forgets),)
+    ),
+)
+def gated_delta_net() -> LinearRecurrence:
+    """The delta rule, and a state that forgets as much as each token says, by head; no normaliser."""
+    return LinearRecurrence(
+        init=_init,
+        inputs={"gate": "head", "beta": "head"},
+        prepare=unit_scaled,
+        log_decay=selective_log_decay,
+        strength=write_strength,
+        update="delta",
+    )

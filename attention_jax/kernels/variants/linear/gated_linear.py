@@ -1,0 +1,39 @@
+"""S_t = diag(a_t) S_{t-1} + k_t v_t^T, a_t = sigmoid(gate_t)^(1/tau): Yang et al. 2023 (GLA), sections 4.1 and 4.4.
+
+One decay for each channel of a key head; out_t = S_t^T q_t / sqrt(H), as in the authors' code. The paper makes the gate
+by a projection of rank 16, and norms each head of the output after: both belong to the model.
+"""
+
+import jax
+from jaxtyping import Array
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params
+from attention_jax.kernels.registry import Source, register
+from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
+
+
+@register(
+    source=Source(
+        "Yang et al. 2023, Gated Linear Attention Transformers with Hardware-Efficient Training",
+        "sections 4.1 and 4.4",
+        arxiv="2312.06635",
+    ),
+    claims=CLAIMS,
+)
+def gated_linear(*, temperature: float = 16.0) -> LinearRecurrence:
+    """A linear recurrence that forgets as much as each token says, by channel (GLA); no normaliser.
+
+    Args:
+      temperature: tau, which keeps the decay near 1.
+
+    Raises:
+      Refused: temperature is not positive.
+    """
+    if not temperature > 0:
+        raise Refused(f"gated_linear has temperature={temperature}: it must be positive; the paper's is 16.")
+
+    def log_decay(inputs: Inputs, params: Params) -> Array:
+        return jax.nn.log_sigmoid(inputs["gate"]) / temperature
+
+    return LinearRecurrence(inputs={"gate": "channel"}, prepare=scaled, log_decay=log_decay)

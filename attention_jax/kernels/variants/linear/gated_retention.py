@@ -1,0 +1,39 @@
+"""S_t = g_t S_{t-1} + k_t v_t^T, g_t = sigmoid(x_t w)^(1/tau): Sun et al. 2024 (YOCO), section 3.1.
+
+One decay for each token and key head, from the input "gate" = x_t w; out_t = S_t^T q_t / sqrt(H). The norm of each
+head after it belongs to the model.
+"""
+
+import jax
+from jaxtyping import Array
+
+from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params
+from attention_jax.kernels.registry import Source, register
+from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
+
+
+@register(
+    source=Source(
+        "Sun et al. 2024, You Only Cache Once: Decoder-Decoder Architectures for Language Models",
+        "section 3.1, gated retention",
+        arxiv="2405.05254",
+    ),
+    claims=CLAIMS,
+)
+def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
+    """A linear recurrence that forgets as much as each token says, by head (gRet); no normaliser.
+
+    Args:
+      temperature: tau, which keeps the decay near 1.
+
+    Raises:
+      Refused: temperature is not positive.
+    """
+    if not temperature > 0:
+        raise Refused(f"gated_retention has temperature={temperature}: it must be positive; the paper's is 16.")
+
+    def log_decay(inputs: Inputs, params: Params) -> Array:
+        return jax.nn.log_sigmoid(inputs["gate"]) / temperature
+
+    return LinearRecurrence(inputs={"gate": "head"}, prepare=scaled, log_decay=log_decay)

@@ -1,0 +1,52 @@
+"""S_t = (I - b_t k_t k_t^T) diag(a_t) S_{t-1} + b_t k_t v_t^T: Kimi Team 2025 (Kimi Linear), equation 1.
+
+The delta rule of `delta_net`, with one decay for each channel of a key head, a_t = exp(-A_n softplus(gate_t + bias_n))
+with a bias for each channel. The paper makes the gate by a projection of low rank; it, the short convolutions before
+and the gated norm after belong to the model.
+"""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from attention_jax.kernels.mechanism import LinearRecurrence, Params, Widths
+from attention_jax.kernels.registry import Limit, Source, register
+from attention_jax.kernels.variants.linear.gates import (
+    CLAIMS,
+    selective_gate,
+    selective_log_decay,
+    unit_scaled,
+    write_strength,
+)
+
+
+def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
+    return selective_gate(rng, widths.num_kv_heads, widths.key)
+
+
+def _never_forgets(widths: Widths) -> Params:
+    return {
+        "log_rate": jnp.full((widths.num_kv_heads,), -jnp.inf),
+        "step_bias": jnp.zeros((widths.num_kv_heads, widths.key)),
+    }
+
+
+@register(
+    source=Source(
+        "Kimi Team 2025, Kimi Linear: An Expressive, Efficient Attention Architecture",
+        "equation 1",
+        arxiv="2510.26692",
+    ),
+    claims=replace(CLAIMS, limits=(Limit("kimi_delta", equals="delta_net", tolerance=2e-6, params=_never_forgets),)),
+)
+def kimi_delta() -> LinearRecurrence:
+    """The delta rule, and a state that forgets as much as each token says, by channel (KDA); no normaliser."""
+    return LinearRecurrence(
+        init=_init,
+        inputs={"gate": "channel", "beta": "head"},
+        prepare=unit_scaled,
+        log_decay=selective_log_decay,
+        strength=write_strength,
+        update="delta",
+    )

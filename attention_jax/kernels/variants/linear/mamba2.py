@@ -1,0 +1,34 @@
+"""S_t = exp(-A_n d_t) S_{t-1} + d_t k_t v_t^T, d_t = softplus(gate_t + bias_n): Dao & Gu 2024, sections 2 and 7.
+
+State space duality: C is the query, B the key, x the value, out_t = S_t^T q_t. The short convolutions, the skip D x and
+the gated norm after it belong to the model.
+"""
+
+import jax
+from jaxtyping import Array, PRNGKeyArray
+
+from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params, Widths
+from attention_jax.kernels.registry import Source, register
+from attention_jax.kernels.variants.linear.gates import CLAIMS, selective_gate, selective_log_decay
+
+
+def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
+    return selective_gate(rng, widths.num_kv_heads)
+
+
+def _step(inputs: Inputs, params: Params) -> Array:
+    return jax.nn.softplus(inputs["gate"] + params["step_bias"])
+
+
+@register(
+    source=Source(
+        "Dao & Gu 2024, Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State "
+        "Space Duality",
+        "sections 2 and 7",
+        arxiv="2405.21060",
+    ),
+    claims=CLAIMS,
+)
+def mamba2() -> LinearRecurrence:
+    """A linear recurrence whose steps each token sizes: a long one writes much and forgets much; no normaliser."""
+    return LinearRecurrence(init=_init, inputs={"gate": "head"}, log_decay=selective_log_decay, strength=_step)

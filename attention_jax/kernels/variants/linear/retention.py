@@ -1,0 +1,34 @@
+"""S_t = gamma_n S_{t-1} + k_t v_t^T, out_t = S_t^T q_t / sqrt(H): Sun et al. 2023, equations 5 and 6, section 2.2.
+
+gamma of key head n is 1 - 2^(-5-n), n = 0, 1, 2 ... (equation 8). The paper rotates q and k first (xPos, a position
+encoding) and norms each head of the output after (its GroupNorm): both belong to the model.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params, Widths
+from attention_jax.kernels.registry import Source, register
+from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
+
+
+def _draw(rng: PRNGKeyArray, widths: Widths) -> Params:
+    return {"log_decay": jnp.log1p(-(2.0 ** (-5 - jnp.arange(widths.num_kv_heads, dtype=jnp.float32))))}
+
+
+def _log_decay(inputs: Inputs, params: Params) -> Array:
+    return jax.lax.stop_gradient(params["log_decay"])[None, None]
+
+
+@register(
+    source=Source(
+        "Sun et al. 2023, Retentive Network: A Successor to Transformer for Large Language Models",
+        "equations 5, 6 and 8",
+        arxiv="2307.08621",
+    ),
+    claims=CLAIMS,
+)
+def retention() -> LinearRecurrence:
+    """A linear recurrence that forgets at a fixed rate, another one in each head (RetNet); no normaliser."""
+    return LinearRecurrence(draw=_draw, prepare=scaled, log_decay=_log_decay)

@@ -1,0 +1,227 @@
+"""Run by test_parallel.py in an interpreter of its own with eight devices: prints, as JSON, how each case differs.
+
+Each case is solved by one device and by eight, forward and backward, with the arrays spread over the tokens on the way
+in and out, so that the only collectives in the program are the method's own.
+"""
+
+import functools
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
+
+from attention_jax.kernels import Causal, Padding, PrefixLM, Segments, attend, attend_sharded, lookup, zigzag  # noqa: E402
+from attention_jax.kernels.engines import blockwise  # noqa: E402
+from tests.contract.cases import Inputs, error, make  # noqa: E402
+
+BATCH, TOKENS = 2, 32
+COLLECTIVES = ("collective-permute", "all-gather", "all-to-all", "reduce-scatter")
+_RNG = np.random.default_rng(0)
+SEGMENTS = Segments(np.sort(_RNG.integers(0, 4, size=(BATCH, TOKENS))))
+PADDING = Padding(np.array([30, 9]))
+PACKED = np.stack([np.r_[0:20, 0:12], np.r_[5:37]])
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A problem, and how its tokens are spread.
+
+    Attributes:
+      method: of `attend_sharded`.
+      order: of the tokens.
+      spec: the variant.
+      queries: T; S is 32.
+      heads: query heads and key heads.
+      dtype: of query, key and value.
+      score_mod: whether one is given, that reads a table.
+      mesh: how many devices the sequences and the tokens are spread over.
+      poisoned: a token that holds NaN, or None.
+      by_rule: whether both are held against float64, and not one against the other.
+      more: further arguments.
+    """
+
+    method: str
+    order: str = "contiguous"
+    spec: str = "scaled_dot"
+    queries: int = TOKENS
+    heads: tuple[int, int] = (4, 2)
+    dtype: Any = jnp.float32
+    score_mod: bool = False
+    mesh: tuple[int, int] = (1, 8)
+    poisoned: int | None = None
+    by_rule: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+DROPOUT = {"rng": jax.random.key(1), "dropout_rate": 0.3}
+CAUSAL = {"mask": Causal()}
+EIGHT = (8, 8)
+CASES = {
+    "ring": Case("ring", heads=EIGHT, score_mod=True, by_rule=True, more=CAUSAL),
+    "ring zigzag": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS & PADDING}),
+    "ring dropout": Case("ring", "zigzag", more=DROPOUT | {"mask": PADDING}),
+    "ring cross": Case("ring", queries=16, more={"mask": PADDING | Causal(), "positions": "ends"}),
+    "ring additive": Case("ring", spec="additive:hidden=3", more=CAUSAL),
+    "ring bfloat16": Case("ring", "zigzag", dtype=jnp.bfloat16, by_rule=True, more=CAUSAL),
+    "ring nan": Case("ring", "zigzag", poisoned=20, more=CAUSAL),
+    "ring of batches": Case("ring", mesh=(2, 4), more={"mask": Causal() & PADDING, "positions": PACKED} | DROPOUT),
+    "all_gather": Case("all_gather", more={"mask": PrefixLM(np.array([3, 11])) & SEGMENTS}),
+    "all_gather zigzag": Case("all_gather", "zigzag", score_mod=True, more=CAUSAL | {"positions": PACKED} | DROPOUT),
+    "all_to_all": Case("all_to_all", heads=EIGHT, score_mod=True, more={"mask": Causal() & SEGMENTS} | DROPOUT),
+    "all_to_all additive": Case("all_to_all", spec="additive:hidden=3", heads=(16, 8), more={"mask": PADDING}),
+    "all_to_all linear": Case("all_to_all", spec="linear", heads=EIGHT, more={"mask": Causal() & PADDING}),
+    "all_to_all of batches": Case("all_to_all", mesh=(2, 4), heads=(4, 4), more={"mask": PADDING} | DROPOUT),
+}
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How a case is solved: forward and backward, by one device or by all.
+
+    Attributes:
+      case: the case.
+      sharded: whether by all.
+    """
+
+    case: Case
+    sharded: bool
+
+    def __call__(self, inputs: Inputs, table: Any, weighing: Any) -> Any:
+        """(out, lse, the gradients of both weighed)."""
+        with_lse = lookup(self.case.spec).claims.lse
+
+        def weighed(inputs, table):
+            out, lse = self._solved(inputs, table, with_lse)
+            total = (out.astype(jnp.float32) * weighing).sum()
+            if with_lse:
+                total = total + jnp.where(jnp.isfinite(lse), jnp.sin(lse), 0).sum()
+            return total, (out, lse)
+
+        gradients, results = jax.grad(weighed, argnums=(0, 1), has_aux=True)(inputs, table)
+        return {"results": results, "gradients": gradients}
+
+    def _solved(self, inputs: Inputs, table: Any, with_lse: bool) -> Any:
+        def modified(score, batch, head, query, key):
+            return 1.25 * score + table[head, (query - 3 * key + batch) % 32]
+
+        arguments = dict(self.case.more)
+        if isinstance(arguments.get("positions"), str):
+            arguments["positions"] = (jnp.arange(TOKENS - self.case.queries, TOKENS)[None], jnp.arange(TOKENS)[None])
+        how = {}
+        if self.sharded:
+            batches = "sequences" if self.case.mesh[0] > 1 else None
+            how = {"method": self.case.method, "order": self.case.order, "batch_axis": batches}
+            how |= {"mesh": mesh_of(self.case), "axis": "tokens"}
+        result = (attend_sharded if self.sharded else attend)(
+            *inputs[:3],
+            variant=self.case.spec,
+            params=inputs.params,
+            score_mod=modified if self.case.score_mod else None,
+            outputs=("out", "lse") if with_lse else ("out",),
+            **how,
+            **arguments,
+        )
+        return result.out, result.lse if with_lse else None
+
+
+@functools.cache
+def mesh_of(case: Case) -> Any:
+    """The devices of a case."""
+    return jax.make_mesh(case.mesh, ("sequences", "tokens"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+
+
+def shardings(case: Case, inputs: Inputs) -> tuple[Any, Any]:
+    """How the arguments and the results of a solver are spread."""
+    mesh = mesh_of(case)
+    batch = "sequences" if case.mesh[0] > 1 else None
+    tokens, rows, whole = (
+        NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((batch, "tokens"), (batch, None, "tokens"), ())
+    )
+    of_inputs = Inputs(tokens, tokens, tokens, dict.fromkeys(inputs.params, whole))
+    lse = rows if lookup(case.spec).claims.lse else None
+    return (of_inputs, whole, tokens), {"results": (tokens, lse), "gradients": (of_inputs, whole)}
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """How far all devices are from one, and which collectives they use, by the dtype of what these carry."""
+    inputs = make(
+        case.spec,
+        batch=BATCH,
+        queries=case.queries,
+        keys=TOKENS,
+        heads=case.heads[0],
+        kv_heads=case.heads[1],
+        dtype=case.dtype,
+    )
+    rng = np.random.default_rng(1)
+    table = jnp.asarray(rng.normal(size=(case.heads[0], 32)), jnp.float32)
+    weighing = rng.integers(-8, 9, size=(*inputs.query.shape[:3], inputs.value.shape[-1])).astype(np.float32) / 8
+    if case.poisoned is not None:
+        inputs = inputs._replace(key=inputs.key.at[:, case.poisoned].set(jnp.nan))
+        weighing[:, case.poisoned :] = 0
+    one = jax.jit(Solver(case, False))(inputs, table, weighing)
+
+    order = zigzag(TOKENS, case.mesh[1]) if case.order == "zigzag" else np.arange(TOKENS)
+    there, back = (order, np.argsort(order)) if case.queries == TOKENS else (slice(None),) * 2
+    of_arguments, of_results = shardings(case, inputs)
+    spread = jax.jit(Solver(case, True), in_shardings=of_arguments, out_shardings=of_results)
+    given = (inputs.with_tokens(lambda array: array[:, there]), table, weighing[:, there])
+    compiled = spread.lower(*given).compile()
+    all_devices = compiled(*given)
+    (out, lse), (of_inputs, of_table) = all_devices["results"], all_devices["gradients"]
+    in_order = {
+        "results": (np.asarray(out)[:, back], None if lse is None else np.asarray(lse)[..., back]),
+        "gradients": (of_inputs.with_tokens(lambda array: np.asarray(array)[:, back]), of_table),
+    }
+    told = {"collectives": collectives(compiled.as_text())}
+    if case.by_rule:
+        exact = in_float64(case, inputs, table, weighing)
+        return told | {"ours": differences(in_order, exact), "one": differences(one, exact)}
+    return told | {"ours": differences(in_order, one)}
+
+
+def in_float64(case: Case, inputs: Inputs, table: Any, weighing: Any) -> Any:
+    """What one device computes in float64."""
+    with jax.enable_x64(True):
+        doubled = jax.tree.map(lambda array: np.asarray(array, np.float64), (inputs, table, weighing))
+        return jax.tree.map(np.asarray, jax.jit(Solver(replace(case, dtype=np.float64), False))(*doubled))
+
+
+def differences(ours: Any, theirs: Any) -> dict[str, float]:
+    """The error of each array; one that is NaN or infinite at other places has an infinite error."""
+    told = {}
+    pairs = zip(*(jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (ours, theirs)), strict=True)
+    for (path, left), (_, right) in pairs:
+        left, right = (np.asarray(array, np.float64) for array in (left, right))
+        finite = np.isfinite(right)
+        same = np.array_equal(left[~finite], right[~finite], equal_nan=True) and np.isfinite(left[finite]).all()
+        told[jax.tree_util.keystr(path)] = error(left[finite], right[finite]) if same else float("inf")
+    return told
+
+
+def collectives(program: str) -> dict[str, list[str]]:
+    """The dtypes that each kind of collective in a compiled program carries."""
+    found = {}
+    for name in COLLECTIVES:
+        results = re.findall(rf"= (\S.*?) {name}(?:-start)?\(", program)
+        found[name] = sorted({dtype for result in results for dtype in re.findall(r"(\w+)\[", result)})
+    return found
+
+
+def main() -> None:
+    """Prints the measures of all cases."""
+    blockwise.QUERY_TILE, blockwise.KEY_TILE = 16, 3
+    assert jax.device_count() == 8
+    print(json.dumps({name: measure(case) for name, case in CASES.items()}))
+
+
+if __name__ == "__main__":
+    main()

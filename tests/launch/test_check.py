@@ -1,0 +1,104 @@
+"""`launch.py check`: the verdict on a mechanism that holds the contract, on one that leaks, and on wrong files."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from attention_jax.checking import ROOT, check
+from attention_jax.kernels import Refused
+from tests.launch.command_line import launch
+from tests.launch.test_refusals import answers, assert_refused
+
+RIGHT = "tests/launch/my_attention.py:my_attention"
+HEADER = """
+from attention_jax.kernels import Claims, SoftmaxScore, Source, register
+
+@register(source=Source("this test", "none"), claims=Claims())
+"""
+LEAKS = (
+    HEADER
+    + '''
+def leaks() -> SoftmaxScore:
+    """Takes the mean of all keys out of each, those to come among them."""
+    return SoftmaxScore(prepare=lambda query, key, params: (query, key - key.mean(1, keepdims=True) ** 2))
+'''
+)
+
+
+def verdicts(out: str) -> dict[str, str]:
+    """The lines of a verdict: the words of each to "ok", "FAILED" or "-"."""
+    lines = re.findall(r"^  (ok|FAILED|-) +([^:(\n]+?)(?: \(\d+ cases\))?(?:: .*)?$", out, re.MULTILINE)
+    return {words: verdict for verdict, words in lines}
+
+
+def test_a_right_mechanism_holds_what_it_claims_and_the_rest_is_said_not_to_apply() -> None:
+    answer = launch("check", RIGHT, "--only=causality,state,precision")
+    assert answer.code == 0, answer.out + answer.err
+    found = verdicts(answer.out)
+    assert found["derivatives of the past with respect to the future are exactly zero"] == "ok"
+    assert found["derivatives of both orders and modes equal finite differences"] == "ok"
+    assert found["any split equals one pass"] == "-"
+    assert "  -       any split equals one pass: not claimed" in answer.out.splitlines()
+    assert re.search(r"float32 equals the oracle.*: there is no published equation to compare it with", answer.out)
+    assert re.search(r"asks for positions when lengths differ: about the library, not about one variant", answer.out)
+    last = answer.out.splitlines()[-1]
+    count = {verdict: list(found.values()).count(verdict) for verdict in ("ok", "-")}
+    assert last == f"{RIGHT}: {count['ok']} of {count['ok']} lines hold, {count['-']} do not apply."
+
+
+def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LEAKS)
+    spec = f"{tmp_path / 'mine.py'}:leaks"
+    answer = launch("check", spec, "--only=causality")
+    assert answer.code == 1, answer.err
+    found = verdicts(answer.out)
+    assert found["derivatives of the past with respect to the future are exactly zero"] == "FAILED"
+    assert found["changing the future does not change a bit of the past"] == "FAILED"
+    line = answer.out.splitlines().index("  FAILED  changing the future does not change a bit of the past")
+    assert "np.testing.assert_array_equal(" in answer.out.splitlines()[line + 1]
+    assert "Max absolute difference" in answer.out.splitlines()[line + 1]
+    assert re.search(r"\d of \d lines hold, 1 do not apply\.$", answer.out, re.MULTILINE)
+    assert answer.out.splitlines()[-1] == (
+        f"more of a failure: ATTENTION_JAX_VARIANTS={spec} python -m pytest tests/contract"
+    )
+    assert "Traceback" not in answer.err
+
+
+WRONG = {
+    "broken.py": ("def broken(:", "is not valid Python"),
+    "raises.py": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+    "leaves.py": ("import sys; sys.exit(3)", "it ended Python with code 3"),
+    "imports.py": ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+    "empty.py": ("", "registers no attention 'mine'; it registers: none"),
+    "builds.py": (HEADER + "def mine(*, size: int):\n    return SoftmaxScore()", "'size'"),
+    "a+b.py": (HEADER + "def mine():\n    return SoftmaxScore()", "its path may hold no signs but"),
+}
+
+
+def test_a_file_that_is_wrong_is_refused_in_one_line(tmp_path: Path) -> None:
+    for name, (source, _) in WRONG.items():
+        (tmp_path / name).write_text(textwrap.dedent(source))
+    commands = [["check", f"{tmp_path / name}:mine"] for name in WRONG]
+    commands += [["check", f"{tmp_path / 'nowhere.py'}:mine"], ["check", "scaled_dott"]]
+    commands += [["check", RIGHT, "--only=causalty"]]
+    says = [said for _, said in WRONG.values()]
+    says += ["does not exist", "Did you mean 'scaled_dot'?", "no part 'causalty'. Did you mean 'causality'?"]
+    for said, answer in zip(says, answers(commands, environment={}), strict=True):
+        assert_refused(answer, (said,), about=answer)
+
+
+def test_without_the_tests_the_way_out_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"installed package has none, so run .* in a clone of the repository"):
+        check(RIGHT, only=None, contract=tmp_path / "tests" / "contract")
+
+
+def test_what_pytest_cannot_collect_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract = tmp_path / "tests" / "contract"
+    contract.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (contract / "test_made_up.py").write_text('"""Made up."""\nimport not_there_at_all\n')
+    with pytest.raises(Refused, match=r"pytest ended with code 2 before the contract: .*not_there_at_all"):
+        check("scaled_dot", only=None, contract=contract)
+    assert capsys.readouterr().out == ""

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import sink
@@ -51,7 +51,7 @@ def attend_sharded(
     key: Float[Array, "B S K J"],
     value: Float[Array, "B S K Hv"],
     *,
-    mesh: Mesh,
+    mesh: Mesh | AbstractMesh,
     axis: str | None = None,
     method: Method = "ring",
     order: Order = "contiguous",
@@ -236,7 +236,7 @@ def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
 def _check(
     problem: Problem,
     *,
-    mesh: Mesh,
+    mesh: Mesh | AbstractMesh,
     axis: str | None,
     method: Method,
     order: Order,

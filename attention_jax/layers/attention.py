@@ -1,11 +1,14 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
+from collections.abc import Callable
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Mask, Refused, Widths, attend, init, lookup
+from attention_jax.kernels import AttentionOutput, Mask, Refused, Widths, attend, attend_sharded, init, lookup
 from attention_jax.kernels.mechanism import Params
 from attention_jax.layers.defaults import Initializer, normal
 
@@ -86,7 +89,7 @@ class Attention(nn.Module):
         key = self._projection("key", (kv_heads, head_width))(inputs)
         value = self._projection("value", (kv_heads, head_width))(inputs)
         dropout_rate = 0.0 if deterministic else self.dropout_rate
-        attended = attend(
+        attended = _over_the_batch(query.shape[0])(
             query,
             key,
             value,
@@ -121,6 +124,17 @@ class Attention(nn.Module):
             make = lambda name=name: mechanism.draw(self.make_rng("params"), widths)[name]  # noqa: E731
             params[name] = self.variable("buffers", f"variant_{name}", make).value
         return params
+
+
+def _over_the_batch(batch: int) -> Callable[..., AttentionOutput]:
+    """`attend` on each device's own sequences, where a mesh that splits batches over "data" is at hand.
+
+    Left to XLA, an engine that loops over sequences gathers them all on every device.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if "data" not in mesh.shape or mesh.shape["data"] == 1 or batch % mesh.shape["data"]:
+        return attend
+    return partial(attend_sharded, mesh=mesh, batch_axis="data")
 
 
 def _nearest_divisor(width: int, wanted: int) -> int:

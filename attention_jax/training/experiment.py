@@ -151,7 +151,7 @@ class Experiment:
         # Traces the whole model, so that what cannot be done is refused here and not at the first step.
         self.parameters = _count(jax.eval_shape(lambda: self._state(0)).params)
         jax.eval_shape(self._train_step, jax.eval_shape(lambda: self._state(0)), self._abstract_batch)
-        self.evaluate_batch = make_evaluation_step(self.model, self.task)
+        self.evaluate_batch = make_evaluation_step(self.model, self.task, mesh=self.mesh)
 
     @property
     def score_name(self) -> str:
@@ -188,7 +188,9 @@ class Experiment:
 
     @cached_property
     def _train_step(self) -> Any:
-        return make_train_step(self.model, self.task, self.optimizer, self.schedule, accumulation=self.accumulation)
+        return make_train_step(
+            self.model, self.task, self.optimizer, self.schedule, mesh=self.mesh, accumulation=self.accumulation
+        )
 
     @property
     def _abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.tasks import Ratio, Task
@@ -23,6 +24,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
+    mesh: Mesh,
     accumulation: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Returns (state, batch) -> (next state, metrics), compiled, its first argument donated.
@@ -35,6 +37,7 @@ def make_train_step(
       task: what is learned.
       optimizer: updates the parameters.
       schedule: the learning rate by step, for the metrics.
+      mesh: the devices; layers that split their work by hand find it while they are traced.
       accumulation: in how many parts a batch is run; they divide it.
     """
 
@@ -63,7 +66,8 @@ def make_train_step(
         return jax.lax.scan(add, zeros, (parts, keys))[0]
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradients, measures = whole(state, batch)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            gradients, measures = whole(state, batch)
         weight = jnp.maximum(measures["loss"].weight, jnp.finfo(jnp.float32).tiny)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
         norm = optax.tree.norm(gradients)
@@ -84,10 +88,11 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
-def make_evaluation_step(model: nn.Module, task: Task) -> Callable[[Any, Batch], dict[str, Ratio]]:
+def make_evaluation_step(model: nn.Module, task: Task, *, mesh: Mesh) -> Callable[[Any, Batch], dict[str, Ratio]]:
     """Returns (variables, batch) -> measures, compiled."""
 
     def evaluation_step(variables: Any, batch: Batch) -> dict[str, Ratio]:
-        return task.run(model, variables, batch)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return task.run(model, variables, batch)
 
     return jax.jit(evaluation_step)

@@ -7,6 +7,7 @@ import pytest
 
 from attention_jax import models, tasks
 from attention_jax.training.optimizer import build_optimizer
+from attention_jax.training.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
 
@@ -27,7 +28,9 @@ def test_the_first_three_steps_are_what_they_were():
     model = models.build("gpt", facts={"vocabulary_size": 13, "length": 8}, num_layers=1, num_heads=2, width=16)
     optimizer, schedule = build_optimizer(steps=10, learning_rate=0.01)
     state = jax.jit(lambda: create_state(model, jnp.asarray(batch["inputs"]), optimizer, seed=0))()
-    step = make_train_step(model, tasks.build("token_prediction"), optimizer, schedule)
+    step = make_train_step(
+        model, tasks.build("token_prediction"), optimizer, schedule, mesh=make_mesh(MeshSizes(data=1), batch_size=1)
+    )
     found: dict[str, list[float]] = {name: [] for name in GOLDEN}
     for _ in range(3):
         state, metrics = step(state, batch)

@@ -124,16 +124,28 @@ def test_vmap_of_remat_in_a_scan_gives_the_plain_values():
             assert error(left[number // 2, number % 2], right) < GRADIENT_AGREEMENT
 
 
+def nearer(score, batch, head, query, key):
+    return score - 0.1 * (query - key)
+
+
 def test_equal_shapes_are_traced_once_with_and_without_jit():
     spec = f"{FILE}:counted"
     counter = lookup(spec).mechanism.pairwise
-    compiled = jax.jit(lambda inputs, mask: run(spec, inputs, mask=mask, engine="blockwise").out)
-    for call in (compiled, lambda inputs, mask: run(spec, inputs, mask=mask, engine="blockwise").out):
+
+    def plain(inputs, mask):
+        return run(spec, inputs, mask=mask, engine="blockwise").out
+
+    def with_score_mod(inputs, mask):
+        return run(spec, inputs, mask=mask, engine="blockwise", score_mod=nearer).out
+
+    compiled = jax.jit(plain)
+    for call in (compiled, plain, with_score_mod):
         traces = []
         for seed, lengths in enumerate(([7, 7], [4, 6], [3, 1])):
             call(make(spec, seed=seed), Causal() & Padding(jnp.asarray(lengths)))
             traces.append(counter.traces)
         assert traces[0] == traces[1] == traces[2]
+    assert counter.traces > 1
     assert compiled._cache_size() == 1
 
 

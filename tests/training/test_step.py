@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from attention_jax import tasks
+from attention_jax.training.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import make_train_step
 
@@ -39,6 +40,7 @@ class Bigram(nn.Module):
 
 MODEL = Bigram()
 RATE = optax.linear_schedule(0.5, 0.0, 10)
+MESH = make_mesh(MeshSizes(data=1), batch_size=1)
 OPTIMIZER = optax.sgd(RATE)
 
 
@@ -50,7 +52,9 @@ class Steps(NamedTuple):
 
 @functools.cache
 def compiled_step(accumulation: int) -> Any:
-    return make_train_step(MODEL, tasks.build("token_prediction"), OPTIMIZER, RATE, accumulation=accumulation)
+    return make_train_step(
+        MODEL, tasks.build("token_prediction"), OPTIMIZER, RATE, mesh=MESH, accumulation=accumulation
+    )
 
 
 @jax.jit

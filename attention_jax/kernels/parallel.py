@@ -177,7 +177,7 @@ def _by_ring(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
 def _by_all_gather(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
     plan, tensors, fixed, key = _pieces(crew, problem)
     gathered = tensors._replace(key=_gathered(crew, tensors.key), value=_gathered(crew, tensors.value))
-    sizes = replace(plan.sizes, key=tile_size(key.index.shape[0], blockwise.KEY_TILE))
+    sizes = replace(plan.sizes, key=tile_size(key.index.shape[0], blockwise.largest(blockwise.KEY_TILE)))
     return blockwise.attention(replace(plan, sizes=sizes), gathered, fixed._replace(key=key))
 
 

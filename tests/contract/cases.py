@@ -185,6 +185,20 @@ def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: 
 
 
 def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
+    """The engines that a test goes through: those that do not refuse.
+
+    The tiled ones know nothing of a variant but its scores, and have tests of their own on tiles of every size: of the
+    library's variants they are tried on one of dot products, one with a score of its own and one with a mask.
+    """
+    every = accepting(spec, inputs, **arguments)
+    name = lookup(spec).name
+    return [engine for engine in every if engine not in TRIED_ON or name in TRIED_ON[engine] or name not in EQUATIONS]
+
+
+TRIED_ON = {"blockwise": {"scaled_dot", "additive"}, "decode": {"scaled_dot"}, "gather": {"sliding_window"}}
+
+
+def accepting(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
     """The engines that do not refuse."""
     return [candidate.engine for candidate in explained(spec, inputs, **arguments) if candidate.qualified]
 

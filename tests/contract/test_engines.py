@@ -14,13 +14,13 @@ from tests.contract.cases import (
     MASKS,
     RECURRENT,
     SPECS,
+    accepting,
     claiming,
     error,
     explained,
     like_output,
     make,
     out_and_gradients,
-    qualified,
     quick_jit,
     run,
     under,
@@ -40,7 +40,7 @@ def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
     assert run(spec, inputs, mask=mask) == taken
     for candidate in candidates:
         assert candidate.reason
-        if candidate.engine in qualified(spec, inputs, mask=mask):
+        if candidate.engine in accepting(spec, inputs, mask=mask):
             assert run(spec, inputs, mask=mask, engine=candidate.engine) == candidate.engine
         else:
             with pytest.raises(Refused) as refusal:
@@ -53,7 +53,7 @@ def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
 @pytest.mark.parametrize("kind", MASKS)
 def test_a_kernel_of_features_runs_as_a_recurrence_under_causal_padding_and_segments(spec, kind):
     recurrent = kind in ("none", "causal", "lengths", "padding", "causal&lengths", "causal&padding&segments")
-    assert ("recurrence" in qualified(spec, make(spec), mask=MASKS[kind].mask)) == recurrent
+    assert ("recurrence" in accepting(spec, make(spec), mask=MASKS[kind].mask)) == recurrent
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -26,9 +26,11 @@ from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype,
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, scorer_of
 
-# The largest tiles, chosen by measurement (docs/decisions.md).
-QUERY_TILE = 512
-KEY_TILE = 512
+# The largest tiles, chosen by measurement (docs/decisions.md): a device that has several threads shares each product out
+# among them and wants large ones; a device of one thread wants its tile in the cache.
+QUERY_TILE = 1024
+KEY_TILE = 1024
+ONE_THREAD_TILE = 512
 
 
 def refusal(problem: Problem) -> str | None:
@@ -51,7 +53,12 @@ def large_tiles(problem: Problem) -> TileSizes:
     """Returns the tiles for a problem whose mask leaves most of them."""
     queries, keys = problem.query.shape[1], problem.key.shape[1]
     groups = problem.query.shape[2] // problem.key.shape[2]
-    return TileSizes(tile_size(queries, max(16, QUERY_TILE // groups)), tile_size(keys, KEY_TILE))
+    return TileSizes(tile_size(queries, max(16, largest(QUERY_TILE) // groups)), tile_size(keys, largest(KEY_TILE)))
+
+
+def largest(tile: int) -> int:
+    """Returns the largest tile for the devices at hand: several on one host have a thread each."""
+    return min(tile, ONE_THREAD_TILE) if jax.local_device_count() > 1 else tile
 
 
 def solve(problem: Problem, sizes: TileSizes) -> AttentionOutput:

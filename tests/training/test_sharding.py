@@ -15,9 +15,13 @@ from attention_jax.training.sharding import MeshSizes, make_mesh
 TWO_DEVICES = """
 import json
 import jax
+import jax.numpy as jnp
+import numpy as np
 from attention_jax.data import train_batches
+from attention_jax.kernels import Causal, Padding
+from attention_jax.layers.attention import Attention
 from attention_jax.training import Experiment
-from attention_jax.training.sharding import MeshSizes, make_mesh, one_step_at_a_time
+from attention_jax.training.sharding import MeshSizes, make_mesh, one_step_at_a_time, replicated, split_batch
 from tests.training import tiny
 
 def losses(**changes):
@@ -29,7 +33,28 @@ def losses(**changes):
         found.append(float(metrics["train_loss"]))
     return {"losses": found, "devices": experiment.mesh.size, "collective": "all-reduce" in step.as_text()}
 
+def attention():
+    # By how much a layer over two devices differs from the layer on one, and whether it gathers what it split.
+    mesh = make_mesh(MeshSizes(), batch_size=4)
+    layer = Attention("scaled_dot", num_heads=2, engine="blockwise")
+    inputs = jnp.asarray(np.random.default_rng(0).normal(size=(4, 12, 8)), jnp.float32)
+    mask = Causal() & Padding(jnp.array([12, 9, 5, 1]))
+    params = layer.init(jax.random.key(0), inputs)
+
+    def gradient(params, inputs):
+        return jax.grad(lambda inputs: (layer.apply(params, inputs, mask=mask) ** 2).sum())(inputs)
+
+    def at_hand(params, inputs):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return gradient(params, inputs)
+
+    placed = jax.device_put(params, replicated(mesh)), split_batch(mesh, {"inputs": inputs})["inputs"]
+    compiled = jax.jit(at_hand).lower(*placed).compile()
+    difference = np.abs(np.asarray(compiled(*placed)) - np.asarray(jax.jit(gradient)(params, inputs))).max()
+    return {"difference": float(difference), "gathers": "all-gather" in compiled.as_text()}
+
 print(json.dumps({
+    "attention": attention(),
     "one": losses(mesh={"data": 1}),
     "two": losses(),
     "taken": [make_mesh(MeshSizes(), batch_size=rows).size for rows in (8, 5)],
@@ -53,6 +78,8 @@ def test_two_devices_give_the_losses_of_one():
     assert (found["one"]["devices"], found["two"]["devices"]) == (1, 2)
     assert (found["one"]["collective"], found["two"]["collective"]) == (False, True)
     assert found["two"]["losses"] == pytest.approx(found["one"]["losses"], rel=1e-5)
+    assert found["attention"]["difference"] < 1e-6
+    assert not found["attention"]["gathers"]
     assert found["taken"] == [2, 1]
     assert found["waits"] == [False, True]
 

@@ -26,7 +26,7 @@ from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype,
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, scorer_of
 
-# The largest tiles, chosen by measurement (docs/decisions.md): a device that has several threads shares each product out
+# The largest tiles, chosen by measurement (docs/decisions.md): a device of several threads shares each product out
 # among them and wants large ones; a device of one thread wants its tile in the cache.
 QUERY_TILE = 1024
 KEY_TILE = 1024

@@ -13,7 +13,7 @@ from attention_jax.kernels.problem import AttentionOutput, Problem
 
 # Chosen by measurement (docs/decisions.md).
 QUERY_TILE = 256
-KEY_TILE = 128
+KEY_TILE = 64
 SLAB_KEYS = 512
 # A window that reaches further is met faster in the large tiles of the blockwise engine.
 WIDEST_REACH = 768

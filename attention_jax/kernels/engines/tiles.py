@@ -139,13 +139,7 @@ class Layout:
         self.units = jnp.arange(self.batch * self.kv_heads * self.query_tiles)
         self.dtype = statistics_dtype(tensors.query.dtype)
         self.cut = fixed.mask is not None or self.keys % plan.sizes.key != 0 or plan.sizes.slab > 1
-        self.lists = tile_lists(
-            fixed.mask,
-            fixed.query,
-            fixed.key,
-            sizes=plan.sizes,
-            kv_heads=self.kv_heads,
-        )
+        self.lists = tile_lists(fixed.mask, fixed.query, fixed.key, sizes=plan.sizes, kv_heads=self.kv_heads)
 
     def unit(self, number: Int[Array, ""]) -> Unit:
         """Returns the unit of this number."""
@@ -222,13 +216,10 @@ class Layout:
         size = self.plan.sizes.key
 
         def add(number: Array | int, array: Array) -> Array:
-            place = (unit.batch, slab.starts[number], unit.head, 0)
             tile = jax.lax.dynamic_slice_in_dim(tiles, number * size, size, axis=1)
-            tile = tile + jax.lax.dynamic_slice(array, place, tile.shape)
-            return jax.lax.dynamic_update_slice(array, tile, place)
+            return _added(array, tile, (unit.batch, slab.starts[number], unit.head, 0))
 
-        # A loop, since XLA copies the whole array between updates that follow each other in one body.
-        return jax.lax.fori_loop(0, self.plan.sizes.slab, add, array) if self.plan.sizes.slab > 1 else add(0, array)
+        return self._over_tiles(add, array)
 
     def visible(self, unit: Unit, slab: Slab) -> Bool[Array, "1 n t s"]:
         """Returns which keys of a slab a unit's queries see."""
@@ -241,12 +232,15 @@ class Layout:
         """Returns the score's own arrays, for a unit and a slab."""
         terms = self.tensors.terms
         own = {name: rows(array, unit.heads) for name, array in terms.own.items()}
-        bias = terms.bias
-        if bias is not None:
-            bias = rows(rows(bias, Run(unit.batch, 1)), unit.heads, axis=1)
-            bias = rows(bias, Run(unit.start, self.plan.sizes.query), axis=2)
-            bias = bias if bias.shape[3] == 1 else bias[..., slab.index]
+        bias = None if terms.bias is None else self._of_bias(terms.bias, unit, slab)
         return Terms(own, bias, terms.captures)
+
+    def _of_bias(self, bias: Array, unit: Unit, slab: Slab) -> Array:
+        bias = rows(rows(bias, Run(unit.batch, 1)), unit.heads, axis=1)
+        bias = rows(bias, Run(unit.start, self.plan.sizes.query), axis=2)
+        if bias.shape[3] == 1:
+            return bias
+        return jnp.concatenate([rows(bias, Run(start, self.plan.sizes.key), axis=3) for start in slab.starts], axis=3)
 
     def add_terms(self, total: Terms, part: Terms, unit: Unit, slab: Slab) -> Terms:
         """Returns the sum of gradients of the score's own arrays with those of a unit and a slab added."""
@@ -254,13 +248,24 @@ class Layout:
             name: array.at[unit.heads.first + jnp.arange(self.groups)].add(part.own[name])
             for name, array in total.own.items()
         }
-        bias = total.bias
-        if bias is not None and part.bias is not None:
-            full = (unit.batch[None], unit.heads.first + jnp.arange(self.groups), unit.index, slab.index)
-            places = (place if size > 1 else jnp.zeros(1, int) for place, size in zip(full, bias.shape, strict=True))
-            bias = bias.at[jnp.ix_(*places)].add(part.bias)
         captures = tuple(a + b for a, b in zip(total.captures, part.captures, strict=True))
-        return Terms(own, bias, captures)
+        if total.bias is None or part.bias is None:
+            return Terms(own, None, captures)
+        place = (unit.batch, unit.heads.first, unit.start)
+        first = tuple(start if size > 1 else 0 for start, size in zip(place, total.bias.shape, strict=False))
+        if total.bias.shape[3] == 1:
+            return Terms(own, _added(total.bias, part.bias, (*first, 0)), captures)
+        size = self.plan.sizes.key
+
+        def add(number: Array | int, bias: Array) -> Array:
+            tile = jax.lax.dynamic_slice_in_dim(part.bias, number * size, size, axis=3)
+            return _added(bias, tile, (*first, slab.starts[number]))
+
+        return Terms(own, self._over_tiles(add, total.bias), captures)
+
+    def _over_tiles(self, add: Callable[[Array | int, Array], Array], array: Array) -> Array:
+        # A loop, since XLA copies the whole array between updates that follow each other in one body.
+        return jax.lax.fori_loop(0, self.plan.sizes.slab, add, array) if self.plan.sizes.slab > 1 else add(0, array)
 
     def logits(self, query: Array, key: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the logits of a unit's queries with a slab's keys, [1, G, t, s]."""
@@ -300,6 +305,11 @@ class Layout:
         sequence, head = self.fixed.origin
         heads = head + unit.heads.first + jnp.arange(self.groups)
         return Place((sequence + unit.batch)[None], heads, unit.axis.position, slab.axis.position)
+
+
+def _added(array: Array, tile: Array, place: tuple[Array | int, ...]) -> Array:
+    tile = tile + jax.lax.dynamic_slice(array, place, tile.shape)
+    return jax.lax.dynamic_update_slice(array, tile, place)
 
 
 def _part(axis: Axis, sequence: Int[Array, ""], starts: list[Array], size: int) -> Axis:

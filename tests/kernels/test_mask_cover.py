@@ -54,7 +54,7 @@ def covered(mask, query, key, tiles):
     return np.broadcast_to(some, shape), np.broadcast_to(every, shape)
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=40)
 @given(
     tree=TREES,
     seed=SEEDS,
@@ -121,7 +121,7 @@ def test_what_stands_in_a_short_tile_is_not_counted_with_what_is_not_there():
     np.testing.assert_array_equal(extreme(array, 5, jnp.max), [[2], [3]])
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=100)
 @given(length=st.integers(1, 5000), largest=st.integers(1, 700))
 def test_tiles_are_as_equal_as_multiples_of_16_can_be(length, largest):
     size = tile_size(length, largest)

@@ -33,6 +33,7 @@ def verdicts(out: str) -> dict[str, str]:
     return {words: verdict for verdict, words in lines}
 
 
+@pytest.mark.long
 def test_a_right_mechanism_holds_what_it_claims_and_the_rest_is_said_not_to_apply() -> None:
     answer = launch("check", RIGHT, "--only=causality,state,precision")
     assert answer.code == 0, answer.out + answer.err

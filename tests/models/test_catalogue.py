@@ -5,19 +5,24 @@ import jax.numpy as jnp
 import pytest
 
 from attention_jax import models
-from attention_jax.kernels import Refused, names
+from attention_jax.kernels import Refused, lookup, names
 
 FACTS = {"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)}
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "image": IMAGE}
+BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 
 
 @pytest.mark.parametrize("variant", names())
 @pytest.mark.parametrize("name", models.models.names())
-def test_any_model_takes_any_variant(name, variant):
+def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     model = models.build(name, facts=FACTS, attention=variant, **SIZES)
     inputs = BATCH[model.reads]
+    if name in BIDIRECTIONAL and not lookup(variant).claims.bidirectional:
+        with pytest.raises(Refused, match=f"{variant} .* needs a causal mask.* use variant scaled_dot"):
+            jax.eval_shape(lambda: model.init(jax.random.key(0), inputs))
+        return
     logits, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), inputs))
     assert logits.dtype == jnp.float32
     assert logits.shape[0] == 2

@@ -249,16 +249,17 @@ class Layout:
             for name, array in total.own.items()
         }
         captures = tuple(a + b for a, b in zip(total.captures, part.captures, strict=True))
-        if total.bias is None or part.bias is None:
+        of_bias = part.bias
+        if total.bias is None or of_bias is None:
             return Terms(own, None, captures)
         place = (unit.batch, unit.heads.first, unit.start)
         first = tuple(start if size > 1 else 0 for start, size in zip(place, total.bias.shape, strict=False))
         if total.bias.shape[3] == 1:
-            return Terms(own, _added(total.bias, part.bias, (*first, 0)), captures)
+            return Terms(own, _added(total.bias, of_bias, (*first, 0)), captures)
         size = self.plan.sizes.key
 
         def add(number: Array | int, bias: Array) -> Array:
-            tile = jax.lax.dynamic_slice_in_dim(part.bias, number * size, size, axis=3)
+            tile = jax.lax.dynamic_slice_in_dim(of_bias, number * size, size, axis=3)
             return _added(bias, tile, (*first, slab.starts[number]))
 
         return Terms(own, self._over_tiles(add, total.bias), captures)

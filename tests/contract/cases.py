@@ -110,6 +110,7 @@ class Inputs(NamedTuple):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # so that a first call while something is traced keeps arrays and not tracers
 def make(
     spec: str,
     *,

@@ -34,6 +34,15 @@ def keep_mask(rng: PRNGKeyArray, rate: float, place: Place) -> Bool[Array, "B N 
     return jax.vmap(over_heads, in_axes=(0, None, 0, 0))(place.batch, place.heads, query, key)
 
 
+def dropped(
+    weights: Float[Array, "B N T S"], rng: PRNGKeyArray | Array | None, rate: float, place: Place
+) -> Float[Array, "B N T S"]:
+    """Returns the weights at a place after dropout; all of them at a rate of 0."""
+    if rng is None or rate == 0:
+        return weights
+    return drop(weights, keep_mask(rng, rate, place), rate)
+
+
 def drop(weights: Float[Array, "B N T S"], keep: Bool[Array, "B N T S"], rate: float) -> Float[Array, "B N T S"]:
     """Returns the weights that stay, divided by the share that does, so that their expectation is unchanged."""
     return jnp.where(keep, weights / (1.0 - rate), 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.mask_algebra import Axis, Mask
 from attention_jax.kernels.mechanism import Params
@@ -105,13 +105,3 @@ class Problem:
 
     def _axis(self, side: int, index: Int[Array, " t"]) -> Axis:
         return Axis(index, index[None] if self.positions is None else self.positions[side][:, index])
-
-
-def without_nonfinite(array: Float[Array, "B S K H"]) -> tuple[Float[Array, "B S K H"], Bool[Array, "B S K"]]:
-    """Returns the array with 0 for what is NaN or infinite, and which tokens held such.
-
-    0 times NaN is NaN, so a hidden token would poison every sum and every gradient it is multiplied out of; the engines
-    compute with the cleaned arrays and put NaN back where a query does see such a token.
-    """
-    finite = jnp.isfinite(array)
-    return jnp.where(finite, array, 0), ~finite.all(-1)

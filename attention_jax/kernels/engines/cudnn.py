@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from attention_jax.kernels.engines import dot_product, platform
-from attention_jax.kernels.engines.dot_product import Parts, parts_of
+from attention_jax.kernels.engines.dot_product import Parts
 from attention_jax.kernels.engines.poison import poisoned_rows
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mechanism import SoftmaxScore
@@ -36,7 +36,7 @@ def refusal(problem: Problem) -> str | None:
 
 
 def _refused_mask(problem: Problem) -> str | None:
-    parts, mechanism = _parts(problem), problem.variant.mechanism
+    parts, mechanism = dot_product.parts(problem), problem.variant.mechanism
     if isinstance(mechanism, SoftmaxScore) and mechanism.soft_cap is not None:
         return "it takes no soft cap"
     if parts.segments:
@@ -67,7 +67,7 @@ def _refused_arrays(problem: Problem) -> str | None:
 
 def run(problem: Problem) -> AttentionOutput:
     """Computes attention by cuDNN."""
-    parts = _parts(problem)
+    parts = dot_product.parts(problem)
     query, key, value, of_queries, of_keys = _mapped_alike(*dot_product.operands(problem), *_lengths(parts, problem))
     out = jax.nn.dot_product_attention(
         query,
@@ -83,12 +83,6 @@ def run(problem: Problem) -> AttentionOutput:
     out = jnp.where((of_keys > 0)[:, None, None, None], out, 0)
     poisoned = poisoned_rows(problem).swapaxes(1, 2)[..., None]
     return AttentionOutput(out=jnp.where(poisoned, jnp.nan, out).astype(problem.query.dtype))
-
-
-def _parts(problem: Problem) -> Parts:
-    parts = parts_of(problem.mask, keys=problem.key.shape[1])
-    assert parts is not None
-    return parts
 
 
 def _is_lengths(padding: Padding) -> bool:

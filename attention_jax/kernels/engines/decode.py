@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.kernels import dropout
+from attention_jax.kernels.engines import blockwise
 from attention_jax.kernels.engines.poison import finite, nonfinite
 from attention_jax.kernels.engines.tiling import tile_size
 from attention_jax.kernels.mask_algebra import Axis, Tiles
@@ -34,11 +35,7 @@ def refusal(problem: Problem) -> str | None:
         return "it is for a softmax over scaled dot products"
     if problem.query.shape[1] > MOST_QUERIES:
         return f"it is for at most {MOST_QUERIES} queries"
-    if "weights" in problem.outputs:
-        return "it never holds all weights"
-    if problem.state is not None or "state" in problem.outputs:
-        return "it carries no state"
-    return None
+    return blockwise.refusal(problem)
 
 
 def run(problem: Problem) -> AttentionOutput:
@@ -73,7 +70,8 @@ def run(problem: Problem) -> AttentionOutput:
         weights = jnp.where(visible, jnp.exp(scores - reference[..., None]), 0)
         shrink = jnp.exp(highest - reference)
         value = cut(problem.value)
-        part = _own_heads(_kept(problem, weights, index).astype(value.dtype), _flat(finite(value)), kv_heads)
+        kept = dropout.dropped(weights, problem.rng, problem.dropout_rate, _place(problem, index))
+        part = _own_heads(kept.astype(value.dtype), _flat(finite(value)), kv_heads)
         bad = jnp.repeat(nonfinite(cut(problem.key), value), heads // kv_heads, axis=2).transpose(0, 2, 1)[:, :, None]
         return (
             higher,
@@ -155,10 +153,3 @@ def _shaped(
 def _place(problem: Problem, index: Int[Array, " s"]) -> Place:
     place = problem.place
     return Place(place.batch, place.heads, place.query, _axis(problem, index).position)
-
-
-def _kept(problem: Problem, weights: Float[Array, "B N T s"], index: Int[Array, " s"]) -> Float[Array, "B N T s"]:
-    if problem.rng is None or problem.dropout_rate == 0:
-        return weights
-    keep = dropout.keep_mask(problem.rng, problem.dropout_rate, _place(problem, index))
-    return dropout.drop(weights, keep, problem.dropout_rate)

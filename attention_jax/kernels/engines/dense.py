@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
+from attention_jax.kernels.engines.poison import without_nonfinite
 from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, to_statistics
-from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
+from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, logits, scorer_of
 
 
@@ -37,7 +38,7 @@ def run(problem: Problem) -> AttentionOutput:
     else:
         raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
     weights, lse = masked_softmax(scores, visible)
-    weights = _dropped(weights, problem)
+    weights = dropout.dropped(weights, problem.rng, problem.dropout_rate, problem.place)
     out = _weighted_sum(weights, value)
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
     heads = query.shape[2]
@@ -95,13 +96,6 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
     # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
     some = kernel > 0
     return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]
-
-
-def _dropped(weights: Float[Array, "B N T S"], problem: Problem) -> Float[Array, "B N T S"]:
-    if problem.dropout_rate == 0 or problem.rng is None:
-        return weights
-    keep = dropout.keep_mask(problem.rng, problem.dropout_rate, problem.place)
-    return dropout.drop(weights, keep, problem.dropout_rate)
 
 
 def _weighted_sum(weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"]) -> Float[Array, "B T N Hv"]:

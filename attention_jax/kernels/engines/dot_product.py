@@ -43,6 +43,13 @@ def parts_of(mask: Mask | None, *, keys: int) -> Parts | None:
     )
 
 
+def parts(problem: Problem) -> Parts:
+    """Returns the mask of a problem that `refusal` does not refuse, taken apart."""
+    found = parts_of(problem.mask, keys=problem.key.shape[1])
+    assert found is not None
+    return found
+
+
 def refusal(problem: Problem) -> str | None:
     """Returns why no kernel for plain dot-product attention can solve the problem, or None."""
     mechanism = problem.variant.mechanism

@@ -61,3 +61,12 @@ def rows_that_see(
 def nonfinite(*arrays: Float[Array, "B S K _"]) -> Bool[Array, "B S K"]:
     """Returns which tokens hold NaN or infinity in any of the arrays."""
     return ~reduce(and_, (jnp.isfinite(array).all(-1) for array in arrays))
+
+
+def without_nonfinite(array: Float[Array, "B S K H"]) -> tuple[Float[Array, "B S K H"], Bool[Array, "B S K"]]:
+    """Returns the array with 0 for what is NaN or infinite, and which tokens held such.
+
+    0 times NaN is NaN, so a hidden token would poison every sum and every gradient it is multiplied out of; the engines
+    compute with the cleaned arrays and put NaN back where a query does see such a token.
+    """
+    return finite(array), nonfinite(array)

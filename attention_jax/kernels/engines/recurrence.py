@@ -21,11 +21,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.kernels.engines.chunk import RecurrentState, Rows, Tokens, step
+from attention_jax.kernels.engines.poison import without_nonfinite
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mask import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import describe, terms
 from attention_jax.kernels.mechanism import FeatureMap, LinearRecurrence, statistics_dtype, to_statistics
-from attention_jax.kernels.problem import AttentionOutput, Problem, without_nonfinite
+from attention_jax.kernels.problem import AttentionOutput, Problem
 
 # Tokens in a chunk, a power of two: matrices of CHUNK x CHUNK within, T / CHUNK states kept for the backward pass.
 CHUNK = 64

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from attention_jax.kernels.engines import blockwise
 from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
 from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.mechanism import statistics_dtype
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _forward(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis)
 
     batch, queries, heads, _ = tensors.query.shape
     shape = (batch, queries, heads, tensors.value.shape[-1])
-    dtype = jnp.promote_types(tensors.query.dtype, jnp.float32)
+    dtype = statistics_dtype(tensors.query.dtype)
     start = (jnp.zeros(shape, dtype), jnp.full((batch, heads, queries), -jnp.inf, dtype), tensors.key, tensors.value)
     out, lse, _, _ = jax.lax.fori_loop(0, ring.size, step, start)
     return out.astype(tensors.query.dtype), lse
@@ -100,7 +101,7 @@ def _backward(ring: Ring, plan: Plan, kept: Any, cotangents: tuple[Array, Array]
         of_key, of_value, key, value = _handed_on(ring, (total.key, total.value, key, value))
         return total._replace(key=of_key, value=of_value), key, value
 
-    dtype = jnp.promote_types(tensors.query.dtype, jnp.float32)
+    dtype = statistics_dtype(tensors.query.dtype)
     zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, dtype), tensors)
     total = jax.lax.fori_loop(0, ring.size, step, (zeros, tensors.key, tensors.value))[0]
     return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), total, tensors), None, None

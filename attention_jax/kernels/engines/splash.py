@@ -24,7 +24,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jaxtyping import Array, Bool
 
 from attention_jax.kernels.engines import dot_product, platform
-from attention_jax.kernels.engines.dot_product import Parts, parts_of
+from attention_jax.kernels.engines.dot_product import Parts
 from attention_jax.kernels.engines.poison import poisoned_rows, rows_that_see
 from attention_jax.kernels.mechanism import SoftmaxScore, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -54,7 +54,7 @@ def _refused_arrays(problem: Problem) -> str | None:
         return f"it takes bfloat16 or float32, not {', '.join(sorted(map(str, dtypes)))}"
     if query.shape[-1] % 64 or value.shape[-1] % 64:
         return f"it takes heads of a width that is a multiple of 64, not {query.shape[-1]} and {value.shape[-1]}"
-    segments = _parts(problem).segments
+    segments = dot_product.parts(problem).segments
     if len(segments) > 1:
         return f"it takes one set of segments, not {len(segments)}"
     for ids in (segments[0].query, segments[0].key) if segments else ():
@@ -65,7 +65,7 @@ def _refused_arrays(problem: Problem) -> str | None:
 
 def run(problem: Problem, *, interpret: bool = False) -> AttentionOutput:
     """Computes attention by the splash kernel, or by Pallas's interpreter of it."""
-    mechanism, parts = problem.variant.mechanism, _parts(problem)
+    mechanism, parts = problem.variant.mechanism, dot_product.parts(problem)
     assert isinstance(mechanism, SoftmaxScore)
     query, key, value = dot_product.operands(problem)
     kernel = _kernel(
@@ -84,12 +84,6 @@ def run(problem: Problem, *, interpret: bool = False) -> AttentionOutput:
         out = jnp.where(_sees_a_key(problem)[:, :, None, None], out, 0)
     poisoned = poisoned_rows(problem).swapaxes(1, 2)[..., None]
     return AttentionOutput(out=jnp.where(poisoned, jnp.nan, out).astype(problem.query.dtype))
-
-
-def _parts(problem: Problem) -> Parts:
-    parts = parts_of(problem.mask, keys=problem.key.shape[1])
-    assert parts is not None
-    return parts
 
 
 # Cached, since each kernel that is made is compiled anew; its arrays are constants, also when made under jit.

@@ -297,10 +297,7 @@ class Layout:
 
     def kept(self, weights: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the weights after dropout, [1, G, t, s]."""
-        if self.fixed.rng is None:
-            return weights
-        keep = dropout.keep_mask(self.fixed.rng, self.plan.dropout_rate, self._place(unit, slab))
-        return dropout.drop(weights, keep, self.plan.dropout_rate)
+        return dropout.dropped(weights, self.fixed.rng, self.plan.dropout_rate, self._place(unit, slab))
 
     def _place(self, unit: Unit, slab: Slab) -> Place:
         sequence, head = self.fixed.origin

@@ -4,13 +4,9 @@ One decay for each channel of a key head; out_t = S_t^T q_t / sqrt(H), as in the
 by a projection of rank 16, and norms each head of the output after: both belong to the model.
 """
 
-import jax
-from jaxtyping import Array
-
-from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params
+from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
-from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
+from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered_log_decay
 
 
 @register(
@@ -30,10 +26,5 @@ def gated_linear(*, temperature: float = 16.0) -> LinearRecurrence:
     Raises:
       Refused: temperature is not positive.
     """
-    if not temperature > 0:
-        raise Refused(f"gated_linear has temperature={temperature}: it must be positive; the paper's is 16.")
-
-    def log_decay(inputs: Inputs, params: Params) -> Array:
-        return jax.nn.log_sigmoid(inputs["gate"]) / temperature
-
+    log_decay = tempered_log_decay(temperature, owner="gated_linear")
     return LinearRecurrence(inputs={"gate": "channel"}, prepare=scaled, log_decay=log_decay)

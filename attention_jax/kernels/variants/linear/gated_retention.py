@@ -4,13 +4,9 @@ One decay for each token and key head, from the input "gate" = x_t w; out_t = S_
 head after it belongs to the model.
 """
 
-import jax
-from jaxtyping import Array
-
-from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params
+from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
-from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
+from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered_log_decay
 
 
 @register(
@@ -30,10 +26,5 @@ def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
     Raises:
       Refused: temperature is not positive.
     """
-    if not temperature > 0:
-        raise Refused(f"gated_retention has temperature={temperature}: it must be positive; the paper's is 16.")
-
-    def log_decay(inputs: Inputs, params: Params) -> Array:
-        return jax.nn.log_sigmoid(inputs["gate"]) / temperature
-
+    log_decay = tempered_log_decay(temperature, owner="gated_retention")
     return LinearRecurrence(inputs={"gate": "head"}, prepare=scaled, log_decay=log_decay)

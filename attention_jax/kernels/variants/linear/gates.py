@@ -1,9 +1,12 @@
 """What the recurrences with gates have in common: their claims, unit vectors, and the gate of Mamba-2."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mechanism import Inputs, Params, to_statistics
 from attention_jax.kernels.registry import Claims
 
@@ -42,6 +45,17 @@ def unit_scaled(
 def write_strength(inputs: Inputs, params: Params) -> Float[Array, "B S K"]:
     """The `strength` of the delta rule: b = sigmoid(beta), in (0, 1)."""
     return jax.nn.sigmoid(inputs["beta"])
+
+
+def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Inputs, Params], Array]:
+    """Returns the `log_decay` of sigmoid(gate)^(1 / temperature).
+
+    Raises:
+      Refused: temperature is not positive.
+    """
+    if not temperature > 0:
+        raise Refused(f"{owner} has temperature={temperature}: it must be positive; the paper's is 16.")
+    return lambda inputs, params: jax.nn.log_sigmoid(inputs["gate"]) / temperature
 
 
 def selective_gate(rng: PRNGKeyArray, heads: int, *channels: int) -> Params:

@@ -208,8 +208,8 @@ class Segments(Mask):
         return overlap, overlap & (lowest == highest) & (low_key == high_key)
 
     def of(self, sequences: Run, heads: Run) -> Mask:
-        key = self.query if self.key is None else self.key
-        return Segments(rows(jnp.asarray(self.query), sequences), rows(jnp.asarray(key), sequences))
+        key = None if self.key is None else rows(jnp.asarray(self.key), sequences)
+        return Segments(rows(jnp.asarray(self.query), sequences), key)
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
         of_key = self.query if self.key is None else self.key

@@ -1,9 +1,11 @@
-"""Attention spread over devices, by tokens (ring, all-gather, all-to-all) and by sequences, under `jax.shard_map`.
+"""Attention spread over devices, by tokens (ring, all-gather, all-to-all), sequences and heads, by `jax.shard_map`.
 
-Each way wraps an engine and equals it on one device. The mask, positions and dropout go by the index of a token in the
-whole sequence, so nothing changes with the number of devices.
+Each way wraps an engine and equals it on one device: blockwise for a softmax over scores, recurrence for the linear
+family, and any for all-to-all. The mask, positions and dropout go by the index of a token in the whole sequence, so
+nothing changes with the number of devices.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import sink
 from attention_jax.kernels.checks import checked
-from attention_jax.kernels.engines import ENGINES, blockwise, ring
+from attention_jax.kernels.engines import ENGINES, blockwise, chain, recurrence, ring
 from attention_jax.kernels.engines.choice import choose
 from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
 from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
@@ -29,6 +31,7 @@ from attention_jax.kernels.problem import AttentionOutput, Problem, Share
 
 Method = Literal["ring", "all_gather", "all_to_all"]
 Order = Literal["contiguous", "zigzag"]
+Axes = str | tuple[str, ...] | None
 
 
 def zigzag(tokens: int, devices: int) -> Int[np.ndarray, " T"]:
@@ -55,15 +58,18 @@ def attend_sharded(
     axis: str | None = None,
     method: Method = "ring",
     order: Order = "contiguous",
-    batch_axis: str | None = None,
+    batch_axis: Axes = None,
+    head_axis: Axes = None,
     engine: str | None = None,
     outputs: Iterable[str] = ("out",),
     **arguments: Any,
 ) -> AttentionOutput:
-    """Computes what `attend` computes, each device holding a part of the tokens or of the sequences.
+    """Computes what `attend` computes, each device holding a part of the tokens, sequences or heads.
 
-    - "ring" (Liu et al. 2023): keys go round; memory for one part of the keys.
-    - "all_gather" (Llama 3 report 2024, section 3.3.2): every device gathers all keys.
+    - "ring" (Liu et al. 2023): keys go round; memory for one part of the keys. Of a recurrence only the state is handed
+      on (Sun et al. 2024, LASP).
+    - "all_gather" (Llama 3 report 2024, section 3.3.2): every device gathers all keys; of a recurrence, what each
+      device's tokens do to the state (Sun et al. 2025, LASP-2).
     - "all_to_all" (Jacobs et al. 2023, DeepSpeed-Ulysses): tokens are traded for heads; any variant and engine.
 
     Args:
@@ -75,8 +81,9 @@ def attend_sharded(
       method: how keys and queries meet, where tokens are spread.
       order: "zigzag" when query, key and value are in the order `zigzag(T, n)` gives. Mask, positions and the order of
         their arrays are always those of the sequence.
-      batch_axis: the mesh axis that the sequences are spread over, or None.
-      engine: as for `attend`; "ring" and "all_gather" are made of the blockwise engine.
+      batch_axis: the mesh axis, or axes, that the sequences are spread over, or None.
+      head_axis: the mesh axis, or axes, that query heads and key heads are spread over, or None.
+      engine: as for `attend`; "ring" and "all_gather" are made of the blockwise engine, or of the recurrence.
       outputs: of "out" and "lse"; [B, N, T] of the latter is spread over its last axis.
       **arguments: as for `attend`.
 
@@ -88,17 +95,20 @@ def attend_sharded(
     """
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = sink.asking(checked(query, key, value, outputs=outputs, **arguments))
-    _check(problem, mesh=mesh, axis=axis, method=method, order=order, batch_axis=batch_axis, engine=engine)
+    _check(problem, mesh=mesh, axis=axis, method=method, order=order, spread=(batch_axis, head_axis), engine=engine)
     devices = mesh.shape[axis] if axis else 1
     crew = _Crew(
         ring=ring.Ring(axis or "", devices),
         queries=_held(query.shape[1], devices, order),
         keys=_held(key.shape[1], devices, order),
+        runs=_held(devices * (2 if order == "zigzag" else 1), devices, order),
         batch_axis=batch_axis,
+        head_axis=head_axis,
+        heads_over=_size(mesh, head_axis),
         engine=engine,
     )
-    solve = _METHODS[method] if axis else _whole
-    of_tokens, of_lse = PartitionSpec(batch_axis, axis), PartitionSpec(batch_axis, None, axis)
+    solve = _solver(problem, method) if axis else _whole
+    of_tokens, of_lse = PartitionSpec(batch_axis, axis, head_axis), PartitionSpec(batch_axis, head_axis, axis)
     out, lse = jax.shard_map(
         lambda tokens, shared: solve(crew, _local(crew, problem, tokens, shared)),
         mesh=mesh,
@@ -112,12 +122,15 @@ def attend_sharded(
 
 @dataclass(frozen=True)
 class _Crew:
-    """The devices, and the index of each token that each of them holds, [n, tokens]."""
+    """The devices, and the index of each token, and of each run of tokens, that each of them holds, [n, ...]."""
 
     ring: ring.Ring
     queries: Int[np.ndarray, "n t"]
     keys: Int[np.ndarray, "n s"]
-    batch_axis: str | None
+    runs: Int[np.ndarray, "n r"]
+    batch_axis: Axes
+    head_axis: Axes
+    heads_over: int
     engine: str | None
 
     @property
@@ -141,12 +154,14 @@ def _local(crew: _Crew, problem: Problem, tokens: dict[str, Any], shared: dict[s
     """What one device holds of a problem."""
     batch, _, heads, _ = tokens["query"].shape
     sequence = _first_sequence(crew, batch)
+    head_group = jax.lax.axis_index(crew.head_axis) if crew.head_axis else jnp.asarray(0)
     mask, positions = shared["mask"], shared["positions"]
-    whole, all_heads = Run(sequence, batch), Run(0, heads)
+    whole, my_heads = Run(sequence, batch), Run(head_group * heads, heads)
     if positions is not None:
         shared["positions"] = tuple(rows(position, whole) for position in positions)
-    shared["mask"] = None if mask is None else mask.of(whole, all_heads)
-    share = Share(jnp.asarray(crew.queries)[crew.me], jnp.asarray(crew.keys)[crew.me], sequence)
+    shared["mask"] = None if mask is None else mask.of(whole, my_heads)
+    shared["params"] = _of_heads(replace(problem, params=shared["params"]), crew.heads_over, head_group)
+    share = Share(jnp.asarray(crew.queries)[crew.me], jnp.asarray(crew.keys)[crew.me], sequence, my_heads.first)
     return replace(problem, **tokens, **shared, share=share)
 
 
@@ -181,6 +196,10 @@ def _by_all_gather(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
     return blockwise.attention(replace(plan, sizes=sizes), gathered, fixed._replace(key=key))
 
 
+def _by_states(bring: chain.Bring, crew: _Crew, problem: Problem) -> tuple[Array, Array]:
+    return _with_lse(AttentionOutput(out=chain.attention(crew.ring, crew.runs, problem, bring)))
+
+
 def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
     devices = crew.ring.size
     swap = partial(jax.lax.all_to_all, axis_name=crew.ring.axis, tiled=True)
@@ -197,7 +216,10 @@ def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
         params=_of_heads(problem, devices, crew.me),
         mask=None if problem.mask is None else problem.mask.of(batch, run),
         share=Share(
-            jnp.arange(crew.queries.size), jnp.arange(crew.keys.size), _first_sequence(crew, batch.count), run.first
+            jnp.arange(crew.queries.size),
+            jnp.arange(crew.keys.size),
+            _first_sequence(crew, batch.count),
+            problem.origin[1] + run.first,
         ),
     )
     out, lse = _whole(crew, traded)
@@ -205,16 +227,38 @@ def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
 
 
 def _whole(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    result = ENGINES[choose(problem, crew.engine)].run(problem)
+    return _with_lse(ENGINES[choose(problem, crew.engine)].run(problem))
+
+
+def _with_lse(result: AttentionOutput) -> tuple[Array, Array]:
     # The devices return one tree whatever is asked for; what was not is dropped behind them.
     return result.out, jnp.zeros(result.out.shape[:3]).swapaxes(1, 2) if result.lse is None else result.lse
 
 
-_METHODS: dict[str, Callable[[_Crew, Problem], tuple[Array, Array]]] = {
-    "ring": _by_ring,
-    "all_gather": _by_all_gather,
-    "all_to_all": _by_all_to_all,
+Solve = Callable[[_Crew, Problem], tuple[Array, Array]]
+# How each method solves a softmax over scores, and how a recurrence.
+_METHODS: dict[str, tuple[Solve, Solve]] = {
+    "ring": (_by_ring, partial(_by_states, chain.handed_on)),
+    "all_gather": (_by_all_gather, partial(_by_states, chain.gathered)),
+    "all_to_all": (_by_all_to_all, _by_all_to_all),
 }
+
+
+def _solver(problem: Problem, method: Method) -> Solve:
+    of_softmax, of_states = _METHODS[method]
+    return of_softmax if _is_softmax(problem) else of_states
+
+
+def _is_softmax(problem: Problem) -> bool:
+    return isinstance(problem.variant.mechanism, SoftmaxScore)
+
+
+def _size(mesh: Mesh | AbstractMesh, axes: Axes) -> int:
+    return math.prod(mesh.shape[axis] for axis in _named(axes))
+
+
+def _named(axes: Axes) -> tuple[str, ...]:
+    return (axes,) if isinstance(axes, str) else axes or ()
 
 
 def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
@@ -240,35 +284,41 @@ def _check(
     axis: str | None,
     method: Method,
     order: Order,
-    batch_axis: str | None,
+    spread: tuple[Axes, Axes],
     engine: str | None,
 ) -> None:
     if method not in _METHODS:
         raise Refused(f"there is no method {method!r}.{did_you_mean(str(method), _METHODS)}")
     if order not in get_args(Order):
         raise Refused(f"there is no order {order!r}.{did_you_mean(str(order), get_args(Order))}")
-    for name in filter(None, (axis, batch_axis)):
+    batch_axis, head_axis = spread
+    for name in (*_named(axis), *_named(batch_axis), *_named(head_axis)):
         if name not in mesh.shape:
             raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")
     devices = mesh.shape[axis] if axis else 1
     for name, array in (("query", problem.query), ("key", problem.key)):
         if array.shape[1] % devices:
             raise Refused(f"{array.shape[1]} {name} tokens do not divide among {devices} devices: pad them.")
-    if batch_axis and problem.query.shape[0] % mesh.shape[batch_axis]:
-        raise Refused(f"{problem.query.shape[0]} sequences do not divide among {mesh.shape[batch_axis]} devices.")
+    for what, count, over in (
+        ("sequences", problem.query.shape[0], _size(mesh, batch_axis)),
+        ("key heads", problem.key.shape[2], _size(mesh, head_axis)),
+    ):
+        if count % over:
+            raise Refused(f"{count} {what} do not divide among {over} devices: give a multiple of {over}.")
     unfit = {
         "a bias: write it as a score_mod, which any device can compute": problem.bias is not None,
         "weights (outputs): no device has them all": "weights" in problem.outputs,
         "a state: the sequence is whole": problem.state is not None or "state" in problem.outputs,
     }
-    of_softmax = isinstance(problem.variant.mechanism, SoftmaxScore)
-    kv_heads = problem.key.shape[2]
+    kv_heads = problem.key.shape[2] // _size(mesh, head_axis)
     if axis is None or method == "all_to_all":
         unfit["zig-zag order, since every device has whole sequences: use contiguous"] = order == "zigzag"
         unfit[f"{kv_heads} key heads on {devices} devices, which do not divide them: use ring"] = kv_heads % devices > 0
     else:
-        unfit[f"{problem.variant.spec}, which is no softmax over scores: use all_to_all"] = not of_softmax
-        unfit[f"engine={engine!r}, since it is made of the blockwise one: leave it out"] = engine is not None
+        made_of = "blockwise" if _is_softmax(problem) else "recurrence"
+        unfit[f"engine={engine!r}, since it is made of the {made_of} one: leave it out"] = engine is not None
+        if made_of == "recurrence" and (why := recurrence.refusal(problem)):
+            unfit[f"{problem.variant.spec} here, in the recurrence engine: {why}. Use all_to_all"] = True
     for what, asked in unfit.items():
         if asked:
             raise Refused(f"method {method} does not take {what}.")

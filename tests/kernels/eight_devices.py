@@ -1,13 +1,14 @@
-"""Run by test_parallel.py in an interpreter of its own with eight devices: prints, as JSON, how each case differs.
+"""Run by test_parallel.py in an interpreter of its own with eight devices: prints, as JSON, how cases differ.
 
-Each case is solved by one device and by eight, forward and backward, with the arrays spread over the tokens on the way
-in and out, so that the only collectives in the program are the method's own.
+Each case that the command line names is solved by one device and by eight, forward and backward, with the arrays spread
+over the tokens on the way in and out, so that the only collectives in the program are the method's own.
 """
 
 import functools
 import json
 import re
-from dataclasses import dataclass, field, replace
+import sys
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,68 +19,12 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
-from attention_jax.kernels import Causal, Padding, PrefixLM, Segments, attend, attend_sharded, lookup, zigzag  # noqa: E402
-from attention_jax.kernels.engines import blockwise  # noqa: E402
+from attention_jax.kernels import attend, attend_sharded, lookup, zigzag  # noqa: E402
+from attention_jax.kernels.engines import blockwise, recurrence  # noqa: E402
 from tests.contract.cases import Inputs, error, make  # noqa: E402
+from tests.kernels.sharded_cases import BATCH, CASES, Case  # noqa: E402
 
-BATCH, TOKENS = 2, 32
-COLLECTIVES = ("collective-permute", "all-gather", "all-to-all", "reduce-scatter")
-_RNG = np.random.default_rng(0)
-SEGMENTS = Segments(np.sort(_RNG.integers(0, 4, size=(BATCH, TOKENS))))
-PADDING = Padding(np.array([30, 9]))
-PACKED = np.stack([np.r_[0:20, 0:12], np.r_[5:37]])
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A problem, and how its tokens are spread.
-
-    Attributes:
-      method: of `attend_sharded`.
-      order: of the tokens.
-      spec: the variant.
-      queries: T; S is 32.
-      heads: query heads and key heads.
-      dtype: of query, key and value.
-      score_mod: whether one is given, that reads a table.
-      mesh: how many devices the sequences and the tokens are spread over.
-      poisoned: a token that holds NaN, or None.
-      by_rule: whether both are held against float64, and not one against the other.
-      more: further arguments.
-    """
-
-    method: str
-    order: str = "contiguous"
-    spec: str = "scaled_dot"
-    queries: int = TOKENS
-    heads: tuple[int, int] = (4, 2)
-    dtype: Any = jnp.float32
-    score_mod: bool = False
-    mesh: tuple[int, int] = (1, 8)
-    poisoned: int | None = None
-    by_rule: bool = False
-    more: dict[str, Any] = field(default_factory=dict)
-
-
-DROPOUT = {"rng": jax.random.key(1), "dropout_rate": 0.3}
-CAUSAL = {"mask": Causal()}
-EIGHT = (8, 8)
-CASES = {
-    "ring": Case("ring", heads=EIGHT, score_mod=True, by_rule=True, more=CAUSAL),
-    "ring zigzag": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS & PADDING}),
-    "ring dropout": Case("ring", "zigzag", more=DROPOUT | {"mask": PADDING}),
-    "ring cross": Case("ring", queries=16, more={"mask": PADDING | Causal(), "positions": "ends"}),
-    "ring additive": Case("ring", spec="additive:hidden=3", more=CAUSAL),
-    "ring bfloat16": Case("ring", "zigzag", dtype=jnp.bfloat16, by_rule=True, more=CAUSAL),
-    "ring nan": Case("ring", "zigzag", poisoned=20, more=CAUSAL),
-    "ring of batches": Case("ring", mesh=(2, 4), more={"mask": Causal() & PADDING, "positions": PACKED} | DROPOUT),
-    "all_gather": Case("all_gather", more={"mask": PrefixLM(np.array([3, 11])) & SEGMENTS}),
-    "all_gather zigzag": Case("all_gather", "zigzag", score_mod=True, more=CAUSAL | {"positions": PACKED} | DROPOUT),
-    "all_to_all": Case("all_to_all", heads=EIGHT, score_mod=True, more={"mask": Causal() & SEGMENTS} | DROPOUT),
-    "all_to_all additive": Case("all_to_all", spec="additive:hidden=3", heads=(16, 8), more={"mask": PADDING}),
-    "all_to_all linear": Case("all_to_all", spec="linear", heads=EIGHT, more={"mask": Causal() & PADDING}),
-    "all_to_all of batches": Case("all_to_all", mesh=(2, 4), heads=(4, 4), more={"mask": PADDING} | DROPOUT),
-}
+COLLECTIVES = ("collective-permute", "all-gather", "all-to-all", "reduce-scatter", "all-reduce")
 
 
 @dataclass(frozen=True)
@@ -114,7 +59,8 @@ class Solver:
 
         arguments = dict(self.case.more)
         if isinstance(arguments.get("positions"), str):
-            arguments["positions"] = (jnp.arange(TOKENS - self.case.queries, TOKENS)[None], jnp.arange(TOKENS)[None])
+            every = jnp.arange(self.case.keys)[None]
+            arguments["positions"] = (every[:, -self.case.queries :], every)
         how = {}
         if self.sharded:
             batches = "sequences" if self.case.mesh[0] > 1 else None
@@ -124,6 +70,7 @@ class Solver:
             *inputs[:3],
             variant=self.case.spec,
             params=inputs.params,
+            inputs=inputs.beside,
             score_mod=modified if self.case.score_mod else None,
             outputs=("out", "lse") if with_lse else ("out",),
             **how,
@@ -135,7 +82,8 @@ class Solver:
 @functools.cache
 def mesh_of(case: Case) -> Any:
     """The devices of a case."""
-    return jax.make_mesh(case.mesh, ("sequences", "tokens"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    axes = {name: size for name, size in zip(("sequences", "tokens"), case.mesh, strict=True) if size > 1}
+    return jax.make_mesh(tuple(axes.values()), tuple(axes), axis_types=(jax.sharding.AxisType.Auto,) * len(axes))
 
 
 def shardings(case: Case, inputs: Inputs) -> tuple[Any, Any]:
@@ -145,18 +93,19 @@ def shardings(case: Case, inputs: Inputs) -> tuple[Any, Any]:
     tokens, rows, whole = (
         NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((batch, "tokens"), (batch, None, "tokens"), ())
     )
-    of_inputs = Inputs(tokens, tokens, tokens, dict.fromkeys(inputs.params, whole))
+    beside = dict.fromkeys(inputs.beside, tokens)
+    of_inputs = Inputs(tokens, tokens, tokens, dict.fromkeys(inputs.params, whole), beside)
     lse = rows if lookup(case.spec).claims.lse else None
     return (of_inputs, whole, tokens), {"results": (tokens, lse), "gradients": (of_inputs, whole)}
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """How far all devices are from one, and which collectives they use, by the dtype of what these carry."""
+    """How far all devices are from one, and which collectives they use, by what these carry."""
     inputs = make(
         case.spec,
         batch=BATCH,
         queries=case.queries,
-        keys=TOKENS,
+        keys=case.keys,
         heads=case.heads[0],
         kv_heads=case.heads[1],
         dtype=case.dtype,
@@ -165,12 +114,13 @@ def measure(case: Case) -> dict[str, Any]:
     table = jnp.asarray(rng.normal(size=(case.heads[0], 32)), jnp.float32)
     weighing = rng.integers(-8, 9, size=(*inputs.query.shape[:3], inputs.value.shape[-1])).astype(np.float32) / 8
     if case.poisoned is not None:
-        inputs = inputs._replace(key=inputs.key.at[:, case.poisoned].set(jnp.nan))
-        weighing[:, case.poisoned :] = 0
+        token, end = case.poisoned
+        inputs = inputs._replace(key=inputs.key.at[:, token].set(jnp.nan))
+        weighing[:, token:end] = 0
     one = jax.jit(Solver(case, False))(inputs, table, weighing)
 
-    order = zigzag(TOKENS, case.mesh[1]) if case.order == "zigzag" else np.arange(TOKENS)
-    there, back = (order, np.argsort(order)) if case.queries == TOKENS else (slice(None),) * 2
+    order = zigzag(case.keys, case.mesh[1]) if case.order == "zigzag" else np.arange(case.keys)
+    there, back = (order, np.argsort(order)) if case.queries == case.keys else (slice(None),) * 2
     of_arguments, of_results = shardings(case, inputs)
     spread = jax.jit(Solver(case, True), in_shardings=of_arguments, out_shardings=of_results)
     given = (inputs.with_tokens(lambda array: array[:, there]), table, weighing[:, there])
@@ -208,19 +158,19 @@ def differences(ours: Any, theirs: Any) -> dict[str, float]:
 
 
 def collectives(program: str) -> dict[str, list[str]]:
-    """The dtypes that each kind of collective in a compiled program carries."""
+    """The arrays that each kind of collective in a compiled program carries, such as "f32[2,8]"."""
     found = {}
     for name in COLLECTIVES:
         results = re.findall(rf"= (\S.*?) {name}(?:-start)?\(", program)
-        found[name] = sorted({dtype for result in results for dtype in re.findall(r"(\w+)\[", result)})
+        found[name] = sorted({array for result in results for array in re.findall(r"\w+\[[\d,]*\]", result)})
     return found
 
 
 def main() -> None:
-    """Prints the measures of all cases."""
-    blockwise.QUERY_TILE, blockwise.KEY_TILE = 16, 3
+    """Prints the measures of the cases that the command line names."""
+    blockwise.QUERY_TILE, blockwise.KEY_TILE, recurrence.CHUNK = 16, 3, 2
     assert jax.device_count() == 8
-    print(json.dumps({name: measure(case) for name, case in CASES.items()}))
+    print(json.dumps({name: measure(CASES[name]) for name in sys.argv[1:]}))
 
 
 if __name__ == "__main__":

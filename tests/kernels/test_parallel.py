@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -15,35 +17,61 @@ from attention_jax.kernels import Causal, Refused, Window, attend_sharded, zigza
 from attention_jax.kernels.engines.tiling import TileSizes, tile_lists
 from attention_jax.kernels.mask_algebra import Axis
 from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, make
+from tests.kernels.sharded_cases import CASES
 
-CASES = [
-    *("ring", "ring zigzag", "ring dropout", "ring cross", "ring additive", "ring bfloat16", "ring nan"),
-    *("ring of batches", "all_gather", "all_gather zigzag"),
-    *("all_to_all", "all_to_all additive", "all_to_all linear", "all_to_all of batches"),
-]
+DEFAULT = [name for name, case in CASES.items() if not case.long]
+LONG = [name for name, case in CASES.items() if case.long]
 MESH = jax.sharding.AbstractMesh((2, 8), ("sequences", "tokens"))
+
+
+def measure(cases):
+    """What tests/kernels/eight_devices.py prints of the cases, half of them in each of two processes."""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(root)}
+
+    def half(first):
+        command = [sys.executable, "-m", "tests.kernels.eight_devices", *cases[first::2]]
+        process = subprocess.run(
+            command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900
+        )
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor(2) as pool:
+        even, odd = pool.map(half, (0, 1))
+    return even | odd
 
 
 @pytest.fixture(scope="module")
 def measured():
-    """What tests/kernels/eight_devices.py prints of every case."""
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(root)}
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.eight_devices"],
-        env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout.splitlines()[-1])
+    return measure(DEFAULT)
 
 
-def test_every_case_was_run(measured):
-    assert set(measured) == set(CASES)
+@pytest.fixture(scope="module")
+def measured_long():
+    return measure(LONG)
 
 
-@pytest.mark.parametrize("case", CASES)
+def those(cases=DEFAULT, **wanted):
+    """The names of the cases that have these values."""
+    return [name for name in cases if all(getattr(CASES[name], key) == value for key, value in wanted.items())]
+
+
+@pytest.mark.parametrize("case", DEFAULT)
 def test_eight_devices_compute_what_one_does_forward_and_backward(measured, case):
-    ours, one = measured[case]["ours"], measured[case].get("one")
+    check_errors(measured[case])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", LONG)
+def test_every_recurrence_travels_by_both_methods(measured_long, case):
+    check_errors(measured_long[case])
+    check_states(measured_long[case]["collectives"], CASES[case])
+
+
+def check_errors(measured):
+    """Holds a case to the tolerance of two float32 results, or to one device's error where it has that beside it."""
+    ours, one = measured["ours"], measured.get("one")
     assert len(ours) >= 5
     for name, error in ours.items():
         of_gradient = "gradients" in name
@@ -54,30 +82,50 @@ def test_eight_devices_compute_what_one_does_forward_and_backward(measured, case
             assert error <= (3 if of_gradient else 2) * one[name] + 1e-7, (name, one[name])
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("ring")])
+def dtypes(arrays):
+    return {array.partition("[")[0] for array in arrays}
+
+
+@pytest.mark.parametrize("case", those(method="ring", softmax=True))
 def test_a_ring_hands_on_and_gathers_nothing_but_which_tokens_are_not_finite(measured, case):
     found = measured[case]["collectives"]
     assert found["collective-permute"]
-    assert set(found["all-gather"]) <= {"pred"}
+    assert dtypes(found["all-gather"]) <= {"pred"}
     assert not found["all-to-all"]
     assert not found["reduce-scatter"]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("all_gather")])
+@pytest.mark.parametrize("case", those(method="all_gather", softmax=True))
 def test_all_gather_gathers_keys_and_scatters_their_gradients(measured, case):
     found = measured[case]["collectives"]
-    assert "f32" in found["all-gather"]
-    assert "f32" in found["reduce-scatter"]
+    assert "f32" in dtypes(found["all-gather"])
+    assert "f32" in dtypes(found["reduce-scatter"])
     assert not found["collective-permute"]
     assert not found["all-to-all"]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("all_to_all")])
+@pytest.mark.parametrize("case", those(method="all_to_all"))
 def test_all_to_all_trades_and_never_gathers(measured, case):
     found = measured[case]["collectives"]
-    assert "f32" in found["all-to-all"]
+    assert "f32" in dtypes(found["all-to-all"])
     assert not found["all-gather"]
     assert not found["collective-permute"]
+
+
+@pytest.mark.parametrize("case", [name for name in those(softmax=False) if CASES[name].method != "all_to_all"])
+def test_of_a_recurrence_states_travel_and_nothing_that_grows_with_the_tokens(measured, case):
+    check_states(measured[case]["collectives"], CASES[case])
+
+
+def check_states(found, case):
+    """Holds a recurrence to its collectives, and what they carry to sizes without the prime of the tokens."""
+    wanted = {"ring": {"collective-permute"}, "all_gather": {"all-gather", "reduce-scatter"}}[case.method]
+    floats = {name for name, arrays in found.items() if "f32" in dtypes(arrays)}
+    assert floats - {"all-reduce"} == (set() if case.both_ways else wanted)
+    assert not case.both_ways or floats == {"all-reduce"}
+    sizes = [int(size) for arrays in found.values() for array in arrays for size in re.findall(r"\d+(?=[,\]])", array)]
+    assert sizes
+    assert all(size % 11 for size in sizes)
 
 
 def test_zigzag_gives_each_device_a_run_of_the_start_and_its_mirror_of_the_end():
@@ -122,8 +170,17 @@ def test_under_a_causal_mask_zigzag_gives_every_device_the_same_work_and_contigu
             "zig-zag order, since every device has whole sequences",
         ),
         ({"method": "all_to_all"}, "2 key heads on 8 devices, which do not divide them: use ring"),
-        ({"spec": "linear"}, "method ring does not take linear, which is no softmax over scores: use all_to_all"),
-        ({"spec": "linear", "method": "all_gather"}, "method all_gather does not take linear, which is no softmax"),
+        (
+            {"spec": "linear", "mask": Causal() & Window(2)},
+            r"method ring does not take linear here, in the recurrence engine: it takes Causal, Padding and Segments, "
+            r"not \(Causal & Window\)\. Use all_to_all",
+        ),
+        (
+            {"spec": "linear", "mask": Causal(), "positions": jnp.arange(32)[None], "method": "all_gather"},
+            "method all_gather does not take linear here, in the recurrence engine: it takes tokens in their order",
+        ),
+        ({"spec": "linear", "mask": Causal(), "outputs": ("out", "state")}, "method ring does not take a state"),
+        ({"spec": "linear", "engine": "dense"}, "engine='dense', since it is made of the recurrence one: leave it out"),
         ({"engine": "dense"}, "method ring does not take engine='dense', since it is made of the blockwise one"),
         ({"tokens": (16, 32), "mask": Window(2)}, "a mask by position with 16 queries and 32 keys is ambiguous"),
     ],

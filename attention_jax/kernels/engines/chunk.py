@@ -110,7 +110,7 @@ def step(state: RecurrentState, tokens: Tokens) -> tuple[RecurrentState, Rows]:
     """Returns the state after a chunk, its `segment` as it was, and the rows of the chunk."""
     reach = _reach(tokens)
     if tokens.starts is not None:
-        state = _usable(state)
+        state = usable(state)
     groups = tokens.query.shape[2]
     rows = tokens.query
     if tokens.strength is not None:
@@ -154,7 +154,7 @@ def _reach(tokens: Tokens) -> _Reach:
     return _Reach(past & (run[..., :, None] == run[..., None, :]), run == 0, run == last, last[..., 0] == 0)
 
 
-def _usable(state: RecurrentState) -> RecurrentState:
+def usable(state: RecurrentState) -> RecurrentState:
     """A state that has overflowed is one of NaN, cleaned, so that it ends where its segment ends."""
     finite = jnp.isfinite(state.total)
     return RecurrentState(

@@ -14,12 +14,11 @@ What a mask means here:
 - A query that sees a token with NaN or infinity in its key, value or inputs gives NaN, and no other query does.
 """
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from attention_jax.kernels.engines import segments
 from attention_jax.kernels.engines.chunk import RecurrentState, Rows, Tokens, step
 from attention_jax.kernels.engines.poison import without_nonfinite
 from attention_jax.kernels.errors import Refused
@@ -49,37 +48,47 @@ def refusal(problem: Problem) -> str | None:
         return "it takes tokens in their order in the array, not by positions"
     if not causal and (problem.state is not None or "state" in problem.outputs):
         return "a state is of the past: it needs a Causal mask"
-    segments = [rule for rule in rules if isinstance(rule, Segments)]
-    if segments and not causal:
+    of_segments = [rule for rule in rules if isinstance(rule, Segments)]
+    if of_segments and not causal:
         return "Segments is the end of one state and the start of the next: it needs a Causal mask beside it"
-    if len(segments) > 1 or any(rule.key is not None and rule.key is not rule.query for rule in segments):
+    if len(of_segments) > 1 or any(rule.key is not None and rule.key is not rule.query for rule in of_segments):
         return "it takes one segment id a token: give one Segments(ids), for queries and keys alike"
     return None
 
 
 def run(problem: Problem) -> AttentionOutput:
     """Computes linear attention from its state, in chunks when causal."""
-    tokens, bad_query = _tokens(problem)
-    ids = _segment_ids(problem)
-    start = _start(problem, _empty_state(tokens, ids))
+    tokens, bad_query = pieces(problem)
+    ids = segments.ids_of(problem)
+    start = _start(problem, empty_state(tokens, ids))
     if ids is not None and start.segment is not None:
-        starts, returned = _runs(ids, start.segment)
-        tokens = tokens._replace(starts=starts, poisoned=tokens.poisoned | returned[:, None])
-    if any(isinstance(rule, Causal) for rule in terms(problem.mask)):
-        rows, state = _in_chunks(tokens, start)
+        tokens = segments.packed(tokens, *segments.runs(ids, start.segment))
+    if looks_back(problem):
+        rows, state = in_chunks(tokens, start)
     else:
-        rows, state = _all_at_once(tokens), start
+        state = all_at_once(tokens)
+        rows = read(tokens, state)
+    out = output(problem, tokens, rows, bad_query)
+    return AttentionOutput(out=out, state=segments.ended(state, ids) if "state" in problem.outputs else None)
+
+
+def looks_back(problem: Problem) -> bool:
+    """Whether a query sees the state of the tokens up to its own, and not that of all."""
+    return any(isinstance(rule, Causal) for rule in terms(problem.mask))
+
+
+def output(problem: Problem, tokens: Tokens, rows: Rows, bad_query: Bool[Array, "B K G T"]) -> Float[Array, "B T N Hv"]:
+    """Returns what the rows amount to: divided by their normaliser, NaN where they saw it, 0 where they saw nothing."""
     out, seen = rows.out, rows.seen[:, None, None]
     if tokens.log_scale is not None:
         normaliser = out[..., -1:]
         out = out[..., :-1] / jnp.where(normaliser > 0, normaliser, 1)
     out = jnp.where(((rows.poisoned[:, :, None] | bad_query) & seen)[..., None], jnp.nan, out)
-    out = out.transpose(0, 3, 1, 2, 4).reshape(*problem.query.shape[:3], -1).astype(problem.query.dtype)
-    return AttentionOutput(out=out, state=_ended(state, ids) if "state" in problem.outputs else None)
+    return out.transpose(0, 3, 1, 2, 4).reshape(*problem.query.shape[:3], -1).astype(problem.query.dtype)
 
 
-def _tokens(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
-    """Returns the whole sequence, and which queries held NaN or infinity.
+def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
+    """Returns the tokens, segments left out, and which queries held NaN or infinity.
 
     A hidden token may hold anything, so it holds 0. So does one that is not finite, or of which the features are not: 0
     times infinity is NaN in the gradients of rows that do not see it.
@@ -128,7 +137,7 @@ def _visible(problem: Problem) -> Bool[Array, "B S"]:
     visible = jnp.ones((batch, keys), bool)
     for rule in terms(problem.mask):
         if isinstance(rule, Padding):
-            visible = visible & rule.valid(jnp.arange(keys))
+            visible = visible & rule.valid(problem.key_axis.index)
     return visible
 
 
@@ -166,27 +175,16 @@ def _decay_and_strength(
     return decay, strength
 
 
-def _segment_ids(problem: Problem) -> Int[Array, "B T"] | None:
-    for rule in terms(problem.mask):
-        if isinstance(rule, Segments):
-            return jnp.broadcast_to(jnp.asarray(rule.query), problem.query.shape[:2])
-    return None
-
-
-def _empty_state(tokens: Tokens, ids: Int[Array, "B T"] | None) -> RecurrentState:
+def empty_state(tokens: Tokens, ids: Int[Array, "B T"] | None) -> RecurrentState:
+    """Returns the state before the first token."""
     batch, kv_heads, _, width = tokens.key.shape
     return RecurrentState(
         total=jnp.zeros((batch, kv_heads, width, tokens.value.shape[-1]), tokens.value.dtype),
         log_scale=None if tokens.log_scale is None else jnp.full((batch, kv_heads), -jnp.inf, tokens.log_scale.dtype),
         poisoned=jnp.zeros((batch, kv_heads), bool),
         seen=jnp.zeros((batch,), bool),
-        segment=None if ids is None else _no_segment(ids),
+        segment=None if ids is None else segments.none_yet(ids),
     )
-
-
-def _no_segment(ids: Int[Array, "B T"]) -> Int[Array, "B 3"]:
-    limits = jnp.iinfo(ids.dtype)
-    return jnp.broadcast_to(jnp.array([limits.max, limits.max, limits.min], ids.dtype), (ids.shape[0], 3))
 
 
 def _start(problem: Problem, empty: RecurrentState) -> RecurrentState:
@@ -202,63 +200,67 @@ def _start(problem: Problem, empty: RecurrentState) -> RecurrentState:
     return given
 
 
-def _runs(ids: Int[Array, "B T"], before: Int[Array, "B 3"]) -> tuple[Bool[Array, "B T"], Bool[Array, "B T"]]:
-    """Returns where a segment starts, and where one does whose id, as far as is known, has been there before."""
-    last, lowest, highest = (before[:, column, None] for column in range(3))
-    starts = ids != jnp.concatenate([last, ids[:, :-1]], axis=1)
-    # In the order of their ids, each token beside the one before it with the same id, if there is one.
-    order = jnp.argsort(ids, axis=1, stable=True)
-    sorted_ids, sorted_runs = (jnp.take_along_axis(a, order, axis=1) for a in (ids, jnp.cumsum(starts, axis=1)))
-    again = (jnp.diff(sorted_ids, axis=1) == 0) & (jnp.diff(sorted_runs, axis=1) > 0)
-    again = jnp.pad(again, [(0, 0), (1, 0)])
-    again = jnp.take_along_axis(again, jnp.argsort(order, axis=1), axis=1)
-    return starts, again | (starts & (lowest <= ids) & (ids <= highest))
-
-
-def _ended(state: RecurrentState, ids: Int[Array, "B T"] | None) -> RecurrentState:
-    if ids is None or state.segment is None:
-        return state
-    _, lowest, highest = state.segment.T
-    segment = [ids[:, -1], jnp.minimum(lowest, ids.min(1)), jnp.maximum(highest, ids.max(1))]
-    return replace(state, segment=jnp.stack(segment, axis=1))
-
-
-def _all_at_once(tokens: Tokens) -> Rows:
-    """What every query gets of a feature map without a causal mask: the state of all tokens."""
-    assert tokens.log_scale is not None
-    highest = tokens.log_scale.max(-1, keepdims=True)
-    left = jnp.exp(tokens.log_scale - jnp.where(highest == -jnp.inf, 0, highest))
-    total = jnp.einsum("bkjm,bkjv->bkmv", tokens.key * left[..., None], tokens.value)
-    batch, kv_heads, _, length, _ = tokens.query.shape
-    return Rows(
-        out=jnp.einsum("bkgim,bkmv->bkgiv", tokens.query, total),
-        poisoned=jnp.broadcast_to(tokens.poisoned.any(-1, keepdims=True), (batch, kv_heads, length)),
-        seen=jnp.broadcast_to(tokens.visible.any(-1, keepdims=True), (batch, length)),
+def all_at_once(tokens: Tokens) -> RecurrentState:
+    """Returns the state after the last token, with none before the first, of an update that is additive."""
+    last, log_left, highest = jnp.ones((1, 1), bool), jnp.zeros((1, 1, 1, 1), tokens.key.dtype), None
+    if tokens.starts is not None:
+        segment = jnp.cumsum(tokens.starts, axis=1)
+        last = segment == segment[:, -1:]
+    if tokens.log_scale is not None:
+        scale = jnp.where(last[:, None], tokens.log_scale, -jnp.inf)
+        highest = scale.max(-1)
+        log_left = (scale - jnp.where(highest == -jnp.inf, 0, highest)[..., None])[..., None]
+    elif tokens.log_decay is not None:
+        behind = jnp.pad(tokens.log_decay[:, :, 1:], [(0, 0), (0, 0), (0, 1), (0, 0)])
+        log_left = jax.lax.cumsum(behind, axis=2, reverse=True)
+    key = jnp.where(last[:, None, :, None], tokens.key * jnp.exp(log_left), 0)
+    return RecurrentState(
+        total=jnp.einsum("bkjm,bkjv->bkmv", key, tokens.value),
+        log_scale=highest,
+        poisoned=(tokens.poisoned & last[:, None]).any(-1),
+        seen=(tokens.visible & last).any(-1),
     )
 
 
-def _in_chunks(tokens: Tokens, state: RecurrentState) -> tuple[Rows, RecurrentState]:
+def read(tokens: Tokens, state: RecurrentState) -> Rows:
+    """Returns what every query gets of one state."""
+    batch, kv_heads, _, length, _ = tokens.query.shape
+    return Rows(
+        out=jnp.einsum("bkgim,bkmv->bkgiv", tokens.query, state.total),
+        poisoned=jnp.broadcast_to(state.poisoned[..., None], (batch, kv_heads, length)),
+        seen=jnp.broadcast_to(state.seen[..., None], (batch, length)),
+    )
+
+
+def in_chunks(tokens: Tokens, state: RecurrentState) -> tuple[Rows, RecurrentState]:
+    """Returns what each query gets of the state of the tokens up to its own, and the state after the last."""
     length = tokens.key.shape[2]
-    size = min(CHUNK, 2 ** (length - 1).bit_length())
-    missing = -length % size
+    chunks = cut(tokens, min(CHUNK, 2 ** (length - 1).bit_length()))
+    state, rows = jax.lax.scan(step, state, chunks)
+    return joined(rows, length), state
 
-    def cut(array: Array, axis: int, fill: float) -> Array:
-        axis += array.ndim
-        padding = [(0, missing if dimension == axis else 0) for dimension in range(array.ndim)]
-        array = jnp.pad(array, padding, constant_values=fill)
-        return jnp.moveaxis(array.reshape(*array.shape[:axis], -1, size, *array.shape[axis + 1 :]), axis, 0)
 
-    def joined(array: Array, axis: int) -> Array:
-        axis += array.ndim - 1
-        array = jnp.moveaxis(array, 0, axis)
-        array = array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
-        return jax.lax.slice_in_dim(array, 0, length, axis=axis)
-
+def cut(tokens: Tokens, size: int) -> Tokens:
+    """Returns the tokens in parts of `size`, [parts, ...] each; the last one is filled up with hidden tokens."""
+    length = tokens.key.shape[2]
+    parts = -(-length // size)
     wide = {"query", "key", "value", "log_decay"}
-    chunks = {
-        name: cut(array, -2 if name in wide else -1, -jnp.inf if name == "log_scale" else 0)
-        for name, array in tokens._asdict().items()
-        if array is not None
-    }
-    state, rows = jax.lax.scan(step, state, tokens._replace(**chunks))
-    return Rows(joined(rows.out, -2), joined(rows.poisoned, -1), joined(rows.seen, -1)), state
+
+    def part(name: str, array: Array) -> Array:
+        axis = array.ndim - (2 if name in wide else 1)
+        padding = [(0, parts * size - length if dimension == axis else 0) for dimension in range(array.ndim)]
+        array = jnp.pad(array, padding, constant_values=-jnp.inf if name == "log_scale" else 0)
+        return jnp.moveaxis(array.reshape(*array.shape[:axis], parts, size, *array.shape[axis + 1 :]), axis, 0)
+
+    present = {name: array for name, array in tokens._asdict().items() if array is not None}
+    return tokens._replace(**{name: part(name, array) for name, array in present.items()})
+
+
+def joined(rows: Rows, length: int) -> Rows:
+    """Returns the rows of the first `length` tokens of [parts, ...], side by side."""
+
+    def whole(array: Array, axis: int) -> Array:
+        array = jax.lax.collapse(jnp.moveaxis(array, 0, axis - 1), axis - 1, axis + 1 or None)
+        return jax.lax.slice_in_dim(array, 0, length, axis=array.ndim + axis)
+
+    return Rows(whole(rows.out, -2), whole(rows.poisoned, -1), whole(rows.seen, -1))

@@ -21,7 +21,8 @@ from attention_jax import data, models, tasks
 from attention_jax.kernels.catalogue import check_options, option_parameters
 from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.training.experiment import SECTIONS, Experiment
-from attention_jax.training.optimizer import build_optimizer, optimizers, own_options, schedules
+from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
+from attention_jax.training.schedule import schedules
 
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
@@ -184,7 +185,7 @@ def _with_names(config: ConfigDict, path: str) -> ConfigDict:
 def _optimizer_section(config: ConfigDict, path: str) -> ConfigDict:
     path, given = f"{path}.optimizer", _with_names(config, path)
     arguments = inspect.signature(build_optimizer).parameters
-    common = {key: arguments[key] for key in ("name", "learning_rate", "clip_norm", "schedule")}
+    common = {key: value for key, value in arguments.items() if key not in ("steps", "options")}
     builder, of_schedule = optimizers.lookup(given.name), schedules.lookup(given.schedule.name)
     _check_keys(path, given, {**common, **own_options(builder)})
     _check_keys(f"{path}.schedule", given.schedule, {"name": None, **own_options(of_schedule)})

@@ -2,16 +2,21 @@
 
 from attention_jax.data.batches import Batches, evaluation_batches, train_batches
 from attention_jax.data.dataset import ArraySource, Dataset, Source, build, names
+from attention_jax.data.order import shape_examples
+from attention_jax.data.prefetch import Ahead, ahead
 from attention_jax.data.prepare import prepare
 
 __all__ = [
+    "Ahead",
     "ArraySource",
     "Batches",
     "Dataset",
     "Source",
+    "ahead",
     "build",
     "evaluation_batches",
     "names",
     "prepare",
+    "shape_examples",
     "train_batches",
 ]

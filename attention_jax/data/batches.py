@@ -1,6 +1,5 @@
 """Batches for training (endless, shuffled, resumable) and for evaluation (once, in order)."""
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import grain
 import numpy as np
 
 from attention_jax.data.dataset import Source
+from attention_jax.data.order import Order, groups
 from attention_jax.kernels.errors import Refused
 
 _ENDLESS = 2**40  # batches
@@ -18,94 +18,117 @@ class Batches:
 
     Each epoch is a fresh seeded permutation of the whole split. The stream of examples is cut into batches without
     regard to the epochs' ends, so each example comes exactly once in every `len(source)` examples and none is dropped.
-    Grain gathers ahead in a thread and keeps the position. The permutation is NumPy's: Grain's own shuffle draws one
-    index at a time, which costs 10 to 50 microseconds an example (docs/decisions.md).
+    Where examples have lengths, each batch is of one length, and this holds for the examples of each length: see
+    `Order`. Grain gathers ahead in a thread and keeps the position. The permutation is NumPy's: Grain's own shuffle
+    draws one index at a time, which costs 10 to 50 microseconds an example (docs/decisions.md).
     """
 
-    def __init__(self, source: Source, *, batch_size: int, seed: int):
-        _check_batch_size(batch_size)
-        if batch_size > len(source):
-            raise Refused(
-                f"batch_size {batch_size} is more than the {len(source)} examples of the split: "
-                f"use at most {len(source)}."
-            )
+    def __init__(self, source: Source, *, batch_size: int, seed: int, rows: slice | None = None):
+        rows = _checked_rows(rows, batch_size)
+        members = groups(source)
+        _check_groups(members, batch_size)
         if seed < 0:
             raise Refused(f"the seed of the order must be 0 or more, got {seed}.")
-        self._made_with = {"examples": len(source), "batch_size": batch_size, "seed": seed}
-
-        @functools.lru_cache(maxsize=2)
-        def order(epoch: int) -> np.ndarray:
-            return np.random.default_rng([seed, epoch]).permutation(len(source))
-
-        def batch(number: int) -> dict[str, np.ndarray]:
-            place = np.arange(number * batch_size, (number + 1) * batch_size)
-            epochs, place = np.divmod(place, len(source))
-            in_order = [order(int(epoch))[place[epochs == epoch]] for epoch in np.unique(epochs)]
-            return source.gather(np.concatenate(in_order))
-
+        # Not the rows: the position is that of the whole batch, for any number of processes to go on from.
+        self._made_with = {
+            "examples": len(source),
+            "examples_by_length": [len(group) for group in members] if len(members) > 1 else None,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+        order = Order(members, batch_size=batch_size, seed=seed)
         ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-        self._iterator = iter(grain.MapDataset.range(_ENDLESS).map(batch).to_iter_dataset(ahead))
+        numbers = grain.MapDataset.range(_ENDLESS)
+        self._iterator = iter(numbers.map(lambda number: source.gather(order(number)[rows])).to_iter_dataset(ahead))
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
-        """Returns the next batch: named arrays, each [batch_size, ...]."""
+        """Returns the next batch, or its rows: named arrays, each [rows, ...]."""
         return next(self._iterator)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the position (JSON-able), to be given to `set_state` of equally made batches."""
+        """Returns the position (JSON-able), to be given to `set_state` of equally made batches, of any rows."""
         return {**self._iterator.get_state(), **self._made_with}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Moves to the position `state`: the next batches are exactly those that would have come after it.
 
         Raises:
-          Refused: the state is of other batches (another split length, batch size or seed).
+          Refused: the state is of other batches (another split, batch size or seed).
         """
         for name, value in self._made_with.items():
-            if state[name] != value:
+            saved = state.get(name)
+            if saved != value:
                 raise Refused(
-                    f"the saved position of the data has {name} {state[name]}, this run has {value}: "
-                    f"resume with {name} {state[name]}, or start anew."
+                    f"the saved position of the data has {name} {saved}, this run has {value}: "
+                    f"resume with {name} {saved}, or start anew."
                 )
         self._iterator.set_state({key: value for key, value in state.items() if key not in self._made_with})
 
 
-def train_batches(source: Source, *, batch_size: int, seed: int) -> Batches:
+def train_batches(source: Source, *, batch_size: int, seed: int, rows: slice | None = None) -> Batches:
     """Returns endless batches of `batch_size` examples, in a fresh order each epoch.
 
     Args:
       source: the split.
-      batch_size: examples in a batch, 1 to `len(source)`.
+      batch_size: examples in a batch, 1 to `len(source)`; where examples have lengths, to the fewest of one length.
       seed: fixes the order; 0 or more.
+      rows: which rows of each batch to read, such as slice(0, 8): the processes of a run read a part each, and their
+        parts together are exactly the batch. None reads all.
 
     Raises:
-      Refused: `batch_size` or `seed` is out of its range.
+      Refused: `batch_size`, `seed` or `rows` is out of its range.
     """
-    return Batches(source, batch_size=batch_size, seed=seed)
+    return Batches(source, batch_size=batch_size, seed=seed, rows=rows)
 
 
-def evaluation_batches(source: Source, *, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def evaluation_batches(
+    source: Source, *, batch_size: int, rows: slice | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Returns the whole split once, in order, in batches of exactly `batch_size` rows.
 
-    The last batch is filled up with example 0. Each batch has one more field, valid bool [batch_size], which is False
-    on those rows.
+    The last batch is filled up with the first example. Each batch has one more field, valid bool [batch_size], which is
+    False on those rows. Where examples have lengths, this holds for the examples of each length, shortest first.
+
+    Args:
+      source: the split.
+      batch_size: rows in a batch.
+      rows: which of them to read, as for `train_batches`.
 
     Raises:
-      Refused: `batch_size` is less than 1.
+      Refused: `batch_size` is less than 1, or `rows` is not within it.
     """
-    _check_batch_size(batch_size)
+    rows = _checked_rows(rows, batch_size)
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(source), batch_size):
-            indices = np.arange(start, start + batch_size)
-            valid = indices < len(source)
-            yield {**source.gather(np.where(valid, indices, 0)), "valid": valid}
+        for members in groups(source):
+            for start in range(0, len(members), batch_size):
+                places = np.arange(start, start + batch_size)[rows]
+                valid = places < len(members)
+                yield {**source.gather(members[np.where(valid, places, 0)]), "valid": valid}
 
     return batches()
 
 
-def _check_batch_size(batch_size: int) -> None:
+def _checked_rows(rows: slice | None, batch_size: int) -> slice:
     if batch_size < 1:
         raise Refused(f"batch_size must be at least 1, got {batch_size}.")
+    if rows is None:
+        return slice(0, batch_size)
+    if rows.step not in (None, 1) or not 0 <= (rows.start or 0) < (batch_size if rows.stop is None else rows.stop):
+        raise Refused(f"{rows} are not rows of a batch that follow one another: give such as slice(0, {batch_size}).")
+    if rows.stop is not None and rows.stop > batch_size:
+        raise Refused(f"{rows} goes past the end of a batch of {batch_size}: give at most slice(0, {batch_size}).")
+    return rows
+
+
+def _check_groups(members: list[np.ndarray], batch_size: int) -> None:
+    smallest = min(members, key=len)
+    if batch_size <= len(smallest):
+        return
+    where = "of the split" if len(members) == 1 else f"like example {smallest[0]} in length, the fewest of one length"
+    raise Refused(
+        f"batch_size {batch_size} is more than the {len(smallest)} examples {where}: use at most {len(smallest)}."
+    )

@@ -1,10 +1,9 @@
 """A running text, cut into windows of characters to predict."""
 
-from pathlib import Path
-
 import numpy as np
 
 from attention_jax.data.dataset import Dataset, Source, register
+from attention_jax.data.text import decode, encode, held_out, read_text
 from attention_jax.data.tfds_source import count, open_prepared, read
 from attention_jax.kernels.errors import Refused
 
@@ -30,7 +29,7 @@ def tfds_characters(*, dataset: str, context: int) -> Dataset:
                 f"{dataset!r} cannot be read as characters: its split {split!r} has {examples} examples of "
                 f"{fields}, and one running text in a field 'text' is needed, as tiny_shakespeare has."
             )
-        texts[split] = _decode(next(read(builder, split))["text"], f"the {split} text of {dataset!r}")
+        texts[split] = decode(next(read(builder, split))["text"], f"the {split} text of {dataset!r}")
     return _dataset(texts, context, dataset)
 
 
@@ -51,14 +50,8 @@ def text_file(*, path: str, context: int, validation_fraction: float = 0.1) -> D
       Refused: the file cannot be read, or is not UTF-8; the text is too short; or the validation text has a character
         that the training text has not.
     """
-    if not 0 < validation_fraction < 1:
-        raise Refused(f"validation_fraction must be between 0 and 1, got {validation_fraction}.")
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise Refused(f"text file {path!r} cannot be read: {error.strerror}. Give the path of a text file.") from None
-    text = _decode(content, f"text file {path!r}")
-    end = len(text) - round(validation_fraction * len(text))
+    text = read_text(path)
+    end = held_out(len(text), validation_fraction)
     return _dataset({"train": text[:end], "validation": text[end:]}, context, path)
 
 
@@ -95,35 +88,19 @@ def _dataset(texts: dict[str, str], context: int, name: str) -> Dataset:
     """Returns the windows of the `texts` (split to text) of the data set `name`."""
     if context < 1:
         raise Refused(f"context must be at least 1 character, got {context}.")
-    codes = {split: np.frombuffer(text.encode("utf-32-le"), np.uint32) for split, text in texts.items()}
-    for split, text in codes.items():
+    for split, text in texts.items():
         needed = context + 1 if split == "train" else 2
         if len(text) < needed:
             raise Refused(
                 f"the {split} text of {name!r} has {len(text)} characters and context {context} needs {needed}: "
                 "use a longer text or a smaller context."
             )
-    vocabulary = np.unique(codes["train"])
+    encoded, vocabulary = encode(texts, name)
     splits: dict[str, Source] = {}
-    for split, text in codes.items():
-        unknown = np.setdiff1d(text, vocabulary)
-        if len(unknown):
-            raise Refused(
-                f"the {split} text of {name!r} has the character {chr(unknown[0])!r}, which the train text has not: "
-                "remove it, or add it to the train text."
-            )
-        ids = np.searchsorted(vocabulary, text).astype(np.int32)
+    for split, ids in encoded.items():
         if split == "train":
             splits[split] = Windows(ids, context=context, stride=1, windows=len(ids) - context)
         else:
             splits[split] = Windows(ids, context=context, stride=context, windows=-(-(len(ids) - 1) // context))
-    characters = [chr(code) for code in vocabulary]
-    facts = {"vocabulary_size": len(characters), "length": context, "vocabulary": characters}
+    facts = {"vocabulary_size": len(vocabulary), "length": context, "vocabulary": vocabulary}
     return Dataset(splits=splits, facts=facts)
-
-
-def _decode(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Refused(f"{name} is not UTF-8 (byte {error.start} is {content[error.start]:#04x}): convert it.") from None

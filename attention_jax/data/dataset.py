@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,17 @@ class Source(Protocol):
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the examples at `indices` (integers, [B]) as named arrays, each [B, ...]; the same every time."""
         ...
+
+
+@runtime_checkable
+class SourceOfLengths(Source, Protocol):
+    """A split whose examples are of a few shapes: those of one length have one shape, and a batch has one length.
+
+    Attributes:
+      lengths: [N], the length of each example.
+    """
+
+    lengths: np.ndarray
 
 
 class ArraySource:
@@ -51,11 +62,12 @@ class Dataset:
 
     Attributes:
       splits: "train" and "validation" always, "test" where there is one. The fields of an example are, by kind:
-        sequences to predict: inputs and targets int32 [B, T], weights float32 [B, T] (0 where there is no loss);
+        sequences to predict: inputs and targets int32 [B, T], weights float32 [B, T] (0 where there is no loss), and
+        where documents share a row segments and positions int32 [B, T], which a model must read;
         sequences to classify: tokens int32 [B, T], label int32 [B];
         images to classify: image float32 [B, H, W, C], label int32 [B].
-      facts: what a model must know. Sequences: vocabulary_size, length (T), and vocabulary (a list of characters)
-        where tokens are characters. Images: image_shape (H, W, C). Classification: num_classes.
+      facts: what a model must know. Sequences: vocabulary_size, length (the largest T), and vocabulary (a list of
+        characters) where tokens are characters. Images: image_shape (H, W, C). Classification: num_classes.
     """
 
     splits: dict[str, Source]

@@ -1,11 +1,21 @@
-"""Learned embeddings of positions; those of tokens are Flax's own `Embed`."""
+"""Learned embeddings of tokens and of positions."""
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Refused
 from attention_jax.layers.defaults import Initializer, normal
+from attention_jax.layers.spread import gathered
+
+
+class TokenEmbedding(nn.Embed):
+    """Flax's own `Embed`, whose table may lie in parts on several devices."""
+
+    def setup(self) -> None:
+        """Makes the table, [V, D]."""
+        super().setup()
+        self.embedding = gathered(self.embedding)
 
 
 class PositionEmbedding(nn.Module):
@@ -22,8 +32,15 @@ class PositionEmbedding(nn.Module):
     dtype: jnp.dtype = jnp.dtype(jnp.float32)
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """Returns the inputs with position t's vector added to token t, [B, T, D].
+    def __call__(
+        self, inputs: Float[Array, "B T D"], *, positions: Int[Array, "B T"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Returns the inputs with the vector of its position added to each token, [B, T, D].
+
+        Args:
+          inputs: [B, T, D].
+          positions: where each token stands, [B, T], 0 to length - 1, and NaN is added to one that stands elsewhere; by
+            default 0, 1, 2 ...
 
         Raises:
           Refused: there are more tokens than positions.
@@ -32,4 +49,7 @@ class PositionEmbedding(nn.Module):
         if tokens > self.length:
             raise Refused(f"{tokens} tokens are more than the {self.length} positions of the model: shorten the input.")
         table = self.param("embedding", self.embedding_init, (self.length, width), jnp.float32)
-        return inputs + table[:tokens].astype(self.dtype)
+        table = jnp.asarray(gathered(table), self.dtype)
+        if positions is None:
+            return inputs + table[:tokens]
+        return inputs + table.at[positions].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.layers import Backbone, PositionEmbedding
+from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
 
@@ -42,7 +42,7 @@ class EncoderClassifier(Backbone, kw_only=True):
         """
         dtype = compute_dtype(self.dtype)
         init = normal(self.init_stddev)
-        embedding = nn.Embed(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
+        embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
         positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
         hidden = self.run_blocks(
             positions(embedding(tokens)), deterministic=deterministic, kernel_init=init, out_init=init

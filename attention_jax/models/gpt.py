@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal
-from attention_jax.layers import Backbone, PositionEmbedding, require_causal
+from attention_jax.kernels import Causal, Segments
+from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
 
@@ -34,13 +34,23 @@ class GPT(Backbone, kw_only=True):
     approximate_causal: bool = False
 
     reads: ClassVar[str] = "inputs"
+    also_reads: ClassVar[tuple[str, ...]] = ("segments", "positions")
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "B T"], *, deterministic: bool = True) -> Float[Array, "B T V"]:
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        *,
+        segments: Int[Array, "B T"] | None = None,
+        positions: Int[Array, "B T"] | None = None,
+        deterministic: bool = True,
+    ) -> Float[Array, "B T V"]:
         """Returns the logits of the token after each token, float32 [B, T, V].
 
         Args:
           tokens: [B, T], each smaller than V.
+          segments: [B, T], the document of each token where several share a row; a token sees its own alone.
+          positions: [B, T], where each token stands in its document, for the learned positions; by default its index.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
@@ -49,11 +59,11 @@ class GPT(Backbone, kw_only=True):
         require_causal(self.attention, owner="model gpt", approximate=self.approximate_causal)
         dtype = compute_dtype(self.dtype)
         init, out_init = normal(self.init_stddev), normal(self.init_stddev / (2 * self.num_layers) ** 0.5)
-        embedding = nn.Embed(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
-        positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
+        embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
+        position_embedding = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
         hidden = self.run_blocks(
-            positions(embedding(tokens)),
-            mask=Causal(),
+            position_embedding(embedding(tokens), positions=positions),
+            mask=Causal() if segments is None else Causal() & Segments(segments),
             deterministic=deterministic,
             kernel_init=init,
             out_init=out_init,

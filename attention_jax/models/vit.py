@@ -32,6 +32,12 @@ class ViT(Backbone, kw_only=True):
     norm_epsilon: float = 1e-6
 
     reads: ClassVar[str] = "image"
+    parameter_rules = (
+        *Backbone.parameter_rules,
+        ("class_token", ()),
+        ("patch/kernel", (None, "fsdp")),
+        ("patch/bias", ()),
+    )
 
     @nn.compact
     def __call__(self, image: Float[Array, "B Y X C"], *, deterministic: bool = True) -> Float[Array, "B K"]:

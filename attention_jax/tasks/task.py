@@ -13,6 +13,9 @@ from attention_jax.kernels.errors import Refused, did_you_mean
 
 Batch = Mapping[str, Any]
 
+# What tells documents that share a row apart: a model that does not read it would mix them in silence.
+_TELLS_APART = ("segments", "positions")
+
 
 class Ratio(NamedTuple):
     """A measure that can be added up over batches: its sum and the weight to divide it by, both float32 scalars."""
@@ -44,7 +47,7 @@ class Task:
         """Checks that a batch holds what the model and the measures read.
 
         Raises:
-          Refused: it does not.
+          Refused: it does not; or its rows hold several documents and the model would take each for one.
         """
         for owner, names in ((f"the model reads {model.reads!r}", (model.reads,)), ("the task", self.needs)):
             missing = [name for name in names if name not in batch]
@@ -53,6 +56,12 @@ class Task:
                     f"{owner}: {', '.join(missing)} is not in this data set, which gives {', '.join(sorted(batch))}: "
                     "choose a model and a task for such data."
                 )
+        unread = [name for name in _TELLS_APART if name in batch and name not in _also_reads(model)]
+        if unread:
+            raise Refused(
+                f"{type(model).__name__} does not read {' and '.join(unread)}, and rows of this data set hold several "
+                "documents each: choose a model that does, such as gpt, or data with one document in a row."
+            )
 
     def run(
         self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray | None = None
@@ -60,14 +69,20 @@ class Task:
         """Returns the measures of a model on a batch.
 
         Args:
-          model: a Flax module that says with `reads` which array it takes.
+          model: a Flax module that says with `reads` which array it takes, and may say with `also_reads` which ones it
+            takes by name where the batch has them.
           variables: its parameters and buffers.
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
           dropout: a key for training with dropout; None evaluates.
         """
         rngs = None if dropout is None else {"dropout": dropout}
-        output: Any = model.apply(variables, batch[model.reads], deterministic=dropout is None, rngs=rngs)
+        named = {name: batch[name] for name in _also_reads(model) if name in batch}
+        output: Any = model.apply(variables, batch[model.reads], **named, deterministic=dropout is None, rngs=rngs)
         return self.measure(output, batch)
+
+
+def _also_reads(model: nn.Module) -> tuple[str, ...]:
+    return getattr(model, "also_reads", ())
 
 
 tasks: Catalogue = Catalogue("task", "attention_jax.tasks")

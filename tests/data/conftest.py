@@ -31,7 +31,9 @@ def prepared() -> Iterator[Path]:
     """The folder of prepared TFDS sets, with TFDS_DATA_DIR set to it."""
     folder = os.environ.get("ATTENTION_JAX_TFDS")
     if folder is None:
-        pytest.skip("set ATTENTION_JAX_TFDS to a folder of prepared TFDS sets (fashion_mnist, tiny_shakespeare, scan)")
+        pytest.skip(
+            "set ATTENTION_JAX_TFDS to a folder of prepared TFDS sets (fashion_mnist, tiny_shakespeare, scan, aeslc)"
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", folder)
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""Order, epochs and resumption of training batches; coverage and padding of evaluation batches."""
+"""Order, epochs and resumption of training batches; coverage and padding of evaluation; each process's own rows."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.data import ArraySource, Batches, evaluation_batches, train_batches
+from attention_jax.kernels.errors import Refused
 
 EXAMPLES = 23  # prime: no batch size below ends with an epoch
 
@@ -85,3 +86,61 @@ def test_evaluation_goes_once_over_the_split_in_order_in_whole_batches(batch_siz
     np.testing.assert_array_equal(stream[valid], np.arange(EXAMPLES))
     np.testing.assert_array_equal(stream[~valid], 0)
     assert len(stream) - EXAMPLES < batch_size
+
+
+def parts(processes: int, batch_size: int = 8) -> list[slice]:
+    rows = batch_size // processes
+    return [slice(start, start + rows) for start in range(0, batch_size, rows)]
+
+
+def joined(batches: list) -> list[dict[str, np.ndarray]]:
+    """Returns the batches of several processes as those of one."""
+    return [
+        {name: np.concatenate([part[name] for part in batch]) for name in batch[0]}
+        for batch in zip(*batches, strict=True)
+    ]
+
+
+def assert_same(ours: list[dict[str, np.ndarray]], theirs: list[dict[str, np.ndarray]]) -> None:
+    assert len(ours) == len(theirs) > 0
+    for batch, other in zip(ours, theirs, strict=True):
+        assert batch.keys() == other.keys()
+        for name, array in batch.items():
+            np.testing.assert_array_equal(array, other[name])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_rows_of_all_processes_are_together_the_whole_batches(processes):
+    whole = train_batches(numbers(), batch_size=8, seed=3)
+    shards = [train_batches(numbers(), batch_size=8, seed=3, rows=rows) for rows in parts(processes)]
+    taken = [[next(shard) for _ in range(7)] for shard in shards]
+    assert all(len(batch["number"]) == 8 // processes for shard in taken for batch in shard)
+    assert_same(joined(taken), [next(whole) for _ in range(7)])
+    assert {str(shard.get_state()) for shard in shards} == {str(whole.get_state())}
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_evaluation_rows_of_all_processes_are_together_the_whole_split(processes):
+    shards = [list(evaluation_batches(numbers(), batch_size=8, rows=rows)) for rows in parts(processes)]
+    assert_same(joined(shards), list(evaluation_batches(numbers(), batch_size=8)))
+
+
+def test_two_processes_go_on_where_four_stopped():
+    four = [train_batches(numbers(), batch_size=8, seed=3, rows=rows) for rows in parts(4)]
+    for shard in four:
+        take(shard, 5)
+    two = [train_batches(numbers(), batch_size=8, seed=3, rows=rows) for rows in parts(2)]
+    for shard in two:
+        shard.set_state(four[3].get_state())
+    expected = joined([[next(shard) for _ in range(5)] for shard in four])
+    assert_same(joined([[next(shard) for _ in range(5)] for shard in two]), expected)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 9), slice(4, 4), slice(-4, 8), slice(0, 8, 2), slice(8, None)])
+def test_rows_that_are_not_in_the_batch_are_refused(rows):
+    for make in (
+        lambda: train_batches(numbers(), batch_size=8, seed=0, rows=rows),
+        lambda: evaluation_batches(numbers(), batch_size=8, rows=rows),
+    ):
+        with pytest.raises(Refused, match=r"^slice\(.*give.* slice\(0, 8\)\.$"):
+            make()

@@ -1,0 +1,68 @@
+"""Text as numbers: read, checked to be UTF-8, and its characters numbered by one vocabulary."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from attention_jax.kernels.errors import Refused
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a UTF-8 file.
+
+    Raises:
+      Refused: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"text file {path!r} cannot be read: {error.strerror}. Give the path of a text file.") from None
+    return decode(content, f"text file {path!r}")
+
+
+def decode(content: bytes, name: str) -> str:
+    """Returns UTF-8 bytes as text; `name` is what the message calls them.
+
+    Raises:
+      Refused: they are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{name} is not UTF-8 (byte {error.start} is {content[error.start]:#04x}): convert it.") from None
+
+
+def held_out(length: int, fraction: float) -> int:
+    """Returns where the validation part of something of that length starts: it is the last `fraction` of it, rounded.
+
+    Raises:
+      Refused: the fraction is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise Refused(f"validation_fraction must be between 0 and 1, got {fraction}.")
+    return length - round(fraction * length)
+
+
+def encode(texts: Mapping[str, str], name: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the text of each split as ids int32 [characters], and the vocabulary: the sorted training characters.
+
+    Args:
+      texts: split to text, "train" among them.
+      name: of the data set.
+
+    Raises:
+      Refused: a split has a character that the training text has not.
+    """
+    codes = {split: np.frombuffer(text.encode("utf-32-le"), np.uint32) for split, text in texts.items()}
+    vocabulary = np.unique(codes["train"])
+    ids = {}
+    for split, text in codes.items():
+        unknown = np.setdiff1d(text, vocabulary)
+        if len(unknown):
+            raise Refused(
+                f"the {split} text of {name!r} has the character {chr(unknown[0])!r}, which the train text has not: "
+                "remove it, or add it to the train text."
+            )
+        ids[split] = np.searchsorted(vocabulary, text).astype(np.int32)
+    return ids, [chr(code) for code in vocabulary]

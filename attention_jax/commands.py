@@ -6,6 +6,8 @@ the commands that train, so that `list` and `show NAME` answer without Orbax and
 
 import argparse
 import dataclasses
+import inspect
+import io
 import os
 import shlex
 import sys
@@ -42,11 +44,13 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
     """Wraps a command that trains: every core is a device, and it says so when a run fails or is stopped."""
 
     def wrapped(options: argparse.Namespace, line: str) -> int:
-        from attention_jax.training import Interrupted, RunFailed
+        from attention_jax.training import Interrupted, RunFailed, hosts
         from attention_jax.training.host import keep_freed_memory, use_every_core
 
         use_every_core()
         keep_freed_memory()
+        if "cluster" in options:
+            hosts.join(**{name: getattr(options, name) for name in inspect.signature(hosts.join).parameters})
         try:
             return command(options, line)
         except RunFailed as failure:
@@ -61,19 +65,21 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
 
 @_training
 def _train(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.training import Experiment, Progress, train
+    from attention_jax.training import Experiment, Progress, hosts, train
     from attention_jax.training.workdir import claim
 
     workdir = _workdir(options)
     experiment = Experiment(**_experiment(options))
     # Before anything is said, so that a folder that cannot be used is the one line of an error.
-    claim(workdir, experiment.config)
-    progress = Progress()
+    hosts.first_does(lambda: claim(workdir, experiment.config))
+    progress = Progress(stream=None if hosts.is_first() else io.StringIO())
     progress.say(
         f"{experiment.parameters:,} parameters, {experiment.steps} steps of {experiment.batch_size}, split over "
         f"{experiment.mesh.size} of {jax.device_count()} {jax.default_backend()} devices; results in {workdir}"
     )
     outcome = train(experiment, workdir, progress=progress)
+    if not hosts.is_first():
+        return 0
     print(f"{outcome.metric} {outcome.score:.6g}")
     print(
         f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.1f} MiB peak"
@@ -85,11 +91,12 @@ def _train(options: argparse.Namespace, line: str) -> int:
 
 @_training
 def _eval(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.training import Experiment, evaluate_checkpoint
+    from attention_jax.training import Experiment, evaluate_checkpoint, hosts
     from attention_jax.training.loop import describe
 
     step, measures = evaluate_checkpoint(Experiment(**_experiment(options)), _workdir(options))
-    print(f"step {step}  {describe(measures)}")
+    if hosts.is_first():
+        print(f"step {step}  {describe(measures)}")
     return 0
 
 
@@ -111,6 +118,20 @@ def _compare(options: argparse.Namespace, line: str) -> int:
             f"{failed} runs failed, for the reasons in the table; the same command tries them again.", file=sys.stderr
         )
     return 1 if failed else 0
+
+
+@_training
+def _shard(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.shard_report import print_shards
+    from attention_jax.training import Experiment
+
+    if options.devices is not None:
+        if options.devices < 1:
+            raise Refused(f"--devices={options.devices}: give at least 1.")
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    print_shards(Experiment(**_experiment(options)))
+    return 0
 
 
 def _list(options: argparse.Namespace, line: str) -> int:
@@ -198,6 +219,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "train": _train,
     "eval": _eval,
     "compare": _compare,
+    "shard": _shard,
     "list": _list,
     "show": _show,
     "explain": _explain,

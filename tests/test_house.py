@@ -23,8 +23,10 @@ FLOORS = {
     "launch": 6,
     # The launcher's own modules.
     "commands": 6,
+    "command_line": 6,
     "listing": 6,
     "explaining": 6,
+    "shard_report": 6,
     "mask_words": 6,
     "checking": 6,
     "contract_events": 6,

@@ -3,7 +3,7 @@
 from attention_jax.layers.attention import Attention, require_causal
 from attention_jax.layers.backbone import Backbone
 from attention_jax.layers.block import Block
-from attention_jax.layers.embeddings import PositionEmbedding
+from attention_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
 from attention_jax.layers.feed_forward import FeedForward
 
-__all__ = ["Attention", "Backbone", "Block", "FeedForward", "PositionEmbedding", "require_causal"]
+__all__ = ["Attention", "Backbone", "Block", "FeedForward", "PositionEmbedding", "TokenEmbedding", "require_causal"]

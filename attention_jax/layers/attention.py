@@ -1,16 +1,17 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import AttentionOutput, Mask, Refused, Widths, attend, attend_sharded, init, lookup
+from attention_jax.kernels import Mask, Refused, Widths, init, lookup
 from attention_jax.kernels.mechanism import Params
 from attention_jax.layers.defaults import Initializer, normal
+from attention_jax.layers.product import product
+from attention_jax.layers.spread import spread_attend
 
 
 def require_causal(variant: str, *, owner: str, approximate: bool = False) -> None:
@@ -89,7 +90,7 @@ class Attention(nn.Module):
         key = self._projection("key", (kv_heads, head_width))(inputs)
         value = self._projection("value", (kv_heads, head_width))(inputs)
         dropout_rate = 0.0 if deterministic else self.dropout_rate
-        attended = _over_the_batch(query.shape[0])(
+        attended = spread_attend()(
             query,
             key,
             value,
@@ -101,13 +102,12 @@ class Attention(nn.Module):
             rng=self.make_rng("dropout") if dropout_rate else None,
             engine=self.engine,
         ).out
-        out: nn.DenseGeneral = nn.DenseGeneral(
-            width, axis=(-2, -1), use_bias=self.use_bias, kernel_init=self.out_init, dtype=self.dtype, name="out"
-        )
+        out = self._projection("out", (width,), axis=(-2, -1), kernel_init=self.out_init)
         return out(attended)
 
-    def _projection(self, name: str, shape: tuple[int, ...]) -> nn.DenseGeneral:
-        return nn.DenseGeneral(shape, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype, name=name)
+    def _projection(self, name: str, shape: tuple[int, ...], **changes: Any) -> nn.DenseGeneral:
+        options = {"use_bias": self.use_bias, "kernel_init": self.kernel_init, "dtype": self.dtype, **changes}
+        return nn.DenseGeneral(shape, dot_general=product, name=name, **options)
 
     def _inputs(self, inputs: Array, kv_heads: int, head_width: int) -> dict[str, Array]:
         shapes = {"head": (kv_heads,), "channel": (kv_heads, head_width)}
@@ -124,17 +124,6 @@ class Attention(nn.Module):
             make = lambda name=name: mechanism.draw(self.make_rng("params"), widths)[name]  # noqa: E731
             params[name] = self.variable("buffers", f"variant_{name}", make).value
         return params
-
-
-def _over_the_batch(batch: int) -> Callable[..., AttentionOutput]:
-    """`attend` on each device's own sequences, where a mesh that splits batches over "data" is at hand.
-
-    Left to XLA, an engine that loops over sequences gathers them all on every device.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    if "data" not in mesh.shape or mesh.shape["data"] == 1 or batch % mesh.shape["data"]:
-        return attend
-    return partial(attend_sharded, mesh=mesh, batch_axis="data")
 
 
 def _nearest_divisor(width: int, wanted: int) -> int:

@@ -1,13 +1,42 @@
 """The stack of blocks that transformer models share, with the options they have in common."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 from jaxtyping import Array, Float
 
 from attention_jax.kernels import Mask, Refused
+from attention_jax.kernels.errors import did_you_mean
 from attention_jax.layers.block import Block
 from attention_jax.layers.defaults import NORM_EPSILON, compute_dtype
+from attention_jax.layers.spread import spread_tokens
+
+# What the backward pass finds kept of a block, by the value of `remat`.
+REMAT: dict[str, Callable[..., Any]] = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_saveable,
+    "dots_no_batch": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+# Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see training/rules.py. Heads
+# and hidden units over "tensor", so that each half of a block needs one sum over it forward and one backward (Shoeybi
+# et al. 2019, section 3); the width over "fsdp". Small arrays are whole, and so are those of a variant.
+PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    ("(token|position)/embedding", (None, "fsdp")),
+    (r".*/attention/(query|key|value|input_\w+)/kernel", ("fsdp", "tensor")),
+    (r".*/attention/(query|key|value|input_\w+)/bias", ("tensor",)),
+    (".*/attention/out/kernel", ("tensor", None, "fsdp")),
+    (".*/attention/out/bias", ()),
+    (r".*/attention/variant_\w+", ()),
+    (".*/feed_forward/hidden/kernel", ("fsdp", "tensor")),
+    (".*/feed_forward/hidden/bias", ("tensor",)),
+    (".*/feed_forward/out/kernel", ("tensor", "fsdp")),
+    (".*/feed_forward/out/bias", ()),
+    (r"(.*/\w+_)?norm/(scale|bias)", ()),
+    ("head/kernel", ("fsdp",)),
+    ("head/bias", ()),
+)
 
 
 class Backbone(nn.Module, kw_only=True):
@@ -27,8 +56,15 @@ class Backbone(nn.Module, kw_only=True):
       dropout_rate: of the embeddings and of what each half of a block adds.
       attention_dropout_rate: of the attention weights.
       engine: an attention engine by name; None takes the fastest that qualifies.
-      dtype: what it computes in; parameters are float32.
+      dtype: what it computes in.
+      remat: what the backward pass computes again, to save memory: None (nothing), "full" (everything), "dots"
+        (everything but products) or "dots_no_batch" (everything but products with parameters). On CPU devices it saves
+        memory only with `scan_layers`: without, XLA computes all of it again before the first block that needs it.
+      scan_layers: whether the blocks are one block that is scanned over, its parameters stacked as "blocks": compile
+        time does not grow with num_layers.
     """
+
+    parameter_rules: ClassVar[tuple[tuple[str, tuple[str | None, ...]], ...]] = PARAMETER_RULES
 
     attention: str = "scaled_dot"
     num_layers: int = 4
@@ -44,6 +80,8 @@ class Backbone(nn.Module, kw_only=True):
     attention_dropout_rate: float = 0.0
     engine: str | None = None
     dtype: str = "float32"
+    remat: str | None = None
+    scan_layers: bool = False
 
     def __post_init__(self) -> None:
         """Checks the sizes and the share that is dropped.
@@ -57,6 +95,8 @@ class Backbone(nn.Module, kw_only=True):
                 raise Refused(f"model.{name}={size}: give at least 1.")
         if not 0 <= self.dropout_rate < 1:
             raise Refused(f"model.dropout_rate={self.dropout_rate}: give a share in [0, 1); 0 is no dropout.")
+        if self.remat is not None and self.remat not in REMAT:
+            raise Refused(f"there is no remat {self.remat!r}.{did_you_mean(self.remat, REMAT)}")
         super().__post_init__()
 
     def run_blocks(
@@ -73,23 +113,39 @@ class Backbone(nn.Module, kw_only=True):
         Raises:
           Refused: the heads do not divide the width, an option has no such value, or the attention refuses.
         """
-        hidden = nn.Dropout(self.dropout_rate, deterministic=deterministic)(embedded)
-        for layer in range(self.num_layers):
-            block = Block(
-                attention=self.attention,
-                num_heads=self.num_heads,
-                num_kv_heads=self.num_kv_heads,
-                hidden=self.hidden or 4 * self.width,
-                norm_position=self.norm_position,
-                norm_epsilon=self.norm_epsilon,
-                activation=self.activation,
-                use_bias=self.use_bias,
-                dropout_rate=self.dropout_rate,
-                attention_dropout_rate=self.attention_dropout_rate,
-                engine=self.engine,
-                dtype=compute_dtype(self.dtype),
-                name=f"block_{layer}",
-                **initializers,
-            )
-            hidden = block(hidden, mask=mask, deterministic=deterministic)
-        return hidden
+
+        def run(block: nn.Module, hidden: Array) -> Array:
+            return spread_tokens(block(hidden, mask=mask, deterministic=deterministic))
+
+        if self.remat is not None:
+            run = nn.remat(run, policy=REMAT[self.remat], prevent_cse=not self.scan_layers)
+        hidden = spread_tokens(nn.Dropout(self.dropout_rate, deterministic=deterministic)(embedded))
+        if not self.scan_layers:
+            for layer in range(self.num_layers):
+                hidden = run(self._block(f"block_{layer}", **initializers), hidden)
+            return hidden
+        scanned = nn.scan(
+            lambda block, hidden, _: (run(block, hidden), None),
+            variable_axes={"params": 0, "buffers": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.num_layers,
+        )
+        return scanned(self._block("blocks", **initializers), hidden, None)[0]
+
+    def _block(self, name: str, **initializers: Any) -> Block:
+        return Block(
+            attention=self.attention,
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads,
+            hidden=self.hidden or 4 * self.width,
+            norm_position=self.norm_position,
+            norm_epsilon=self.norm_epsilon,
+            activation=self.activation,
+            use_bias=self.use_bias,
+            dropout_rate=self.dropout_rate,
+            attention_dropout_rate=self.attention_dropout_rate,
+            engine=self.engine,
+            dtype=compute_dtype(self.dtype),
+            name=name,
+            **initializers,
+        )

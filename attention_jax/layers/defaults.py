@@ -4,6 +4,7 @@ Flax's LayerNorm has epsilon 1e-6 where PyTorch has 1e-5 and BERT 1e-12; its gel
 models use erf; its dense layers draw from a truncated LeCun normal where transformers draw from N(0, 0.02).
 """
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -41,9 +42,28 @@ def _gelu_tanh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     return 0.5 * x * (1 + tanh), (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * slope) * dx
 
 
+@jax.custom_jvp
 def gelu(x: Array) -> Array:
-    """Returns x Phi(x), with the error function, as PyTorch and the published checkpoints mean "gelu"."""
-    return jax.nn.gelu(x, approximate=False)
+    """Returns x Phi(x) = x (1 + erf(x / sqrt(2))) / 2, as PyTorch and the published checkpoints mean "gelu".
+
+    Its derivative, Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi), is written out as that of `gelu_tanh` is.
+    """
+    return x * _normal_distribution(x)
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    below = _normal_distribution(x)
+    density = jnp.exp(-0.5 * x**2) * (1 / math.sqrt(2 * math.pi))
+    return x * below, (below + x * density) * dx
+
+
+def _normal_distribution(x: Array) -> Array:
+    """Phi(x), with an absolute error that is rounding's; erfc, exact far below 0 too, takes XLA twice as long."""
+    if jnp.finfo(x.dtype).bits < 32:
+        return 0.5 * jax.lax.erfc(-x * math.sqrt(0.5))
+    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"gelu": gelu, "gelu_tanh": gelu_tanh, "relu": jax.nn.relu}

@@ -1,10 +1,13 @@
 """The position-wise feed-forward network: Vaswani et al. 2017, equation 2, with any activation."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.layers.defaults import Initializer, activation, normal
+from attention_jax.layers.product import product
 
 
 class FeedForward(nn.Module):
@@ -29,9 +32,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns [B, T, D] for [B, T, D]."""
-        hidden = nn.Dense(
-            self.hidden, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype, name="hidden"
-        )(inputs)
-        return nn.Dense(
-            inputs.shape[-1], use_bias=self.use_bias, kernel_init=self.out_init, dtype=self.dtype, name="out"
-        )(activation(self.activation)(hidden))
+        shared: dict[str, Any] = {"use_bias": self.use_bias, "dtype": self.dtype, "dot_general": product}
+        hidden = nn.Dense(self.hidden, kernel_init=self.kernel_init, name="hidden", **shared)(inputs)
+        out = nn.Dense(inputs.shape[-1], kernel_init=self.out_init, name="out", **shared)
+        return out(activation(self.activation)(hidden))

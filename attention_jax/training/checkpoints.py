@@ -1,23 +1,35 @@
 """Checkpoints that are whole or not there: Orbax writes them, a manifest of sizes and checksums proves them.
 
 The manifest is written after Orbax has committed, so a checkpoint without one was cut short and is removed. One that
-does not match its manifest is set aside and the latest whole one is used.
+does not match its manifest is set aside and the latest whole one is used. A save that fails leaves those before it.
 """
 
 import json
 import logging
+import os
+import re
 import shutil
+import sys
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 
-from attention_jax.training.workdir import write_atomically
+from attention_jax.kernels.errors import Refused
+from attention_jax.training import hosts
+from attention_jax.training.workdir import usable, write_atomically
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax logs the traceback of an error that it raises too.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+class NotSaved(RuntimeError):
+    """A checkpoint could not be written; the message is the reason. Those that were there still are."""
 
 
 class Restored(NamedTuple):
@@ -39,6 +51,9 @@ class Checkpoints:
           keep: how many checkpoints stay; the oldest go.
           say: told when a checkpoint is set aside, or passed over.
           read_only: change nothing in the folder, since a run may be writing to it.
+
+        Raises:
+          Refused: the folder cannot be written.
         """
         self._folder = workdir.absolute() / "checkpoints"
         self._aside = workdir.absolute() / "damaged_checkpoints"
@@ -46,35 +61,59 @@ class Checkpoints:
         self._say = say
         self._read_only = read_only
         if not read_only:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
-            self._set_damaged_aside()
-        self._manager = self._open()
+            with usable(workdir):
+                hosts.first_does(self._clean)
+        self._held = ExitStack()
+        self._held.enter_context(_closed_loops_unmentioned())
+        self._orbax = self._held.enter_context(ocp.Checkpointer(ocp.CompositeCheckpointHandler()))
 
     def steps(self) -> list[int]:
         """Returns the steps that have a whole checkpoint, the latest last."""
-        steps = sorted(int(path.name) for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
-        return [step for step in steps if not self._read_only or self._is_whole(step)]
+        there = list(self._folder.iterdir()) if self._folder.is_dir() else []
+        steps = sorted(int(path.name) for path in there if path.is_dir() and path.name.isdigit())
+        return [
+            step for step in steps if self._manifest(step).exists() and not (self._read_only and self._damaged(step))
+        ]
 
-    def save(self, step: int, state: Any, beside: dict[str, Any]) -> None:
+    @property
+    def kept(self) -> str:
+        """What a run whose state is lost can go on from, such as "the checkpoint of step 6 is kept"."""
+        steps = self.steps()
+        return f"the checkpoint of step {steps[-1]} is kept" if steps else "there is no checkpoint"
+
+    def save(self, step: int, state: Any, beside: dict[str, Any], *, keep_also: Collection[int] = ()) -> None:
         """Saves a state with the JSON beside it, and returns once it is on the disk; does nothing if the step is there.
+
+        A folder that was deleted meanwhile is made anew, and that is said.
 
         Args:
           step: the state's step.
           state: a pytree of arrays.
           beside: JSON values (the position in the data, the time spent).
+          keep_also: steps whose checkpoints stay, however old they are.
+
+        Raises:
+          NotSaved: the disk is full, say. Nothing is left of the checkpoint, and none of those before it goes.
         """
-        if step in self.steps():
-            return
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), beside=ocp.args.JsonSave(beside))
-        )
-        self._manager.wait_until_finished()
-        write_atomically(self._manifest(step), json.dumps(_fingerprint(self._folder / str(step))))
+        try:
+            hosts.first_does(self._make_folder)
+            there = self.steps()
+            if step in there:
+                return
+            self._orbax.save(
+                self._folder / str(step),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), beside=ocp.args.JsonSave(beside)),
+            )
+            hosts.first_does(lambda: self._seal(step))
+        except (OSError, ValueError, Refused) as error:
+            reason = _why_not_written(error)
+            if reason is None:
+                raise
+            hosts.first_does(self._remove_failed)
+            raise NotSaved(reason) from error
         # Only now may the oldest go: until its manifest is there, the new one does not count.
-        for old in self.steps()[: -self._keep]:
-            self._manifest(old).unlink()
-            self._manager.delete(old)
+        old = [number for number in [*there, step][: -self._keep] if number not in keep_also]
+        hosts.first_does(lambda: self._remove(old))
 
     def restore(self, like: Any) -> Restored | None:
         """Returns the latest checkpoint, or None when there is none.
@@ -86,27 +125,58 @@ class Checkpoints:
         if not steps:
             return None
         wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        restored = self._manager.restore(
-            steps[-1],
+        restored = self._orbax.restore(
+            self._folder / str(steps[-1]),
             args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), beside=ocp.args.JsonRestore()),
         )
         return Restored(steps[-1], restored.state, restored.beside)
 
     def close(self) -> None:
-        """Ends the manager's threads."""
-        self._manager.close()
+        """Ends Orbax's threads."""
+        self._held.close()
 
-    def _open(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, read_only=self._read_only)
-        return ocp.CheckpointManager(self._folder, options=options)
+    def _seal(self, step: int) -> None:
+        write_atomically(self._manifest(step), json.dumps(_fingerprint(self._folder / str(step))))
+
+    def _clean(self) -> None:
+        """Leaves whole checkpoints alone in the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+        self._set_damaged_aside()
+
+    def _make_folder(self) -> None:
+        """Makes the folder anew if it was deleted; not the run's, whose losses would be gone too."""
+        if not self._folder.is_dir():
+            self._folder.mkdir()
+            self._say(f"{self._folder.name}/ was deleted, with what was in it: it is made anew.")
+
+    def _remove(self, steps: Collection[int]) -> None:
+        """Removes checkpoints; what is left of one after a kill or an error has no manifest, and goes later."""
+        for step in steps:
+            self._manifest(step).unlink(missing_ok=True)
+            shutil.rmtree(self._folder / str(step), ignore_errors=True)
 
     def _manifest(self, step: int) -> Path:
         return self._folder / f"{step}.manifest.json"
 
+    def _remove_failed(self) -> None:
+        """Removes what a save that failed left, once tensorstore has stopped writing its other arrays."""
+        for _ in range(20):
+            time.sleep(0.1)
+            try:
+                self._remove_unfinished()
+            except OSError:  # a file came after its folder was listed
+                continue
+            return
+
     def _remove_unfinished(self) -> None:
-        for path in self._folder.iterdir():
+        """Removes what a save that was cut short left: folders without a manifest, and the reverse."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
             if path.is_dir() and not (path.name.isdigit() and self._manifest(int(path.name)).exists()):
                 shutil.rmtree(path)
+        for path in self._folder.glob("*.manifest.json"):
+            if not (self._folder / path.name.partition(".")[0]).is_dir():
+                path.unlink()
 
     def _set_damaged_aside(self) -> None:
         problems = {step: self._problem(step) for step in self.steps()}
@@ -120,13 +190,11 @@ class Checkpoints:
             (self._folder / str(step)).rename(self._aside / f"{step}.{len(list(self._aside.iterdir()))}")
             self._manifest(step).unlink()
 
-    def _is_whole(self, step: int) -> bool:
-        if not self._manifest(step).exists():  # being written
-            return False
+    def _damaged(self, step: int) -> bool:
         problem = self._problem(step)
         if problem is not None:
             self._say(f"checkpoint of step {step} is damaged ({problem}); it is passed over.")
-        return problem is None
+        return problem is not None
 
     def _problem(self, step: int) -> str | None:
         try:
@@ -142,3 +210,36 @@ def _fingerprint(folder: Path) -> dict[str, list[int]]:
     """Returns the size and the CRC-32 of every file below a folder, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files}
+
+
+def _why_not_written(error: OSError | ValueError | Refused) -> str | None:
+    """Returns the operating system's reason, or None where it is not to blame.
+
+    tensorstore's errors are ValueErrors that end in "No space left on device [os_error_code='28']"; Refused is that of
+    another process, which has an OSError.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, Refused):
+        return str(error).rstrip(".")
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else None
+
+
+@contextmanager
+def _closed_loops_unmentioned() -> Iterator[None]:
+    """Keeps Python from printing a traceback for each array that tensorstore still writes when a save has failed.
+
+    It reports them to the event loop of the save, which is closed by then.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

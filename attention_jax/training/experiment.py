@@ -5,20 +5,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import data as data_sets
 from attention_jax import models, tasks
 from attention_jax.kernels.catalogue import check_options
-from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.kernels.parallel import Method
+from attention_jax.layers.defaults import compute_dtype
 from attention_jax.training.duration import steps_of
 from attention_jax.training.optimizer import build_optimizer
-from attention_jax.training.sharding import MeshSizes, make_mesh, replicated, split_batch
+from attention_jax.training.rules import parameter_specs, state_shardings
+from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, rows_of_process, split_batch
 from attention_jax.training.state import TrainState, create_state
-from attention_jax.training.step import make_evaluation_step, make_train_step
+from attention_jax.training.step import Instability, make_evaluation_step, make_train_step
 
 Section = Mapping[str, Any]
 
@@ -57,10 +61,12 @@ class Logging:
     Attributes:
       every: steps between two lines of `metrics.jsonl`, each with the loss of that step's batch.
       tensorboard: whether to write TensorBoard events too.
+      layer_norms: whether each line has the norms of each layer's gradient and update too.
     """
 
     every: int = 10
     tensorboard: bool = True
+    layer_norms: bool = False
 
 
 SECTIONS: dict[str, Any] = {
@@ -68,6 +74,7 @@ SECTIONS: dict[str, Any] = {
     "evaluation": Evaluation,
     "checkpoint": Checkpointing,
     "log": Logging,
+    "instability": Instability,
 }
 
 
@@ -100,10 +107,15 @@ class Experiment:
         examples: int | None = None,
         accumulation: int = 1,
         seed: int = 0,
+        param_dtype: str = "float32",
+        ema_decay: float | None = None,
+        attention_parallel: str = "ring",
+        parameter_rules: tuple = (),
         mesh: Section | None = None,
         evaluation: Section | None = None,
         checkpoint: Section | None = None,
         log: Section | None = None,
+        instability: Section | None = None,
     ):
         """Builds everything and checks that it fits, without taking a step.
 
@@ -118,10 +130,17 @@ class Experiment:
           examples: in examples; exactly one of the three.
           accumulation: in how many parts a batch is run, one after the other.
           seed: what everything random in training is drawn from.
+          param_dtype: of the parameters and the optimizer's arrays; what the model computes in is `config.model.dtype`,
+            and the statistics of a softmax are float32 whatever it is.
+          ema_decay: of a moving average of the parameters, which is then what is evaluated; None keeps none.
+          attention_parallel: how keys and queries meet when `mesh.sequence` spreads the tokens: "ring", "all_gather" or
+            "all_to_all".
+          parameter_rules: where parameters lie, before the model's own table: see `rules.parameter_specs`.
           mesh: the fields of `MeshSizes`.
           evaluation: the fields of `Evaluation`.
           checkpoint: the fields of `Checkpointing`.
           log: the fields of `Logging`.
+          instability: the fields of `Instability`.
 
         Raises:
           Refused: a section has an unknown key or a value that cannot be used, or the parts do not fit each other.
@@ -132,7 +151,11 @@ class Experiment:
         self.evaluation: Evaluation = _section("evaluation", evaluation)
         self.checkpoint: Checkpointing = _section("checkpoint", checkpoint)
         self.log: Logging = _section("log", log)
+        self.instability: Instability = _section("instability", instability)
+        self.attention_parallel, self.ema_decay = attention_parallel, ema_decay
+        self._param_dtype = compute_dtype(param_dtype).name
         _check_cadence(self)
+        _check_choices(self)
         self.dataset = data_sets.build(data["name"], **_without_name(data))
         self.task = tasks.build(task["name"], **_without_name(task))
         self.model = models.build(model["name"], facts=self.dataset.facts, **_without_name(model))
@@ -142,16 +165,24 @@ class Experiment:
             steps=steps, epochs=epochs, examples=examples, batch_size=batch_size, train_examples=len(train)
         )
         self.optimizer, self.schedule = build_optimizer(steps=self.steps, **optimizer)
+        self._freeze: tuple[str, ...] = {"freeze": (), **optimizer}["freeze"]
         self.evaluation_batch_size = self.evaluation.batch_size or batch_size // accumulation
         self.mesh = make_mesh(
             _section("mesh", mesh), batch_size=math.gcd(batch_size // accumulation, self.evaluation_batch_size)
         )
-        example = train.gather(np.zeros(batch_size // accumulation, np.int64))
-        self.task.check(self.model, example)
+        self.task.check(self.model, self._example)
+        shapes = jax.eval_shape(lambda: self._state(0))
+        self.parameters = _count(shapes.params)
+        specs = parameter_specs(
+            shapes.params, model_rules=self.model.parameter_rules, rules=parameter_rules, mesh=self.mesh
+        )
+        self.shardings = state_shardings(shapes, specs, self.mesh)
         # Traces the whole model, so that what cannot be done is refused here and not at the first step.
-        self.parameters = _count(jax.eval_shape(lambda: self._state(0)).params)
-        jax.eval_shape(self._train_step, jax.eval_shape(lambda: self._state(0)), self._abstract_batch)
-        self.evaluate_batch = make_evaluation_step(self.model, self.task, mesh=self.mesh)
+        for batch in self.abstract_batches:
+            jax.eval_shape(self._train_step, self.abstract_state, batch)
+        self.evaluate_batch = make_evaluation_step(
+            self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
+        )
 
     @property
     def score_name(self) -> str:
@@ -172,39 +203,92 @@ class Experiment:
         return split_batch(self.mesh, batch)
 
     @cached_property
+    def abstract_state(self) -> TrainState:
+        """The shape, dtype and place of each array of the state."""
+        shapes = jax.eval_shape(lambda: self._state(0))
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            self.shardings,
+        )
+
+    @property
+    def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shape, dtype and place of each array of a training batch, the longest where there are several lengths."""
+        return self.abstract_batches[-1]
+
+    @cached_property
+    def abstract_batches(self) -> list[dict[str, jax.ShapeDtypeStruct]]:
+        """The arrays of a training batch of each length there is, shortest first."""
+        train, sharding = self.dataset.splits["train"], by_rows(self.mesh)
+        rows = [train.gather(np.array([example])) for example in data_sets.shape_examples(train)]
+        return [
+            {
+                name: jax.ShapeDtypeStruct((self.batch_size, *array.shape[1:]), array.dtype, sharding=sharding)
+                for name, array in row.items()
+            }
+            for row in rows
+        ]
+
+    def rows(self, batch_size: int) -> slice:
+        """Returns which rows of a batch this process reads."""
+        return rows_of_process(self.mesh, batch_size)
+
+    def step_for(self, batch: dict[str, Any]) -> Any:
+        """Returns the training step compiled for batches of this shape."""
+        return self._steps[batch[self.model.reads].shape]
+
+    @cached_property
+    def _steps(self) -> dict[tuple[int, ...], Any]:
+        return {
+            batch[self.model.reads].shape: self._train_step.lower(self.abstract_state, batch).compile()
+            for batch in self.abstract_batches
+        }
+
+    @cached_property
     def compiled_step(self) -> tuple[Any, Cost]:
-        """The training step compiled for the mesh, and what that took."""
+        """The training step compiled for the mesh, for the longest batch, and what compiling took for all lengths."""
         start = time.perf_counter()
-        state = self.create_state(self.seed)
-        batch = self.put(self.dataset.splits["train"].gather(np.zeros(self.batch_size, np.int64)))
-        compiled = self._train_step.lower(state, batch).compile()
+        compiled = self.step_for(self.abstract_batch)
         memory = compiled.memory_analysis()
         peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
         return compiled, Cost(time.perf_counter() - start, peak - memory.alias_size_in_bytes)
 
     @cached_property
     def _compiled_state(self) -> Any:
-        return jax.jit(self._state, out_shardings=replicated(self.mesh))
+        return jax.jit(self._state, out_shardings=self.shardings)
 
     @cached_property
     def _train_step(self) -> Any:
         return make_train_step(
-            self.model, self.task, self.optimizer, self.schedule, mesh=self.mesh, accumulation=self.accumulation
+            self.model,
+            self.task,
+            self.optimizer,
+            self.schedule,
+            mesh=self.mesh,
+            shardings=self.shardings,
+            attention_parallel=self.attention_parallel,
+            accumulation=self.accumulation,
+            ema_decay=self.ema_decay,
+            instability=self.instability,
+            layer_norms=self.log.layer_norms,
+            freeze=self._freeze,
         )
-
-    @property
-    def _abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-        batch = self.dataset.splits["train"].gather(np.zeros(1, np.int64))
-        return {
-            name: jax.ShapeDtypeStruct((self.batch_size, *array.shape[1:]), array.dtype)
-            for name, array in batch.items()
-        }
 
     def _state(self, seed: int) -> TrainState:
-        example = self._abstract_batch[self.model.reads]
+        example = self._example[self.model.reads]
         return create_state(
-            self.model, jax.numpy.zeros((1, *example.shape[1:]), example.dtype), self.optimizer, seed=seed
+            self.model,
+            jnp.zeros(example.shape, example.dtype),
+            self.optimizer,
+            seed=seed,
+            param_dtype=self._param_dtype,
+            with_average=self.ema_decay is not None,
         )
+
+    @cached_property
+    def _example(self) -> dict[str, np.ndarray]:
+        return self.dataset.splits["train"].gather(np.zeros(1, np.int64))
 
 
 def _without_name(section: Section) -> dict[str, Any]:
@@ -229,6 +313,22 @@ def _check_cadence(experiment: Experiment) -> None:
     ):
         if value < least:
             raise Refused(f"{name}={value}: give a whole number of at least {least}.")
+
+
+def _check_choices(experiment: Experiment) -> None:
+    instability, decay = experiment.instability, experiment.ema_decay
+    for name, value, choices in (
+        ("attention_parallel", experiment.attention_parallel, get_args(Method)),
+        ("instability.action", instability.action, ("stop", "skip")),
+    ):
+        if value not in choices:
+            raise Refused(f"there is no {name} {value!r}.{did_you_mean(str(value), choices)}")
+    if decay is not None and not 0 < decay < 1:
+        raise Refused(f"ema_decay={decay}: give a number between 0 and 1, such as 0.999, or None for no average.")
+    if instability.spike is not None and instability.spike <= 1:
+        raise Refused(f"instability.spike={instability.spike}: give a number above 1, such as 5, or None.")
+    if instability.most_skipped < 0:
+        raise Refused(f"instability.most_skipped={instability.most_skipped}: give a whole number of at least 0.")
 
 
 def _check_batch(batch_size: int, accumulation: int, train_examples: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -9,16 +10,20 @@ from typing import Any
 
 import jax
 
-from attention_jax.data import Batches, evaluation_batches, train_batches
+from attention_jax.data import Ahead, evaluation_batches, train_batches
 from attention_jax.kernels.errors import Refused
-from attention_jax.training.checkpoints import Checkpoints
+from attention_jax.training import hosts
+from attention_jax.training.checkpoints import Checkpoints, NotSaved
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.progress import Progress
 from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.state import TrainState
-from attention_jax.training.workdir import MetricsLog, claim, locked, write_atomically
+from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
+
+# How many batches wait on a device that has a memory of its own.
+_BATCHES_AHEAD = 2
 
 
 def evaluate(
@@ -38,8 +43,12 @@ def evaluate(
     results: dict[str, float] = {}
     for split in splits:
         sums: dict[str, list[float]] = {}
-        for batch in evaluation_batches(experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size):
-            if notice is not None and notice.signum is not None:
+        rows = experiment.rows(experiment.evaluation_batch_size)
+        for batch in evaluation_batches(
+            experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
+        ):
+            # Several processes stop together, and that between steps.
+            if notice is not None and notice.signum is not None and jax.process_count() == 1:
                 raise Interrupted("interrupted in an evaluation", notice.signum)
             measures = jax.device_get(experiment.evaluate_batch(state.variables, experiment.put(batch)))
             for name, ratio in measures.items():
@@ -57,9 +66,15 @@ class _Run:
         self.experiment, self.workdir, self.progress, self.notice = experiment, workdir, progress, notice
         self.checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
         self.state = experiment.create_state(seed)
-        self.batches: Batches = train_batches(
-            experiment.dataset.splits["train"], batch_size=experiment.batch_size, seed=seed
+        batches = train_batches(
+            experiment.dataset.splits["train"],
+            batch_size=experiment.batch_size,
+            seed=seed,
+            rows=experiment.rows(experiment.batch_size),
         )
+        # On a CPU there is no other memory to copy to, and one step at a time.
+        depth = 0 if experiment.mesh.devices.flat[0].platform == "cpu" else _BATCHES_AHEAD
+        self.batches: Ahead = Ahead(batches, experiment.put, depth=depth)
         self.step, self.saved = 0, -1
         self.windows: list[tuple[int, float]] = []
         restored = self.checkpoints.restore(self.state)
@@ -69,19 +84,23 @@ class _Run:
             self.batches.set_state(restored.beside["batches"])
             self.windows = [(int(steps), seconds) for steps, seconds in restored.beside["windows"]]
             progress.say(f"resuming from the checkpoint of step {self.step}")
-        self.log = MetricsLog(workdir, after_step=self.step, tensorboard=experiment.log.tensorboard)
+        self.log = hosts.in_turn(
+            lambda: MetricsLog(
+                workdir, after_step=self.step, tensorboard=experiment.log.tensorboard, writes=hosts.is_first()
+            )
+        )
 
     def go(self) -> None:
         """Runs to the last step."""
-        compiled, _ = self.experiment.compiled_step
+        _ = self.experiment.compiled_step
         # What is due after the step that was restored may not have been done when the run was stopped.
         self._evaluate_if_due()
         window_start, window_step = time.perf_counter(), self.step
         while self.step < self.experiment.steps:
-            batch = self.experiment.put(next(self.batches))
+            batch = next(self.batches)
             if one_step_at_a_time(self.experiment.mesh):
                 jax.block_until_ready(self.state)
-            self.state, metrics = compiled(self.state, batch)
+            self.state, metrics = self.experiment.step_for(batch)(self.state, batch)
             self.step += 1
             if not self._pause_due():
                 continue
@@ -90,23 +109,37 @@ class _Run:
             self._record(values)
             self._evaluate_if_due()
             self._save_if_due()
-            if self.notice.signum is not None:
-                raise Interrupted("interrupted", self.notice.signum)
+            if signum := hosts.largest(self.notice.signum or 0):
+                raise Interrupted("interrupted", signum)
             window_start, window_step = time.perf_counter(), self.step
 
-    def save(self) -> None:
-        """Saves a checkpoint of where the run is, unless there is one."""
+    def save(self, *, last: bool = False) -> None:
+        """Saves a checkpoint of where the run is, unless there is one, or says why it cannot be saved.
+
+        Args:
+          last: whether no later one will do in its place.
+
+        Raises:
+          RunFailed: the last one cannot be saved.
+        """
         if self.saved == self.step:
             return
         beside = {"batches": self.batches.get_state(), "windows": self.windows}
-        self.checkpoints.save(self.step, self.state, beside)
-        self.saved = self.step
+        try:
+            self.checkpoints.save(self.step, self.state, beside)
+        except NotSaved as failure:
+            said = f"checkpoint of step {self.step} could not be saved ({failure}); {self.checkpoints.kept}"
+            if last:
+                raise RunFailed(f"{said}. Once there is room, the same command goes on from there.") from failure
+            self.progress.say(f"{said} and the run goes on")
+        else:
+            self.saved = self.step
 
     def close(self) -> None:
         """Closes the files of the run, and ends its line on the terminal."""
         self.progress.clear()
-        self.log.close()
         self.checkpoints.close()
+        self.log.close()
 
     @property
     def ms_per_step(self) -> float:
@@ -119,7 +152,9 @@ class _Run:
     def _pause_due(self) -> bool:
         experiment = self.experiment
         cadences = (experiment.log.every, experiment.evaluation.every, experiment.checkpoint.every)
-        return self.notice.signum is not None or any(map(self._due, cadences))
+        # A signal to one of several processes waits for the next cadence, which they come to together.
+        noticed = self.notice.signum is not None and jax.process_count() == 1
+        return noticed or any(map(self._due, cadences))
 
     def _record(self, values: dict[str, Any]) -> None:
         values = {name: float(value) for name, value in values.items()}
@@ -127,9 +162,8 @@ class _Run:
             self.log.write(self.step, values)
         bad_step = int(self.state.bad_step)
         if bad_step >= 0:
-            kept = f"the checkpoint of step {self.saved} is kept" if self.saved >= 0 else "there is no checkpoint yet"
             raise RunFailed(
-                f"the loss or its gradient is not finite from step {bad_step} on; {kept}. Lower "
+                f"the loss or its gradient is not finite from step {bad_step} on; {self.checkpoints.kept}. Lower "
                 "optimizer.learning_rate or optimizer.clip_norm."
             )
         steps, seconds = self.windows[-1]
@@ -152,7 +186,7 @@ class _Run:
 
     def _save_if_due(self) -> None:
         if self._due(self.experiment.checkpoint.every):
-            self.save()
+            self.save(last=self.step == self.experiment.steps)
 
 
 def describe(measures: dict[str, float]) -> str:
@@ -165,7 +199,12 @@ def train(
 ) -> Outcome:
     """Trains to the last step, from the last checkpoint in the folder if there is one.
 
-    The same command on the same machine leaves the same losses, bit for bit, however often it was killed.
+    The same command on the same machine leaves the same losses, bit for bit, however often it was killed. On another
+    mesh it goes on too, says what changed, and leaves the same losses but for rounding.
+
+    A checkpoint that cannot be saved (the disk is full, its folder was deleted) is said, with the reason and what is
+    kept, and the run goes on: the next that is due is tried. If it is the last one, at the end or after a signal, the
+    run has failed. So it has when its losses cannot be written.
 
     Args:
       experiment: what to train.
@@ -175,23 +214,33 @@ def train(
 
     Raises:
       Refused: the folder cannot be written, holds the run of another config, or is being trained in.
-      RunFailed: the loss is no longer finite.
+      RunFailed: the loss is no longer finite, or the losses or the last checkpoint cannot be written.
       Interrupted: a signal came; the run was saved first.
     """
     seed = experiment.seed if seed is None else seed
-    claim(workdir, {**experiment.config, "seed": seed})
-    with locked(workdir), noticed() as notice:
-        run = _Run(experiment, workdir, seed=seed, progress=progress or Progress(), notice=notice)
+    config, progress = {**experiment.config, "seed": seed}, progress or Progress()
+    changed: list[str] = []
+    hosts.first_does(lambda: changed.extend(claim(workdir, config)))
+    with ExitStack() as held, noticed() as notice:
+        hosts.first_does(lambda: held.enter_context(locked(workdir)))
+        if changed:
+            progress.say(f"going on with {'; '.join(changed)}")
+        with usable(workdir):
+            hosts.first_does(lambda: write_config(workdir, config))
+        run = _Run(experiment, workdir, seed=seed, progress=progress, notice=notice)
         try:
             run.go()
-            run.save()
+            run.save(last=True)
             outcome = _outcome(run)
         except Interrupted:
-            run.save()
+            run.save(last=True)
             raise
         finally:
             run.close()
-    write_atomically(workdir / "outcome.json", json.dumps(asdict(outcome), indent=2) + "\n")
+    with written(workdir / "outcome.json"):
+        hosts.first_does(
+            lambda: write_atomically(workdir / "outcome.json", json.dumps(asdict(outcome), indent=2) + "\n")
+        )
     return outcome
 
 
@@ -208,7 +257,7 @@ def evaluate_checkpoint(
         raise Refused(
             f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
         )
-    claim(workdir, experiment.config)
+    hosts.first_does(lambda: claim(workdir, experiment.config))
     checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
     restored = checkpoints.restore(experiment.create_state(experiment.seed))
     checkpoints.close()

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 @jax.tree_util.register_dataclass
@@ -21,7 +21,11 @@ class TrainState:
       buffers: the model's random arrays that are not trained, a nested dict.
       opt_state: the optimizer's.
       key: what all randomness of training is drawn from, with the step.
-      bad_step: the first step whose loss or gradient was not finite; -1 for none.
+      bad_step: the first step whose loss or gradient was not finite, or spiked; -1 for none.
+      skipped: how many such steps were passed over.
+      typical_norm: running mean of the gradient's norm, over the steps that were not passed over.
+      average: the exponential moving average of the parameters, in at least float32, since a step changes it by less
+        than a narrower type can tell; an empty dict when none is kept.
     """
 
     step: Int[Array, ""]
@@ -30,14 +34,25 @@ class TrainState:
     opt_state: Any
     key: PRNGKeyArray
     bad_step: Int[Array, ""]
+    skipped: Int[Array, ""]
+    typical_norm: Float[Array, ""]
+    average: Any
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the model is applied with."""
-        return {"params": self.params, "buffers": self.buffers}
+        """What the model is applied with when it is evaluated: the average of the parameters where one is kept."""
+        return {"params": self.average or self.params, "buffers": self.buffers}
 
 
-def create_state(model: nn.Module, example: Any, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
+def create_state(
+    model: nn.Module,
+    example: Any,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    param_dtype: str = "float32",
+    with_average: bool = False,
+) -> TrainState:
     """Draws the parameters and makes the state before the first step.
 
     Args:
@@ -45,14 +60,26 @@ def create_state(model: nn.Module, example: Any, optimizer: optax.GradientTransf
       example: an input of the shape it will have in training.
       optimizer: what will update the parameters.
       seed: what everything random is drawn from.
+      param_dtype: of the parameters, and so of the optimizer's arrays.
+      with_average: whether a moving average of the parameters is kept.
     """
     for_init, for_training = jax.random.split(jax.random.key(seed))
     variables = model.init(for_init, example)
+    params = jax.tree.map(lambda array: array.astype(jnp.dtype(param_dtype)), variables["params"])
     return TrainState(
         step=jnp.int32(0),
-        params=variables["params"],
+        params=params,
         buffers=variables.get("buffers", {}),
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=optimizer.init(params),
         key=for_training,
         bad_step=jnp.int32(-1),
+        skipped=jnp.int32(0),
+        typical_norm=jnp.float32(0),
+        # A copy, since both are donated to the next step.
+        average=jax.tree.map(lambda array: jnp.copy(in_float32(array)), params) if with_average else {},
     )
+
+
+def in_float32(array: Array) -> Array:
+    """Returns an array in float32, or as it is where its dtype is wider."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import data, models, tasks
+from attention_jax import commands, data, models, tasks
+from attention_jax.command_line import COMMANDS
 from attention_jax.kernels import names
 from attention_jax.kernels.catalogue import option_parameters
 from attention_jax.training.experiment import SECTIONS, Experiment
-from attention_jax.training.optimizer import adamw, own_options, warmup_cosine
+from attention_jax.training.optimizer import adamw, build_optimizer, own_options
+from attention_jax.training.schedule import warmup_cosine
 from tests.launch.command_line import RECALL, ROOT, launch, write_config
 
 
@@ -39,6 +41,10 @@ USAGE_ERRORS = {
         "error: unrecognized arguments: --wokdir=W. See launch.py --help."
     ),
     ("show", "--config.seed=4"): "error: --config.seed is set, but there is no --config=FILE.py. See launch.py --help.",
+    ("shard",): "error: the following arguments are required: --config. See launch.py shard --help.",
+    ("shard", "--config=experiments/demo.py", "--devices=two"): (
+        "error: argument --devices: invalid int value: 'two'. See launch.py shard --help."
+    ),
     ("list", "everything"): "error: unrecognized arguments: everything. See launch.py --help.",
 }
 
@@ -49,19 +55,25 @@ def test_a_usage_error_is_one_line_and_code_2(words: tuple[str, ...]) -> None:
     assert (answer.code, answer.out, answer.err) == (2, "", USAGE_ERRORS[words] + "\n")
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "compare", "list", "show", "prepare"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(command: str) -> None:
     answer = launch(command, "--help")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith(f"usage: launch.py {command}")
-    if command in ("train", "eval", "compare"):
+    if command in ("train", "eval", "compare", "shard"):
         assert "--config.a.b=VALUE" in answer.out
+    _, _, options = COMMANDS[command]
+    assert all(re.search(rf"^  {re.escape(flag)}\b", answer.out, re.MULTILINE) for flag in options)
+
+
+def test_every_command_can_be_parsed_and_run() -> None:
+    assert list(commands.COMMANDS) == list(COMMANDS)
 
 
 def test_help_names_every_command_and_every_exit_code() -> None:
     answer = launch("--help")
     assert (answer.code, answer.err) == (0, "")
-    for command in ("train", "eval", "compare", "list", "show", "prepare"):
+    for command in COMMANDS:
         assert re.search(rf"^    {command} ", answer.out, re.MULTILINE)
     for meaning in ("0 done", "1 the run failed", "2 the input was wrong", "130 Ctrl-C", "143 SIGTERM"):
         assert meaning in answer.out
@@ -144,7 +156,7 @@ def test_show_of_what_there_is_not_names_the_nearest(words: tuple[str, ...], sai
 def every_key() -> set[str]:
     """Every key of a config with mqar, token_prediction, gpt and adamw, read off the signatures."""
     keys = {f"{section}.name" for section in ("data", "model", "task", "optimizer", "optimizer.schedule")}
-    keys |= {"optimizer.learning_rate", "optimizer.clip_norm"}
+    keys |= {f"optimizer.{key}" for key in own_options(build_optimizer) if key != "options"}
     keys |= option_parameters(Experiment).keys() - SECTIONS.keys() - {"data", "model", "task", "optimizer"}
     sections = {
         "data": option_parameters(data.dataset.data_sets.lookup("mqar")),

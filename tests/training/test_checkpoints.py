@@ -31,6 +31,9 @@ def make_state(step: int) -> TrainState:
         opt_state=opt_state,
         key=jax.random.fold_in(jax.random.key(3), step),
         bad_step=jnp.int32(-1),
+        skipped=jnp.int32(step),
+        typical_norm=jnp.float32(rng.normal()),
+        average=jax.tree.map(lambda leaf: leaf / 2, params),
     )
 
 

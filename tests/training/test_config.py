@@ -30,7 +30,10 @@ def test_there_are_experiments_to_load():
 
 def test_every_default_is_a_key(written):
     loaded = config.plain(config.load(written(minimal())))
-    assert loaded.keys() == tiny.SECTIONS.keys() | {"accumulation", "epochs", "examples", "seed", "mesh"}
+    assert loaded.keys() == tiny.SECTIONS.keys() | {
+        "accumulation", "attention_parallel", "ema_decay", "epochs", "examples", "instability", "mesh", "param_dtype",
+        "parameter_rules", "seed",
+    }  # fmt: skip
     assert loaded["model"].keys() >= {"attention", "dtype", "norm_epsilon", "init_stddev", "approximate_causal"}
     assert loaded["model"]["attention"] == "scaled_dot"
     assert loaded["model"]["width"] == 16
@@ -41,12 +44,17 @@ def test_every_default_is_a_key(written):
     assert loaded["optimizer"] == {
         "name": "adamw", "learning_rate": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01, "b1": 0.9, "b2": 0.999,
         "eps": 1e-8, "schedule": {"name": "warmup_cosine", "warmup_steps": 0, "final_fraction": 0.0},
+        "clip_value": None, "rates": (), "layer_decay": 1.0, "freeze": (),
     }  # fmt: skip
     assert loaded["evaluation"] == {"every": 0, "batch_size": None}
     assert loaded["checkpoint"] == {"every": 0, "keep": 2}
-    assert loaded["log"] == {"every": 10, "tensorboard": True}
-    assert loaded["mesh"] == {"data": -1}
+    assert loaded["log"] == {"every": 10, "tensorboard": True, "layer_norms": False}
+    assert loaded["mesh"] == {"data": -1, "fsdp": 1, "tensor": 1, "sequence": 1}
+    assert loaded["instability"] == {"action": "stop", "spike": None, "most_skipped": 100}
+    assert loaded["model"].keys() >= {"remat", "scan_layers"}
     assert (loaded["accumulation"], loaded["seed"], loaded["epochs"]) == (1, 0, None)
+    assert (loaded["param_dtype"], loaded["ema_decay"], loaded["attention_parallel"]) == ("float32", None, "ring")
+    assert loaded["parameter_rules"] == ()
 
 
 def test_what_is_loaded_builds_the_experiment_that_was_meant(written):
@@ -87,6 +95,18 @@ def test_show_has_a_line_for_every_key_and_each_can_be_set(written):
         ("model.attention", "sliding_window:window=8", "sliding_window:window=8"),
         ("data.power", "1", 1.0),
         ("mesh.data", "-1", -1),
+        ("mesh.sequence", "2", 2),
+        ("ema_decay", "0.999", 0.999),
+        ("param_dtype", "bfloat16", "bfloat16"),
+        ("attention_parallel", "all_to_all", "all_to_all"),
+        ("model.remat", "full", "full"),
+        ("model.scan_layers", "true", True),
+        ("instability.action", "skip", "skip"),
+        ("instability.spike", "5", 5.0),
+        ("instability.most_skipped", "7", 7),
+        ("log.layer_norms", "true", True),
+        ("parameter_rules", "(('token/.*', ('fsdp',)),)", (("token/.*", ("fsdp",)),)),
+        ("optimizer.freeze", "token/.*", ("token/.*",)),
     ],
 )
 def test_keys_are_set_in_their_own_type(written, key, text, value):
@@ -116,7 +136,8 @@ def test_a_name_is_set_before_the_defaults_that_belong_to_it(written):
     loaded = config.load(path, {**names, "optimizer.momentum": "0.9", "task.label_smoothing": "0.1"})
     assert loaded.optimizer.to_dict() == {
         "name": "sgd", "momentum": 0.9, "nesterov": False, "learning_rate": 1e-3, "clip_norm": 1.0,
-        "schedule": {"name": "rsqrt", "warmup_steps": 1},
+        "schedule": {"name": "rsqrt", "warmup_steps": 1}, "weight_decay": 0.0, "clip_value": None, "rates": (),
+        "layer_decay": 1.0, "freeze": (),
     }  # fmt: skip
     assert "test_fraction" in loaded.data
     assert "pairs" not in loaded.data

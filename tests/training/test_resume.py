@@ -1,99 +1,21 @@
 """A run that was stopped, killed or damaged goes on and leaves the same bytes as one that was not."""
 
+import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from attention_jax.data import train_batches
 from attention_jax.training import Interrupted, RunFailed
-from attention_jax.training.checkpoints import Checkpoints
 from tests.training import tiny
-
-
-class Killed(BaseException):
-    """Stands for a kill that nothing can catch: what was to be done at the end is not done."""
-
-
-def kill(batch: dict) -> None:
-    raise Killed
-
-
-def terminate(batch: dict) -> dict:
-    os.kill(os.getpid(), signal.SIGTERM)
-    return batch
-
-
-class Disturbed:
-    """The batches of training, one of which goes through a function before it is handed out."""
-
-    number: int
-    action: Callable[[dict], Any]
-
-    def __init__(self, *arguments: Any, **options: Any):
-        self._batches = train_batches(*arguments, **options)
-        self.get_state = self._batches.get_state
-        self._taken = 0
-
-    def set_state(self, state: dict) -> None:
-        self._batches.set_state(state)
-        self._taken = state["next_index"]
-
-    def __next__(self) -> dict:
-        self._taken += 1
-        batch = next(self._batches)
-        return type(self).action(batch) if self._taken == self.number else batch
-
-
-@pytest.fixture
-def at_batch(monkeypatch) -> Callable[..., Any]:
-    """`with at_batch(step, action)`: the batch of that step is what `action` makes of it."""
-
-    @contextmanager
-    def patched(step: int, action: Callable[[dict], Any]) -> Iterator[None]:
-        disturbed = type("DisturbedAtStep", (Disturbed,), {"number": step, "action": staticmethod(action)})
-        with monkeypatch.context() as patch:
-            patch.setattr("attention_jax.training.loop.train_batches", disturbed)
-            yield
-
-    return patched
-
-
-def go_on(undisturbed, experiment, workdir: Path, *, after: int) -> str:
-    """Trains to the end, checks that it went on after that step and left the same bytes, returns what was said."""
-    outcome, said = tiny.run(experiment, workdir)
-    assert f"resuming from the checkpoint of step {after}\n" in said if after else "resuming" not in said
-    assert (workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
-    assert (outcome.score, outcome.steps) == (undisturbed.outcome.score, 24)
-    assert final_state(experiment, workdir) == final_state(experiment, undisturbed.workdir)
-    return said
-
-
-def final_state(experiment, workdir: Path) -> bytes:
-    """Returns the bytes of the whole state in the last checkpoint."""
-    checkpoints = Checkpoints(workdir, keep=2, say=print)
-    restored = checkpoints.restore(experiment.create_state(0))
-    checkpoints.close()
-    assert restored.step == 24
-    numbers = jax.tree.leaves(replace(restored.state, key=jax.random.key_data(restored.state.key)))
-    return b"".join(np.asarray(leaf).tobytes() for leaf in numbers)
-
-
-def saved(workdir: Path) -> list[int]:
-    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.is_dir())
+from tests.training.disturbance import Killed, at_batch, go_on, kill, saved, terminate
 
 
 # Between two records; at a record; at an evaluation; at a checkpoint; at the very first and the very last step.
 @pytest.mark.parametrize("step", [1, 9, 10, 16, 18, 24])
-def test_a_signal_saves_and_the_run_goes_on(undisturbed, experiment, tmp_path, at_batch, step):
+def test_a_signal_saves_and_the_run_goes_on(undisturbed, experiment, tmp_path, step):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with at_batch(step, terminate), pytest.raises(Interrupted) as caught:
         tiny.run(experiment, tmp_path)
@@ -126,9 +48,7 @@ def test_a_signal_in_an_evaluation_saves_and_the_evaluation_is_done_again(
 
 
 @pytest.mark.parametrize(("step", "checkpoint"), [(4, 0), (17, 12), (24, 18)])
-def test_a_kill_costs_what_came_after_the_last_checkpoint(
-    undisturbed, experiment, tmp_path, at_batch, step, checkpoint
-):
+def test_a_kill_costs_what_came_after_the_last_checkpoint(undisturbed, experiment, tmp_path, step, checkpoint):
     with at_batch(step, kill), pytest.raises(Killed):
         tiny.run(experiment, tmp_path)
     assert saved(tmp_path) == [step for step in (6, 12, 18) if step <= checkpoint][-2:]
@@ -137,7 +57,7 @@ def test_a_kill_costs_what_came_after_the_last_checkpoint(
     go_on(undisturbed, experiment, tmp_path, after=checkpoint)
 
 
-def test_many_interruptions_leave_what_none_leaves(undisturbed, experiment, tmp_path, at_batch):
+def test_many_interruptions_leave_what_none_leaves(undisturbed, experiment, tmp_path):
     for step, action, stop in ((5, terminate, Interrupted), (13, kill, Killed), (14, terminate, Interrupted)):
         with at_batch(step, action), pytest.raises(stop):
             tiny.run(experiment, tmp_path)
@@ -164,9 +84,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_an_earlier_one_is_used(
     assert len(list((tmp_path / "damaged_checkpoints").iterdir())) == len(damaged)
 
 
-def test_a_loss_that_is_not_finite_fails_and_the_checkpoint_before_it_serves(
-    undisturbed, experiment, tmp_path, at_batch
-):
+def test_a_loss_that_is_not_finite_fails_and_the_checkpoint_before_it_serves(undisturbed, experiment, tmp_path):
     def infinite(batch: dict) -> dict:
         return {**batch, "weights": np.full_like(batch["weights"], np.inf)}
 
@@ -178,7 +96,18 @@ def test_a_loss_that_is_not_finite_fails_and_the_checkpoint_before_it_serves(
     go_on(undisturbed, experiment, tmp_path, after=6)
 
 
-def test_a_loss_that_is_not_finite_before_the_first_checkpoint(experiment, tmp_path, at_batch):
+def test_a_loss_that_is_not_finite_before_the_first_checkpoint(experiment, tmp_path):
     infinite = {"weights": np.full((8, 8), np.inf, np.float32)}
-    with at_batch(1, lambda batch: {**batch, **infinite}), pytest.raises(RunFailed, match="there is no checkpoint yet"):
+    with at_batch(1, lambda batch: {**batch, **infinite}), pytest.raises(RunFailed, match="there is no checkpoint"):
         tiny.run(experiment, tmp_path)
+
+
+def test_a_run_goes_on_on_another_mesh_and_says_so(undisturbed, experiment, tmp_path, monkeypatch):
+    with at_batch(9, terminate), pytest.raises(Interrupted):
+        tiny.run(experiment, tmp_path)
+    # On the one device of this test it is the same mesh: what is asked for differs.
+    monkeypatch.setattr(experiment, "config", {**experiment.config, "mesh": {"data": 1}})
+    said = go_on(undisturbed, experiment, tmp_path, after=9)
+    assert said.startswith("going on with mesh={'data': 1}, which was None\n")
+    assert json.loads((tmp_path / "config.json").read_text())["mesh"] == {"data": 1}
+    assert "going on with" not in tiny.run(experiment, tmp_path)[1]

@@ -1,0 +1,153 @@
+"""The stack of blocks: recomputing and scanning change the memory and the program, and never the result."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+from attention_jax.kernels import Causal, Refused
+from attention_jax.layers.backbone import REMAT, Backbone
+from tests.contract.cases import quick_jit
+from tests.training.parameters import flat
+
+EMBEDDED = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 8)), jnp.float32)
+KEYS = {"dropout": jax.random.key(1)}
+
+
+class Blocks(Backbone, kw_only=True):
+    """The blocks alone."""
+
+    @nn.compact
+    def __call__(self, embedded: Array, *, deterministic: bool = True) -> Array:
+        init = nn.initializers.normal(0.3)
+        mask = Causal()
+        return self.run_blocks(embedded, mask=mask, deterministic=deterministic, kernel_init=init, out_init=init)
+
+
+def blocks(**options: Any) -> Blocks:
+    sizes = {"num_layers": 2, "num_heads": 2, "width": 8, "dropout_rate": 0.1}
+    return Blocks(**{**sizes, "use_bias": False, "engine": "dense", **options})
+
+
+def shapes(model: Blocks) -> Any:
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), EMBEDDED))
+
+
+@functools.cache
+def drawn(**options: Any) -> Any:
+    """Variables that are normal numbers, which need no compilation."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(blocks(**options)))
+
+
+@functools.cache
+def lowered(*, remat: str | None, scan_layers: bool) -> Any:
+    """The loss with dropout and its gradient, of enough scanned blocks to see what is kept of each."""
+    model = blocks(remat=remat, scan_layers=scan_layers, num_layers=6 if scan_layers else 2)
+
+    def loss(variables: Any) -> Array:
+        return (model.apply(variables, EMBEDDED, deterministic=False, rngs=KEYS) ** 2).mean()
+
+    return quick_jit(jax.value_and_grad(loss)).lower(shapes(model))
+
+
+@functools.cache
+def trained(*, remat: str | None, scan_layers: bool) -> Any:
+    return lowered(remat=remat, scan_layers=scan_layers).compile()
+
+
+def stacked(variables: Any) -> Any:
+    """The variables of blocks one by one, as those of blocks that are scanned over."""
+
+    def together(collection: dict[str, Any]) -> dict[str, Any]:
+        layers = [collection[f"block_{layer}"] for layer in range(len(collection))]
+        return {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
+
+    return {name: together(collection) for name, collection in variables.items()}
+
+
+@pytest.mark.parametrize(("remat", "scan_layers"), [*((name, True) for name in REMAT), ("full", False)])
+def test_what_is_computed_again_is_what_it_was(remat, scan_layers):
+    variables = drawn(scan_layers=scan_layers, num_layers=6 if scan_layers else 2)
+    wanted = trained(remat=None, scan_layers=scan_layers)(variables)
+    found = trained(remat=remat, scan_layers=scan_layers)(variables)
+    for mine, of_plain in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        # In float32; dropout is drawn again too, and another mask would show in the first digit.
+        np.testing.assert_allclose(mine, of_plain, rtol=0, atol=5e-6 * np.abs(of_plain).max())
+    assert all((np.asarray(leaf) != 0).any() for leaf in jax.tree.leaves(wanted))
+
+
+def test_each_policy_keeps_less_than_the_one_before():
+    def temporaries(remat):
+        return trained(remat=remat, scan_layers=True).memory_analysis().temp_size_in_bytes
+
+    assert temporaries("full") < 0.9 * temporaries("dots_no_batch")
+    assert temporaries("dots_no_batch") < 0.9 * temporaries("dots") < 0.9 * temporaries(None)
+    assert temporaries("full") < 0.4 * temporaries(None)
+
+
+@pytest.mark.parametrize(("remat", "barriers"), [(None, 0), ("full", 2)])
+def test_each_block_by_itself_is_computed_again_where_no_common_part_is_found(remat, barriers):
+    assert str(lowered(remat=remat, scan_layers=False).as_text()).count("optimization_barrier") == barriers
+
+
+def test_blocks_that_are_scanned_over_give_what_they_give_one_by_one():
+    options = {"attention": "performer:features=4", "engine": None}
+    one_by_one, scanned = blocks(**options), blocks(**options, scan_layers=True)
+    variables = drawn(**options)
+    wanted = quick_jit(one_by_one.apply)(variables, EMBEDDED)
+    found = quick_jit(scanned.apply)(stacked(variables), EMBEDDED)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    # And the layers are drawn apart, what is not trained too; norms alone start alike.
+    initial = quick_jit(scanned.init)(jax.random.key(0), EMBEDDED)
+    assert jax.tree.map(jnp.shape, initial) == jax.tree.map(jnp.shape, stacked(variables))
+    alike = {path for path, leaf in flat(initial).items() if (leaf[0] == leaf[1]).all()}
+    assert alike == {path for path in flat(initial) if "norm/" in path}
+    assert set(initial) == {"params", "buffers"}
+
+
+def test_each_scanned_block_has_dropout_of_its_own():
+    model = blocks(dropout_rate=0.5, scan_layers=True, use_bias=True)
+    # Each half of a block adds 1 wherever it is not dropped, and so 2 after dropout.
+    params = jax.tree_util.tree_map_with_path(
+        lambda keys, leaf: jnp.full(leaf.shape, float(keys[-2:] == OUT_BIAS)), shapes(model)["params"]
+    )
+    zeros = jnp.zeros_like(EMBEDDED)
+    found = quick_jit(functools.partial(model.apply, deterministic=False))({"params": params}, zeros, rngs=KEYS)
+    counts = np.bincount(np.asarray(found).astype(int).ravel() // 2, minlength=5)
+    # Four coins; two pairs of equal ones would give 0, 2 and 4 alone.
+    np.testing.assert_allclose(counts / counts.sum(), np.array([1, 4, 6, 4, 1]) / 16, atol=0.06)
+
+
+OUT_BIAS = (jax.tree_util.DictKey("out"), jax.tree_util.DictKey("bias"))
+
+
+@pytest.mark.parametrize("remat", [None, "full"])
+def test_the_program_does_not_grow_with_the_layers_that_are_scanned_over(remat):
+    def length(**options):
+        model = blocks(remat=remat, **options)
+        gradient = jax.grad(lambda variables: model.apply(variables, EMBEDDED).sum())
+        return len(jax.jit(gradient).lower(shapes(model)).as_text())
+
+    assert length(num_layers=8, scan_layers=True) < 1.01 * length(num_layers=2, scan_layers=True)
+    assert length(num_layers=4) > 1.5 * length(num_layers=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"remat": "dot"}, r"^there is no remat 'dot'\. Did you mean 'dots'\?$"),
+        ({"remat": "none"}, r"^there is no remat 'none'\."),
+        ({"num_layers": 0}, r"^model\.num_layers=0: give at least 1\.$"),
+        ({"num_kv_heads": 0}, r"^model\.num_kv_heads=0: give at least 1"),
+        ({"dropout_rate": 1.0}, r"^model\.dropout_rate=1\.0: give a share in \[0, 1\); 0 is no dropout\.$"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(Refused, match=message):
+        blocks(**options)

@@ -26,6 +26,7 @@ LONG = {"length": (129, 129), "engine": "gather"}
     [
         Case(mask=("&", "causal", "window"), score_mod=True, dropout_rate=0.3, seed=1, **LONG),
         Case(mask=("|", "window", "global"), bias=(False, True, True, False), seed=2, **LONG),
+        Case(mask=("&", ("&", "causal", "window"), "dense"), bias=(True, True, True, True), seed=4, **LONG),
         Case(mask="window", dtype="bfloat16", heads=(2, 1), seed=3, **LONG),
         Case(engine="gather", mask=("&", ("&", "blocks", "blocks"), "real"), seed=5),
         Case(engine="gather", mask=("&", "blocks", "causal"), length=(7, 129), spec="cosine", dtype="bfloat16", seed=6),
@@ -126,7 +127,7 @@ def test_tiles_that_no_query_of_the_group_chose_are_not_met(count):
     np.testing.assert_array_equal(lists.whole[0], by_group.all(1).sum(-1))
 
 
-@pytest.mark.parametrize(("mask", "slabs"), [(random_blocks(0, 2), None), (Causal() & Window(8), 2 * 4)])
+@pytest.mark.parametrize(("mask", "slabs"), [(random_blocks(0, 2), None), (Causal() & Window(8), 4)])
 def test_only_the_slabs_that_hold_a_chosen_tile_are_computed(mask, slabs):
     if slabs is None:
         met = np.asarray(mask.chosen).reshape(2, 2, 4, 16).any(1).sum(-1)
@@ -191,6 +192,14 @@ def test_a_window_is_met_in_the_fewest_tiles_that_hold_it(mask, reach):
         sizes = gather.sizes(problem(mask))
     assert (sizes.query, sizes.key) == (16, 16)
     assert sizes.slab == -(-(16 + reach - 1) // 16)
+
+
+@pytest.mark.parametrize(("pairs", "heads"), [(0, 1), (2 * 16 * 32 - 1, 1), (4 * 16 * 32, 2), (2**19, 2)])
+def test_as_many_key_heads_meet_at_once_as_the_pairs_allow(pairs, heads, monkeypatch):
+    monkeypatch.setattr(gather, "PAIRS", pairs)
+    with tiles(32, 16, 12):
+        sizes = gather.sizes(problem(Causal() & Window(5)))
+    assert (sizes.query, sizes.slab * sizes.key, sizes.heads) == (16, 32, heads)
 
 
 @pytest.mark.parametrize(

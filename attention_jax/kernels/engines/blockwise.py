@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from attention_jax.kernels.engines import products
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.engines.tiles import Fixed, Layout, Plan, Tensors, Unit
 from attention_jax.kernels.engines.tiling import TileSizes, tile_size
@@ -119,20 +120,20 @@ def forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[Array, Array]:
     """Returns out [B, T, N, Hv] and the log-normaliser [B, N, T]."""
     layout = Layout(plan, tensors, fixed)
 
-    def step(buffers: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], None]:
+    def step(number: Array, buffers: tuple[Array, Array]) -> tuple[Array, Array]:
         unit = layout.unit(number)
         out, lse = _rows(layout, unit)
         poisoned = layout.of_rows(fixed.poisoned, unit)
         out = jnp.where(poisoned[..., None], jnp.nan, out).swapaxes(1, 2).astype(buffers[0].dtype)
         lse = jnp.where(poisoned, jnp.nan, lse)
-        return (layout.write(buffers[0], out, unit), layout.write_rows(buffers[1], lse, unit)), None
+        return layout.write(buffers[0], out, unit), layout.write_rows(buffers[1], lse, unit)
 
     shape = (layout.batch, layout.queries, layout.heads, tensors.value.shape[-1])
     buffers = (
         jnp.zeros(shape, layout.dtype if plan.partial else tensors.query.dtype),
         jnp.zeros((layout.batch, layout.heads, layout.queries), layout.dtype),
     )
-    return jax.lax.scan(step, buffers, layout.units)[0]
+    return jax.lax.fori_loop(0, layout.units, step, buffers)
 
 
 def _rows(layout: Layout, unit: Unit) -> tuple[Float[Array, "1 G t Hv"], Float[Array, "1 G t"]]:
@@ -142,21 +143,21 @@ def _rows(layout: Layout, unit: Unit) -> tuple[Float[Array, "1 G t Hv"], Float[A
     def meet(number: Array, carry: Any, *, cut: bool) -> Any:
         highest, total, weighted = carry
         slab = layout.slab(unit, number)
-        key = finite(layout.of_keys(layout.tensors.key, unit, slab))
-        value = finite(layout.of_keys(layout.tensors.value, unit, slab))
+        key = layout.of_keys(layout.tensors.key, unit, slab)
+        value = layout.of_keys(layout.tensors.value, unit, slab)
         scores = layout.logits(query, key, unit, slab)
         if cut:
             scores = jnp.where(layout.visible(unit, slab), scores, -jnp.inf)
         higher = jnp.maximum(highest, scores.max(-1))
-        reference = jnp.where(higher == -jnp.inf, 0, higher)
-        weights = jnp.exp(scores - reference[..., None])
-        shrink = jnp.exp(highest - reference)
+        weights = jnp.exp(scores - higher[..., None])
+        shrink = jnp.exp(highest - higher)
         total = total * shrink + weights.sum(-1)
-        part = _times(layout.kept(weights, unit, slab), value)
+        part = products.over_keys(layout.kept(weights, unit, slab).astype(value.dtype), value, layout.dtype)
         return higher, total, weighted * shrink[..., None] + part
 
     carry = (
-        jnp.full(shape, -jnp.inf, layout.dtype),
+        # The lowest number and not -inf, whose difference with itself is NaN.
+        jnp.full(shape, jnp.finfo(layout.dtype).min, layout.dtype),
         jnp.zeros(shape, layout.dtype),
         jnp.zeros((*shape, layout.tensors.value.shape[-1]), layout.dtype),
     )
@@ -167,13 +168,12 @@ def _rows(layout: Layout, unit: Unit) -> tuple[Float[Array, "1 G t Hv"], Float[A
 
 
 def _over_slabs(layout: Layout, unit: Unit, meet: Callable[..., Any], carry: Any) -> Any:
+    if layout.plan.sizes.slab > 1:
+        # Mostly one slab is all: outside a loop its part is not added to zeros in memory.
+        carry = meet(jnp.asarray(0), carry, cut=True)
+        return jax.lax.fori_loop(1, unit.slabs, partial(meet, cut=True), carry)
     carry = jax.lax.fori_loop(0, unit.whole, partial(meet, cut=False), carry)
     return jax.lax.fori_loop(unit.whole, unit.slabs, partial(meet, cut=True), carry) if layout.cut else carry
-
-
-def _times(weights: Float[Array, "1 G t s"], value: Float[Array, "1 s 1 Hv"]) -> Float[Array, "1 G t Hv"]:
-    value = value[:, :, 0]
-    return jnp.einsum("bgts,bsh->bgth", weights.astype(value.dtype), value, preferred_element_type=weights.dtype)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -199,23 +199,23 @@ def backward(
     """
     layout = Layout(plan, tensors, fixed)
 
-    def step(total: Tensors, number: Array) -> tuple[Tensors, None]:
+    def step(number: Array, total: Tensors) -> Tensors:
         unit = layout.unit(number)
         live = unit.fresh & ~layout.of_rows(fixed.poisoned, unit)
-        given = layout.of_queries(of_out, unit).swapaxes(1, 2)
+        given = products.by_head(layout.of_queries(of_out, unit)).swapaxes(1, 2)
         given = jnp.where(live[..., None], given, 0)
         result = jnp.where(live[..., None], layout.of_queries(out, unit).swapaxes(1, 2), 0)
         delta = jnp.sum(given.astype(layout.dtype) * result.astype(layout.dtype), axis=-1)
         delta = delta - jnp.where(live, layout.of_rows(of_lse, unit), 0)
         reference = layout.of_rows(lse, unit)
         reference = jnp.where(live & (reference > -jnp.inf), reference, jnp.inf)
-        return _unit_gradients(layout, unit, total, given, delta, reference), None
+        return _unit_gradients(layout, unit, total, given, delta, reference)
 
     zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, layout.dtype), tensors)
     if plan.partial:
-        return jax.lax.scan(step, zeros, layout.units)[0]
+        return jax.lax.fori_loop(0, layout.units, step, zeros)
     zeros = zeros._replace(query=jnp.zeros_like(tensors.query))
-    total = jax.lax.scan(step, zeros, layout.units)[0]
+    total = jax.lax.fori_loop(0, layout.units, step, zeros)
     return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), total, tensors)
 
 
@@ -232,23 +232,22 @@ def _unit_gradients(
     def meet(number: Array, carry: Any, *, cut: bool) -> Any:
         of_query, of_key, of_value, of_terms = carry
         slab = layout.slab(unit, number)
-        key = finite(layout.of_keys(layout.tensors.key, unit, slab))
-        value = finite(layout.of_keys(layout.tensors.value, unit, slab))
+        key = layout.of_keys(layout.tensors.key, unit, slab)
+        value = layout.of_keys(layout.tensors.value, unit, slab)
         scores, pullback = layout.logits_vjp(query, key, unit, slab)
         weights = jnp.exp(scores - reference[..., None])
-        of_weights = jnp.einsum("bgth,bsh->bgts", given, value[:, :, 0], preferred_element_type=layout.dtype)
-        of_weights = layout.kept(of_weights, unit, slab)
+        of_weights = layout.kept(products.with_keys(given, value, layout.dtype), unit, slab)
         of_scores = weights * (of_weights - delta[..., None])
         if cut:
             visible = layout.visible(unit, slab)
             weights, of_scores = jnp.where(visible, weights, 0), jnp.where(visible, of_scores, 0)
         dropped = layout.kept(weights, unit, slab).astype(given.dtype)
-        value_part = jnp.einsum("bgth,bgts->bhs", given, dropped, preferred_element_type=layout.dtype)
+        value_part = products.over_queries(dropped, given, layout.dtype, kv_heads=value.shape[2])
         query_part, key_part, terms_part = pullback(of_scores)
         return (
             of_query + query_part.astype(layout.dtype),
             layout.add_keys(of_key, key_part.astype(layout.dtype), unit, slab),
-            layout.add_keys(of_value, value_part.swapaxes(1, 2)[:, :, None], unit, slab),
+            layout.add_keys(of_value, value_part, unit, slab),
             layout.add_terms(of_terms, terms_part, unit, slab),
         )
 

@@ -12,9 +12,11 @@ from attention_jax.kernels.mask_algebra import And, Mask, Or, terms
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
 # Chosen by measurement (docs/decisions.md).
-QUERY_TILE = 256
+QUERY_TILE = 64
 KEY_TILE = 64
 SLAB_KEYS = 512
+# A unit of several heads has its small costs once, up to as many pairs of a query and a key.
+PAIRS = 2**18
 # A window that reaches further is met faster in the large tiles of the blockwise engine.
 WIDEST_REACH = 768
 
@@ -50,7 +52,13 @@ def sizes(problem: Problem) -> TileSizes | None:
     query_tile = tile_size(queries, max(16, QUERY_TILE // groups))
     key_tile = tile_size(keys, KEY_TILE)
     slab = -(-(query_tile + reach - 1) // key_tile)
-    return TileSizes(query_tile, key_tile, slab) if slab * key_tile < keys else None
+    heads = _heads(problem.key.shape[2], groups * query_tile * slab * key_tile)
+    return TileSizes(query_tile, key_tile, slab, heads) if slab * key_tile < keys else None
+
+
+def _heads(kv_heads: int, pairs: int) -> int:
+    """How many key heads to meet at once where each has so many pairs."""
+    return max(n for n in range(1, kv_heads + 1) if kv_heads % n == 0 and (n == 1 or n * pairs <= PAIRS))
 
 
 def _reach(mask: Mask) -> int | None:

@@ -1,7 +1,7 @@
 """Which rows see a token that is not finite: the rule that who sees NaN is NaN, and who does not is untouched."""
 
-from functools import reduce
-from operator import and_
+from functools import partial, reduce
+from operator import and_, or_
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from attention_jax.kernels.mask_algebra import Axis, Mask
 from attention_jax.kernels.problem import Problem
 
 # How many pairs are looked at together.
-PAIRS = 2**22
+PAIRS = 2**20
 
 
 def finite(array: Array) -> Array:
@@ -40,26 +40,34 @@ def rows_that_see(
       key_axis: all keys.
     """
     batch, queries, heads = query.shape
+    as_given = query, key
     key = jnp.repeat(key, heads // key.shape[2], axis=2).transpose(0, 2, 1)
     query = query.transpose(0, 2, 1)
     if mask is None:
         return query | key.any(-1, keepdims=True)
+    size = min(max(1, PAIRS // (batch * heads * key.shape[-1])), queries)
+    cut = partial(jax.lax.dynamic_slice_in_dim, slice_size=size, allow_negative_indices=False)
 
-    def row(number: Array) -> Bool[Array, "B N"]:
-        one = Axis(query_axis.index[number][None], query_axis.position[:, number][:, None])
-        visible = mask.visible(one, key_axis)[:, :, 0]
-        return (visible & (query[:, :, number][..., None] | key)).any(-1)
+    def look(number: Array, seen: Bool[Array, "B N T"]) -> Bool[Array, "B N T"]:
+        start = jnp.minimum(number * size, queries - size)
+        some = Axis(cut(query_axis.index, start), cut(query_axis.position, start, axis=1))
+        bad = cut(query, start, axis=2)[..., None] | key[:, :, None]
+        seen_here = _any(mask.visible(some, key_axis) & bad)
+        return jax.lax.dynamic_update_slice_in_dim(seen, seen_here, start, axis=2, allow_negative_indices=False)
 
-    together = max(1, PAIRS // (batch * heads * key.shape[-1]))
+    there = reduce(or_, (_any(array.ravel()) for array in as_given))
+    nowhere = jnp.zeros((batch, heads, queries), bool)
+    return jax.lax.cond(there, lambda: jax.lax.fori_loop(0, -(-queries // size), look, nowhere), lambda: nowhere)
 
-    def look() -> Bool[Array, "B N T"]:
-        return jnp.moveaxis(jax.lax.map(row, jnp.arange(queries), batch_size=min(together, queries)), 0, -1)
 
-    return jax.lax.cond(query.any() | key.any(), look, lambda: jnp.zeros((batch, heads, queries), bool))
+def _any(array: Bool[Array, "*t s"]) -> Bool[Array, "*t"]:
+    """What `array.any(-1)` gives, with less to compile: only of floats does XLA on a CPU reduce in one loop."""
+    return array.astype(jnp.float32).max(-1) > 0
 
 
 def nonfinite(*arrays: Float[Array, "B S K _"]) -> Bool[Array, "B S K"]:
     """Returns which tokens hold NaN or infinity in any of the arrays."""
+    # Not the largest magnitude: under jit on a CPU a maximum passes over NaN.
     return ~reduce(and_, (jnp.isfinite(array).all(-1) for array in arrays))
 
 

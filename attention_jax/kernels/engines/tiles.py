@@ -1,4 +1,4 @@
-"""A problem cut into units: one tile of queries of one sequence and one key head, and the slabs of keys it meets.
+"""A problem cut into units: one tile of queries of one sequence and one key head or a few, and the slabs it meets.
 
 Arrays stay in the layout of `attend`, [B, T, N, H]: a tile is copied out where it is used and a result written to its
 place, so that no whole array is transposed. A last tile that is short is read from further back; what it repeats is
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from attention_jax.kernels import dropout
+from attention_jax.kernels.engines import products
 from attention_jax.kernels.engines.poison import finite
-from attention_jax.kernels.engines.tiling import TileSizes, tile_lists
+from attention_jax.kernels.engines.tiling import TileSizes, divided, tile_lists
 from attention_jax.kernels.mask_algebra import Axis, Mask, Run, rows
 from attention_jax.kernels.mechanism import dot, statistics_dtype
 from attention_jax.kernels.scores import Place, Scorer, Terms, shaped
@@ -76,12 +77,12 @@ class Fixed(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """One tile of queries, of all G heads that share a key head.
+    """One tile of queries, of all heads that share a key head, for one key head or a few.
 
     Attributes:
       batch: the sequence.
-      head: the key head.
-      heads: the first query head, and G.
+      head: the first key head.
+      heads: the first query head, and how many, G.
       start: the index of the first query.
       index: [t], the index of each.
       fresh: [t], False for those that belong to the tile before.
@@ -126,6 +127,10 @@ class Slab:
 
 Pullback = Callable[[Array], tuple[Array, Array, Terms]]
 
+# No place here is counted from the end, and what looks for such places is more to compile and to run.
+_cut = partial(jax.lax.dynamic_slice, allow_negative_indices=False)
+_put = partial(jax.lax.dynamic_update_slice, allow_negative_indices=False)
+
 
 class Layout:
     """The units of a problem."""
@@ -134,25 +139,26 @@ class Layout:
         self.plan, self.tensors, self.fixed = plan, tensors, fixed
         self.batch, self.queries, self.heads, _ = tensors.query.shape
         self.keys, self.kv_heads = tensors.key.shape[1:3]
-        self.groups = self.heads // self.kv_heads
+        self.runs = self.kv_heads // plan.sizes.heads
+        self.groups = self.heads // self.runs
         self.query_tiles = -(-self.queries // plan.sizes.query)
-        self.units = jnp.arange(self.batch * self.kv_heads * self.query_tiles)
+        self.units = self.batch * self.runs * self.query_tiles
         self.dtype = statistics_dtype(tensors.query.dtype)
         self.cut = fixed.mask is not None or self.keys % plan.sizes.key != 0 or plan.sizes.slab > 1
         self.lists = tile_lists(fixed.mask, fixed.query, fixed.key, sizes=plan.sizes, kv_heads=self.kv_heads)
 
     def unit(self, number: Int[Array, ""]) -> Unit:
         """Returns the unit of this number."""
-        batch, rest = jnp.divmod(number, self.kv_heads * self.query_tiles)
-        head, tile = jnp.divmod(rest, self.query_tiles)
-        size = self.plan.sizes.query
+        size, slab = self.plan.sizes.query, self.plan.sizes.slab
+        rest, tile = divided(number, self.query_tiles)
+        batch, run = divided(rest, self.runs)
         start = jnp.minimum(tile * size, self.queries - size)
-        heads = Run(head * self.groups, self.groups)
+        heads = Run(run * self.groups, self.groups)
         index = start + jnp.arange(size)
-        order, whole, met = self.lists.at(batch, head, tile)
+        order, whole, met = self.lists.at(batch, run, tile)
         return Unit(
             batch=batch,
-            head=head,
+            head=run * self.plan.sizes.heads,
             heads=heads,
             start=start,
             index=index,
@@ -161,15 +167,15 @@ class Layout:
             mask=None if self.fixed.mask is None else self.fixed.mask.of(Run(batch, 1), heads),
             order=order,
             met=met,
-            whole=whole // self.plan.sizes.slab,
-            slabs=-(-met // self.plan.sizes.slab),
+            whole=divided(whole, slab)[0],
+            slabs=divided(met + slab - 1, slab)[0],
         )
 
     def slab(self, unit: Unit, number: Int[Array, ""]) -> Slab:
         """Returns the slab that a unit meets as this number."""
         size, slab = self.plan.sizes.key, self.plan.sizes.slab
         slots = number * slab + jnp.arange(slab)
-        first = jax.lax.dynamic_slice_in_dim(unit.order, number * slab, slab) * size
+        first = _cut(unit.order, (number * slab,), (slab,)) * size
         starts = jnp.minimum(first, self.keys - size).astype(unit.batch.dtype)
         index = starts[:, None] + jnp.arange(size)
         valid = (index >= first[:, None]) & (slots < unit.met)[:, None]
@@ -179,40 +185,37 @@ class Layout:
     def of_queries(self, array: Array, unit: Unit) -> Array:
         """Returns the rows of an array [B, T, N, H] that belong to a unit, [1, t, G, H]."""
         shape = (1, self.plan.sizes.query, self.groups, array.shape[-1])
-        return jax.lax.dynamic_slice(array, (unit.batch, unit.start, unit.heads.first, 0), shape)
+        return _cut(array, (unit.batch, unit.start, unit.heads.first, 0), shape)
 
     def query(self, unit: Unit) -> Array:
         """Returns a unit's queries, finite and scaled, [1, t, G, P]."""
-        return finite(self.of_queries(self.tensors.query, unit)) * self.plan.query_scale
+        return products.by_head(finite(self.of_queries(self.tensors.query, unit)) * self.plan.query_scale)
 
     def of_rows(self, array: Array, unit: Unit) -> Array:
         """Returns what an array [B, N, T] holds for a unit, [1, G, t]."""
         shape = (1, self.groups, self.plan.sizes.query)
-        return jax.lax.dynamic_slice(array, (unit.batch, unit.heads.first, unit.start), shape)
+        return _cut(array, (unit.batch, unit.heads.first, unit.start), shape)
 
     def of_keys(self, array: Array, unit: Unit, slab: Slab) -> Array:
-        """Returns the rows of an array [B, S, K, H] that a slab holds, [1, s, 1, H]."""
-        shape = (1, self.plan.sizes.key, 1, array.shape[-1])
-        tiles = [
-            jax.lax.dynamic_slice(array, (unit.batch, slab.starts[i], unit.head, 0), shape)
-            for i in range(self.plan.sizes.slab)
-        ]
-        return tiles[0] if len(tiles) == 1 else jnp.concatenate(tiles, axis=1)
+        """Returns the rows of an array [B, S, K, H] that a slab holds, finite, [1, s, k, H] for k key heads."""
+        shape = (1, self.plan.sizes.key, self.plan.sizes.heads, array.shape[-1])
+        tiles = [_cut(array, (unit.batch, slab.starts[i], unit.head, 0), shape) for i in range(self.plan.sizes.slab)]
+        return products.by_head(finite(tiles[0] if len(tiles) == 1 else jnp.concatenate(tiles, axis=1)))
 
     def write(self, array: Array, tile: Array, unit: Unit) -> Array:
         """Returns an array [B, T, N, H] with a unit's rows [1, t, G, H] in their place."""
         if self.queries % self.plan.sizes.query:
             tile = jnp.where(unit.fresh[None, :, None, None], tile, self.of_queries(array, unit))
-        return jax.lax.dynamic_update_slice(array, tile, (unit.batch, unit.start, unit.heads.first, 0))
+        return _put(array, tile, (unit.batch, unit.start, unit.heads.first, 0))
 
     def write_rows(self, array: Array, row: Array, unit: Unit) -> Array:
         """Returns an array [B, N, T] with a unit's [1, G, t] in their place."""
         if self.queries % self.plan.sizes.query:
             row = jnp.where(unit.fresh, row, self.of_rows(array, unit))
-        return jax.lax.dynamic_update_slice(array, row, (unit.batch, unit.heads.first, unit.start))
+        return _put(array, row, (unit.batch, unit.heads.first, unit.start))
 
     def add_keys(self, array: Array, tiles: Array, unit: Unit, slab: Slab) -> Array:
-        """Returns an array [B, S, K, H] with a slab's rows [1, s, 1, H] added."""
+        """Returns an array [B, S, K, H] with a slab's rows [1, s, k, H] added."""
         size = self.plan.sizes.key
 
         def add(number: Array | int, array: Array) -> Array:
@@ -270,30 +273,31 @@ class Layout:
 
     def logits(self, query: Array, key: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the logits of a unit's queries with a slab's keys, [1, G, t, s]."""
-        terms = self.terms(unit, slab)
-        return self._shaped(self.plan.scorer.pairwise(query, key, terms.own), terms, unit, slab)
+        terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
+        scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, terms.own)
+        return self._shaped(scores, terms, unit, slab)
 
     def logits_vjp(self, query: Array, key: Array, unit: Unit, slab: Slab) -> tuple[Array, Pullback]:
         """Returns the logits, and what takes their cotangent to those of query, key and the score's own arrays."""
         terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
         if pairwise is dot:
-            products = dot(query, key, {})
+            pairs = _dot(query, key, self.dtype)
             of_pair: Callable[[Array], Any] = partial(_dot_pullback, query, key)
         else:
-            products, of_pair = jax.vjp(pairwise, query, key, terms.own)
-        scores, of_shape = jax.vjp(lambda products, terms: self._shaped(products, terms, unit, slab), products, terms)
+            pairs, of_pair = jax.vjp(pairwise, query, key, terms.own)
+        scores, of_shape = jax.vjp(lambda pairs, terms: self._shaped(pairs, terms, unit, slab), pairs, terms)
 
         def pullback(of_scores: Array) -> tuple[Array, Array, Terms]:
-            of_products, of_terms = of_shape(of_scores)
-            of_query, of_key, of_own = of_pair(of_products)
+            of_pairs, of_terms = of_shape(of_scores)
+            of_query, of_key, of_own = of_pair(of_pairs)
             return of_query, of_key, replace(of_terms, own=of_own)
 
         return scores, pullback
 
-    def _shaped(self, products: Array, terms: Terms, unit: Unit, slab: Slab) -> Array:
+    def _shaped(self, pairs: Array, terms: Terms, unit: Unit, slab: Slab) -> Array:
         floats, others = iter(terms.captures), iter(self.fixed.captures)
         captures = tuple(next(floats if is_float else others) for is_float in self.plan.floating)
-        return shaped(self.plan.scorer, products, replace(terms, captures=captures), self._place(unit, slab))
+        return shaped(self.plan.scorer, pairs, replace(terms, captures=captures), self._place(unit, slab))
 
     def kept(self, weights: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the weights after dropout, [1, G, t, s]."""
@@ -306,23 +310,28 @@ class Layout:
 
 
 def _added(array: Array, tile: Array, place: tuple[Array | int, ...]) -> Array:
-    tile = tile + jax.lax.dynamic_slice(array, place, tile.shape)
-    return jax.lax.dynamic_update_slice(array, tile, place)
+    tile = tile + _cut(array, place, tile.shape)
+    return _put(array, tile, place)
 
 
 def _part(axis: Axis, sequence: Int[Array, ""], starts: list[Array], size: int) -> Axis:
     """The runs of `size` tokens from each start, of one sequence."""
     position = rows(axis.position, Run(sequence, 1))
-    index = jnp.concatenate([jax.lax.dynamic_slice_in_dim(axis.index, start, size) for start in starts])
-    position = jnp.concatenate([jax.lax.dynamic_slice_in_dim(position, start, size, 1) for start in starts], axis=1)
+    index = jnp.concatenate([_cut(axis.index, (start,), (size,)) for start in starts])
+    position = jnp.concatenate([_cut(position, (0, start), (position.shape[0], size)) for start in starts], axis=1)
     # The barrier keeps XLA from looking every position up again for each pair.
     return jax.lax.optimization_barrier(Axis(index, position))
 
 
-def _dot_pullback(query: Array, key: Array, of_products: Array) -> tuple[Array, Array, dict[str, Array]]:
-    """What `jax.vjp(dot, ...)` gives, the products ordered so that no [t, s] array is transposed: a third faster."""
-    einsum = partial(jnp.einsum, preferred_element_type=of_products.dtype)
-    of_products = of_products.astype(query.dtype)
-    of_query = einsum("bgts,bsh->bgth", of_products, key[:, :, 0])
-    of_key = einsum("bgth,bgts->bhs", query.swapaxes(1, 2), of_products)
-    return of_query.swapaxes(1, 2), of_key.swapaxes(1, 2)[:, :, None], {}
+def _dot(query: Array, key: Array, dtype: jnp.dtype) -> Array:
+    """What `dot` gives for queries [1, t, G, P] and keys [1, s, k, P]."""
+    return products.with_keys(query.swapaxes(1, 2), key, dtype)
+
+
+def _dot_pullback(query: Array, key: Array, of_pairs: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """What `jax.vjp(dot, ...)` gives."""
+    dtype = of_pairs.dtype
+    of_pairs = of_pairs.astype(query.dtype)
+    of_query = products.over_keys(of_pairs, key, dtype)
+    of_key = products.over_queries(of_pairs, query.swapaxes(1, 2), dtype, kv_heads=key.shape[2])
+    return of_query.swapaxes(1, 2), of_key, {}

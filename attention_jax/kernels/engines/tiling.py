@@ -1,33 +1,56 @@
 """Which tiles of keys each tile of queries meets: those wholly visible first, then those that the mask cuts."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from attention_jax.kernels.mask_algebra import Axis, Mask, Tiles
+from attention_jax.kernels.mask_algebra import Axis, Mask, Tiles, extreme
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TileLists:
-    """For each tile of queries, the tiles of keys in the order they are met.
+    """For each tile of queries, the tiles of keys in the order they are met: wholly visible, cut, then empty.
 
     Attributes:
-      order: [b, k, query tiles, key tiles], numbers of key tiles: wholly visible, cut, then empty.
-      whole: [b, k, query tiles], how many are wholly visible.
-      met: [b, k, query tiles], how many are not empty.
+      ranked: [b, k, query tiles, key tiles], (kind J + number) of the J tiles of keys in this order, where the kind is
+        0 for wholly visible, 1 for cut, 2 for empty.
+      bounds: [b, k, query tiles, 2], how many are wholly visible, and how many are not empty.
+      count: J.
     """
 
-    order: Int[Array, "b k i j"]
-    whole: Int[Array, "b k i"]
-    met: Int[Array, "b k i"]
+    ranked: Int[Array, "b k i j"]
+    bounds: Int[Array, "b k i 2"]
+    count: int = field(metadata={"static": True})
+
+    @property
+    def order(self) -> Int[Array, "b k i j"]:
+        """The number of each tile of keys."""
+        return self.ranked % self.count
+
+    @property
+    def whole(self) -> Int[Array, "b k i"]:
+        """How many tiles of keys are wholly visible."""
+        return self.bounds[..., 0]
+
+    @property
+    def met(self) -> Int[Array, "b k i"]:
+        """How many are not empty."""
+        return self.bounds[..., 1]
 
     def at(self, batch: Int[Array, ""], head: Int[Array, ""], tile: Int[Array, ""]) -> tuple[Array, Array, Array]:
         """Returns (order, whole, met) of one tile of queries of one sequence and key head."""
-        batch, head = (jnp.minimum(i, n - 1) for i, n in zip((batch, head), self.order.shape[:2], strict=True))
-        return self.order[batch, head, tile], self.whole[batch, head, tile], self.met[batch, head, tile]
+        place = tuple(0 if n == 1 else i for i, n in zip((batch, head), self.ranked.shape[:2], strict=True))
+        ranked, bounds = (
+            jax.lax.dynamic_slice(
+                array, (*place, tile, 0), (1, 1, 1, array.shape[-1]), allow_negative_indices=False
+            ).ravel()
+            for array in (self.ranked, self.bounds)
+        )
+        return divided(ranked, self.count)[1], bounds[0], bounds[1]
 
 
 @dataclass(frozen=True)
@@ -38,17 +61,25 @@ class TileSizes:
       query: queries in a tile.
       key: keys in a tile.
       slab: tiles of keys that are met at once.
+      heads: key heads, with the query heads of each, that are met at once.
     """
 
     query: int
     key: int
     slab: int = 1
+    heads: int = 1
 
 
 def tile_size(length: int, largest: int) -> int:
     """Returns the size, at most `largest`, of equal tiles that cover `length` tokens: a multiple of 16 if it can be."""
     size = -(-length // -(-length // largest))
     return min(-(-size // 16) * 16, largest, length)
+
+
+def divided(number: Int[Array, "*n"], by: int) -> tuple[Int[Array, "*n"], Int[Array, "*n"]]:
+    """Returns the quotient and the rest of numbers that are not negative: jnp looks after signs, which costs."""
+    divisor = jnp.asarray(by, number.dtype)
+    return jax.lax.div(number, divisor), jax.lax.rem(number, divisor)
 
 
 def tile_lists(mask: Mask | None, query: Axis, key: Axis, *, sizes: TileSizes, kv_heads: int) -> TileLists:
@@ -60,25 +91,37 @@ def tile_lists(mask: Mask | None, query: Axis, key: Axis, *, sizes: TileSizes, k
       key: all keys.
       sizes: of the tiles. Where they do not divide the keys, the last tile is one that is cut; the order is filled up
         to a multiple of the slab.
-      kv_heads: K; the tiles of a key head are those that any of its query heads meets.
+      kv_heads: K; the tiles of key heads that are met at once are those that any of their query heads meets.
     """
-    queries, keys = Tiles.of(query, sizes.query), Tiles.of(key, sizes.key)
-    some = jnp.ones((1, 1, queries.first.shape[0], keys.first.shape[0]), bool)
+    queries, keys = _tiles(query, sizes.query), _tiles(key, sizes.key)
+    count, runs = keys.first.shape[0], kv_heads // sizes.heads
+    some = jnp.ones((1, 1, queries.first.shape[0], count), bool)
     every = some
     if mask is not None:
         some, every = mask.cover(queries, keys)
-        some, every = _of_group(some, kv_heads).any(2), _of_group(every, kv_heads).all(2)
+        some, every = _of_group(some, runs).any(2), _of_group(every, runs).all(2)
     if key.index.shape[0] % sizes.key:
         every = every.at[..., -1].set(False)
     kind = jnp.where(some, jnp.where(every, 0, 1), 2)
-    order = jnp.argsort(kind, axis=-1, stable=True).astype(jnp.int32)
-    return TileLists(
-        order=jnp.pad(order, [(0, 0)] * 3 + [(0, -order.shape[-1] % sizes.slab)]),
-        whole=(kind == 0).sum(-1, dtype=jnp.int32),
-        met=(kind < 2).sum(-1, dtype=jnp.int32),
-    )
+    # Sorted as one number, which a CPU does with less to compile than two together.
+    ranked = jax.lax.sort((kind * count + jnp.arange(count)).astype(jnp.int32), is_stable=False)
+    bounds = (ranked[..., None, :] < count * jnp.arange(1, 3)[:, None]).sum(-1, dtype=jnp.int32)
+    return TileLists(jnp.pad(ranked, [(0, 0)] * 3 + [(0, -count % sizes.slab)]), bounds, count)
 
 
-def _of_group(array: Array, kv_heads: int) -> Array:
+def _tiles(axis: Axis, size: int) -> Tiles:
+    """What `Tiles.of` gives, with less to compile: XLA on a CPU makes two loops of a reduction over more than 32."""
+    first, last = _extremes(axis.index, size)
+    lowest, highest = _extremes(axis.position, size)
+    return Tiles(size=size, index=axis.index, first=first, last=last, lowest=lowest, highest=highest)
+
+
+def _extremes(array: Int[Array, "*b t"], size: int) -> tuple[Int[Array, "*b n"], Int[Array, "*b n"]]:
+    inner = math.gcd(size, 32)
+    both = extreme(extreme(jnp.stack([-array, array]), inner, jnp.max), size // inner, jnp.max)
+    return -both[0], both[1]
+
+
+def _of_group(array: Array, runs: int) -> Array:
     heads = array.shape[1]
-    return array[:, :, None] if heads == 1 else array.reshape(array.shape[0], kv_heads, -1, *array.shape[2:])
+    return array[:, :, None] if heads == 1 else array.reshape(array.shape[0], runs, -1, *array.shape[2:])

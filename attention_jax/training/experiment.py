@@ -18,6 +18,7 @@ from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
 from attention_jax.training.duration import steps_of
+from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import build_optimizer
 from attention_jax.training.rules import parameter_specs, state_shardings
 from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, rows_of_process, split_batch
@@ -35,10 +36,13 @@ class Evaluation:
       every: steps between two evaluations on the validation split; 0 evaluates at the end only. At the end the test
         split, where there is one, is evaluated too.
       batch_size: rows of an evaluation batch; None is that of training.
+      patience: the run ends when the task's metric on the validation split was not better than its best in this many
+        evaluations in a row; 0 never ends it.
     """
 
     every: int = 0
     batch_size: int | None = None
+    patience: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,13 @@ class Checkpointing:
     Attributes:
       every: steps between two checkpoints; 0 saves at the end (and when interrupted) only.
       keep: how many stay.
+      best: whether each evaluation that is the best so far, by the task's metric on the validation split, is followed
+        by a checkpoint, and the best one stays beside those; the score of the run is then that of the best.
     """
 
     every: int = 0
     keep: int = 2
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class Experiment:
         seed: int = 0,
         param_dtype: str = "float32",
         ema_decay: float | None = None,
-        attention_parallel: str = "ring",
+        attention_parallel: Method = "ring",
         parameter_rules: tuple = (),
         mesh: Section | None = None,
         evaluation: Section | None = None,
@@ -238,6 +245,17 @@ class Experiment:
         """Returns the training step compiled for batches of this shape."""
         return self._steps[batch[self.model.reads].shape]
 
+    def flops_of(self, batch: dict[str, Any]) -> Flops:
+        """Returns the work of a training step on batches of this shape."""
+        return self._flops[batch[self.model.reads].shape]
+
+    @cached_property
+    def _flops(self) -> dict[tuple[int, ...], Flops]:
+        return {
+            batch[self.model.reads].shape: count_flops(self._train_step.trace(self.abstract_state, batch).jaxpr.jaxpr)
+            for batch in self.abstract_batches
+        }
+
     @cached_property
     def _steps(self) -> dict[tuple[int, ...], Any]:
         return {
@@ -307,12 +325,19 @@ def _check_cadence(experiment: Experiment) -> None:
         ("seed", experiment.seed, 0),
         ("evaluation.every", experiment.evaluation.every, 0),
         ("evaluation.batch_size", 1 if rows is None else rows, 1),
+        ("evaluation.patience", experiment.evaluation.patience, 0),
         ("checkpoint.every", experiment.checkpoint.every, 0),
         ("checkpoint.keep", experiment.checkpoint.keep, 1),
         ("log.every", experiment.log.every, 1),
     ):
         if value < least:
             raise Refused(f"{name}={value}: give a whole number of at least {least}.")
+    for name, asked in (
+        (f"evaluation.patience={experiment.evaluation.patience}", experiment.evaluation.patience > 0),
+        ("checkpoint.best=True", experiment.checkpoint.best),
+    ):
+        if asked and not experiment.evaluation.every:
+            raise Refused(f"{name} compares evaluations, and evaluation.every=0 makes one, at the end: give a cadence.")
 
 
 def _check_choices(experiment: Experiment) -> None:

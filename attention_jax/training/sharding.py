@@ -111,7 +111,7 @@ def rows_of_process(mesh: Mesh, batch_size: int) -> slice:
       Refused: they do not follow one another, since the mesh winds through the processes.
     """
     places = by_rows(mesh).addressable_devices_indices_map((batch_size,)).values()
-    bounds = sorted({part[0].indices(batch_size)[:2] for part in places})
+    bounds = sorted({part[0].indices(batch_size)[:2] for part in places if part is not None})
     if any(end != start for (_, end), (start, _) in itertools.pairwise(bounds)):
         raise Refused(
             "the rows of a batch that this process needs do not follow one another: give mesh.tensor and mesh.sequence "

@@ -91,9 +91,12 @@ def test_each_policy_keeps_less_than_the_one_before():
     assert temporaries("full") < 0.4 * temporaries(None)
 
 
-@pytest.mark.parametrize(("remat", "barriers"), [(None, 0), ("full", 2)])
-def test_each_block_by_itself_is_computed_again_where_no_common_part_is_found(remat, barriers):
-    assert str(lowered(remat=remat, scan_layers=False).as_text()).count("optimization_barrier") == barriers
+def test_each_block_by_itself_is_computed_again_where_no_common_part_is_found():
+    def barriers(remat):
+        return str(lowered(remat=remat, scan_layers=False).as_text()).count("optimization_barrier")
+
+    # One more for each of the 2 blocks; products have theirs.
+    assert barriers("full") == barriers(None) + 2
 
 
 def test_blocks_that_are_scanned_over_give_what_they_give_one_by_one():

@@ -1,6 +1,7 @@
 """What we set in place of Flax's defaults, against the formulas."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,27 +23,37 @@ DERIVATIVES = {
 }
 
 
+GELUS = {gelu_tanh: partial(jax.nn.gelu, approximate=True), gelu: partial(jax.nn.gelu, approximate=False)}
+
+
+@pytest.mark.parametrize("function", GELUS)
 @pytest.mark.parametrize("derivative", DERIVATIVES)
-def test_gelu_tanh_and_its_derivatives_are_those_of_jax(derivative):
+def test_each_gelu_and_its_derivatives_are_those_of_jax(derivative, function):
     with jax.enable_x64(True):
         points = jnp.asarray(POINTS, jnp.float64)
         ours, theirs = (
-            jax.jit(jax.vmap(DERIVATIVES[derivative](function)))(points)
-            for function in (gelu_tanh, lambda x: jax.nn.gelu(x, approximate=True))
+            jax.jit(jax.vmap(DERIVATIVES[derivative](each)))(points) for each in (function, GELUS[function])
         )
         assert ours.dtype == jnp.float64
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)
 
 
-def test_gelu_tanh_keeps_one_array_for_the_backward_pass():
-    kept = jax.tree.leaves(jax.vjp(gelu_tanh, POINTS)[1])
+@pytest.mark.parametrize("function", GELUS)
+def test_each_gelu_keeps_one_array_for_the_backward_pass(function):
+    kept = jax.tree.leaves(jax.vjp(function, POINTS)[1])
     assert [array.shape for array in kept] == [POINTS.shape]
 
 
+@pytest.mark.parametrize("function", GELUS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_gelu_tanh_stays_in_its_dtype(dtype):
-    value, slope = jax.jvp(gelu_tanh, (POINTS.astype(dtype),), (jnp.ones_like(POINTS, dtype),))
+def test_each_gelu_stays_in_its_dtype(dtype, function):
+    value, slope = jax.jvp(function, (POINTS.astype(dtype),), (jnp.ones_like(POINTS, dtype),))
     assert value.dtype == slope.dtype == dtype
+
+
+def test_gelu_in_half_precision_is_exact_where_it_is_small():
+    points = jnp.linspace(-3.0, -2.0, 11, dtype=jnp.bfloat16)
+    np.testing.assert_allclose(gelu(points), gelu(points.astype(jnp.float32)), rtol=0.1)
 
 
 def test_gelu_is_the_error_function_and_not_its_tanh_form():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 
 from attention_jax.kernels import Refused
 from attention_jax.layers import PositionEmbedding, TokenEmbedding
@@ -46,7 +46,8 @@ def test_more_tokens_than_positions_are_refused():
 
 @pytest.mark.parametrize(("devices", "held"), [(1, 0), (2, 1)])
 def test_a_table_is_gathered_where_it_may_lie_in_parts(devices, held):
+    mesh = AbstractMesh((1, devices, 1, 1), AXES, axis_types=(AxisType.Auto,) * 4)
     for module, inputs in ((TokenEmbedding(5, 3), TOKENS), (PositionEmbedding(5), HIDDEN)):
-        with over(AbstractMesh((1, devices, 1, 1), AXES)):
+        with over(mesh):
             program = jax.make_jaxpr(module.apply)(TOKEN_VARIABLES, inputs)
         assert str(program).count("sharding_constraint[") == held

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from attention_jax.kernels import attend, attend_sharded
@@ -15,7 +15,7 @@ HIDDEN, TABLE = jnp.zeros((4, 8, 3)), jnp.zeros((7, 3))
 
 
 def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, sequence: int = 1) -> AbstractMesh:
-    return AbstractMesh((data, fsdp, tensor, sequence), AXES)
+    return AbstractMesh((data, fsdp, tensor, sequence), AXES, axis_types=(AxisType.Auto,) * 4)
 
 
 def held(function, array) -> list[P]:
@@ -32,7 +32,7 @@ def test_without_a_mesh_or_with_one_device_nothing_is_held():
 
 
 def test_a_mesh_with_other_axes_is_left_to_whom_it_belongs():
-    with jax.sharding.use_abstract_mesh(AbstractMesh((4, 2), ("batch", "model"))):
+    with jax.sharding.use_abstract_mesh(AbstractMesh((4, 2), ("batch", "model"), axis_types=(AxisType.Auto,) * 2)):
         assert held(spread_tokens, HIDDEN) == held(gathered, TABLE) == []
         assert spread_attend() is attend
 

@@ -46,8 +46,8 @@ def test_every_default_is_a_key(written):
         "eps": 1e-8, "schedule": {"name": "warmup_cosine", "warmup_steps": 0, "final_fraction": 0.0},
         "clip_value": None, "rates": (), "layer_decay": 1.0, "freeze": (),
     }  # fmt: skip
-    assert loaded["evaluation"] == {"every": 0, "batch_size": None}
-    assert loaded["checkpoint"] == {"every": 0, "keep": 2}
+    assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0}
+    assert loaded["checkpoint"] == {"every": 0, "keep": 2, "best": False}
     assert loaded["log"] == {"every": 10, "tensorboard": True, "layer_norms": False}
     assert loaded["mesh"] == {"data": -1, "fsdp": 1, "tensor": 1, "sequence": 1}
     assert loaded["instability"] == {"action": "stop", "spike": None, "most_skipped": 100}

@@ -19,6 +19,10 @@ from tests.training.config_files import comparison, minimal
         ("model.use_bias", "yes", r"^config\.model\.use_bias=yes: it takes bool"),
         ("model.hidden", "1.5", r"^config\.model\.hidden=1\.5: it takes int"),
         ("model.attention", "none", r"^config\.model\.attention=None: it takes str"),
+        ("ema_decay", "long", r"^config\.ema_decay=long: it takes float"),
+        ("instability.spike", "big", r"^config\.instability\.spike=big: it takes float"),
+        ("mesh.fsdp", "none", r"^config\.mesh\.fsdp=None: it takes int"),
+        ("mesh", "8", r"^config\.mesh is a section: set one of its keys, such as config\.mesh\.data\.$"),
         ("model", "gpt", r"^config\.model is a section: set one of its keys, such as config\.model\.activation\.$"),
         ("optimizer.schedule", "rsqrt", r"^config\.optimizer\.schedule is a section: set one of its keys, such as con"),
     ],
@@ -38,6 +42,9 @@ def test_values_of_another_type_are_refused(written, key, text, message):
         ("model.nmae", "model.name"),
         ("optimizer.schedule.warmup", "optimizer.schedule.warmup_steps"),
         ("evaluation.evry", "evaluation.every"),
+        ("mesh.fspd", "mesh.fsdp"),
+        ("instability.most_skiped", "instability.most_skipped"),
+        ("model.scan_layer", "model.scan_layers"),
         ("modl.name", "model.name"),
     ],
 )
@@ -81,6 +88,11 @@ def test_a_key_that_is_set_and_does_not_exist_is_refused_with_the_nearest(writte
         ({"model": {"name": "gpt", "width": True}}, r"^config\.model\.width=True: it takes int"),
         ({"optimizer": {"learning_rate": "1e-3"}}, r"^config\.optimizer\.learning_rate='1e-3': it takes float"),
         ({"log": {"tensorboard": 1}}, r"^config\.log\.tensorboard=1: it takes bool"),
+        ({"mesh": 8}, r"^config\.mesh=8: it is a section"),
+        ({"mesh": {"data": 2.0}}, r"^config\.mesh\.data=2\.0: it takes int"),
+        ({"instability": {"skip": True}}, r"^config\.instability has no key 'skip' \(given True\)"),
+        ({"ema_deacy": 0.9}, r"exp\.py has no option 'ema_deacy' .*Did you mean 'ema_decay'\?$"),
+        ({"model": {"name": "gpt", "remat": True}}, r"^config\.model\.remat=True: it takes str"),
     ],
 )
 def test_what_a_file_gets_wrong_is_refused_by_its_place(written, changes, message):

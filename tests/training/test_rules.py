@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from attention_jax import models
@@ -18,7 +18,7 @@ from attention_jax.training.state import TrainState, create_state
 from tests.models.test_catalogue import BATCH, BIDIRECTIONAL, FACTS
 from tests.training.parameters import flat
 
-MESH = AbstractMesh((1, 2, 2, 1), AXES)
+MESH = AbstractMesh((1, 2, 2, 1), AXES, axis_types=(AxisType.Auto,) * 4)
 KERNEL, BIAS, TABLE = "block_0/attention/query/kernel", "block_0/attention/query/bias", "token/embedding"
 
 
@@ -51,7 +51,7 @@ def test_a_table_says_where_each_parameter_lies():
 
 
 def test_a_rule_of_the_config_comes_before_those_of_the_model():
-    one = AbstractMesh((1, 1, 1, 1), AXES)
+    one = AbstractMesh((1, 1, 1, 1), AXES, axis_types=(AxisType.Auto,) * 4)
     found = specs((".*/kernel", ()), ("block_0/.*/bias", (None, ("fsdp", "tensor"))), mesh=one)
     assert found[KERNEL] == found["block_0/attention/out/kernel"] == P()
     assert found[BIAS] == P(None, ("fsdp", "tensor"))

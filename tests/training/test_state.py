@@ -8,7 +8,8 @@ import pytest
 
 from attention_jax.training.state import TrainState, create_state, in_float32
 from tests.training.parameters import flat
-from tests.training.test_step import BATCH, MODEL, careful
+from tests.training.test_step import BATCH, MODEL
+from tests.training.test_step_options import careful
 
 INPUTS = jnp.asarray(BATCH["inputs"][:1])
 

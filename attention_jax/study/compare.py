@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attention_jax.kernels.errors import Refused
 from attention_jax.study.plan import Plan, Trial, run_folder
-from attention_jax.study.results import Result, read_results, unfinished, write_results
+from attention_jax.study.results import OF_OUTCOME, Result, read_results, unfinished, write_results
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.progress import readable_seconds
 
@@ -137,7 +137,7 @@ def _train(cell: Cell, trial: Trial, folder: Path) -> Result:
         benchmark=trial.benchmark,
         variant=trial.variant,
         seed=trial.seed,
-        **vars(outcome),
+        **{name: getattr(outcome, name) for name in OF_OUTCOME},
         status="done",
         reason=None,
     )

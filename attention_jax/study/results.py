@@ -12,6 +12,8 @@ from attention_jax.study.plan import Trial
 from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
+# The attributes of an `Outcome` that a result has.
+OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes")
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,7 @@ def unfinished(trial: Trial, *, status: Literal["refused", "failed"], reason: st
         benchmark=trial.benchmark,
         variant=trial.variant,
         seed=trial.seed,
-        metric=None,
-        score=None,
-        steps=None,
-        parameters=None,
-        train_seconds=None,
-        ms_per_step=None,
-        peak_bytes=None,
+        **dict.fromkeys(OF_OUTCOME),
         status=status,
         reason=reason,
     )

@@ -8,11 +8,11 @@ from typing import Literal
 
 import scipy.stats
 
+from attention_jax.tasks import higher_is_better
+
 CONFIDENCE = 0.95
 
 Verdict = Literal["better", "worse", "not separated", "one seed"]
-
-_LOWER_IS_BETTER = ("loss", "perplexity", "error")
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,6 @@ def paired(scores: Mapping[int, float], reference: Mapping[int, float], *, metri
         return None
     difference = estimate([scores[seed] - reference[seed] for seed in shared])
     return Comparison(difference, _verdict(difference, metric=metric))
-
-
-def higher_is_better(metric: str) -> bool:
-    """Returns False for a metric whose name ends in "loss", "perplexity" or "error", True for any other."""
-    return not metric.endswith(_LOWER_IS_BETTER)
 
 
 def _verdict(difference: Estimate, *, metric: str) -> Verdict:

@@ -15,6 +15,7 @@ Batch = Mapping[str, Any]
 
 # What tells documents that share a row apart: a model that does not read it would mix them in silence.
 _TELLS_APART = ("segments", "positions")
+_LOWER_IS_BETTER = ("loss", "perplexity", "error")
 
 
 class Ratio(NamedTuple):
@@ -42,6 +43,11 @@ class Task:
     metric: str
     needs: tuple[str, ...]
     measure: Callable[[Array, Batch], dict[str, Ratio]]
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a model whose metric is higher is the better one."""
+        return higher_is_better(self.metric)
 
     def check(self, model: nn.Module, batch: Batch) -> None:
         """Checks that a batch holds what the model and the measures read.
@@ -95,6 +101,11 @@ def build(name: str, **options: Any) -> Task:
       Refused: the name or an option is unknown.
     """
     return tasks.build(name, **options)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Returns False for a metric whose name ends in "loss", "perplexity" or "error", True for any other."""
+    return not metric.endswith(_LOWER_IS_BETTER)
 
 
 def check_metric(metric: str, measures: tuple[str, ...], *, owner: str) -> None:

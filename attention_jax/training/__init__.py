@@ -1,8 +1,9 @@
 """State, step, loop, optimizer, checkpoints: one training and evaluation loop for every experiment."""
 
+from attention_jax.training.evaluations import evaluate_checkpoint
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.interrupt import Interrupted
-from attention_jax.training.loop import evaluate_checkpoint, train
+from attention_jax.training.loop import train
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.progress import Progress
 

@@ -4,6 +4,7 @@ The manifest is written after Orbax has committed, so a checkpoint without one w
 does not match its manifest is set aside and the latest whole one is used. A save that fails leaves those before it.
 """
 
+import errno
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,8 +26,10 @@ from attention_jax.kernels.errors import Refused
 from attention_jax.training import hosts
 from attention_jax.training.workdir import usable, write_atomically
 
-# Orbax logs the traceback of an error that it raises too.
+# Of a save that fails Orbax logs the traceback beside raising it, and leaves coroutines and tasks to be collected.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+logging.getLogger("asyncio").addFilter(lambda record: "async_serialize" not in record.getMessage())
+warnings.filterwarnings("ignore", "coroutine .*(erializ|save|cancellable|write)", RuntimeWarning)
 
 
 class NotSaved(RuntimeError):
@@ -96,7 +100,7 @@ class Checkpoints:
           NotSaved: the disk is full, say. Nothing is left of the checkpoint, and none of those before it goes.
         """
         try:
-            hosts.first_does(self._make_folder)
+            hosts.first_does(self._prepare)
             there = self.steps()
             if step in there:
                 return
@@ -106,37 +110,56 @@ class Checkpoints:
             )
             hosts.first_does(lambda: self._seal(step))
         except (OSError, ValueError, Refused) as error:
-            reason = _why_not_written(error)
-            if reason is None:
-                raise
             hosts.first_does(self._remove_failed)
-            raise NotSaved(reason) from error
+            raise NotSaved(_why(error)) from error
         # Only now may the oldest go: until its manifest is there, the new one does not count.
         old = [number for number in [*there, step][: -self._keep] if number not in keep_also]
         hosts.first_does(lambda: self._remove(old))
 
-    def restore(self, like: Any) -> Restored | None:
+    def restore(self, like: Any, *, step: int | None = None) -> Restored | None:
         """Returns the latest checkpoint, or None when there is none.
 
         Args:
           like: a state with the shapes, dtypes and shardings to restore to.
+          step: one of `steps`, whose checkpoint is returned in place of the latest.
+
+        Raises:
+          Refused: it has other arrays, of another version of the program, say.
         """
-        steps = self.steps()
-        if not steps:
-            return None
+        if step is None:
+            steps = self.steps()
+            if not steps:
+                return None
+            step = steps[-1]
         wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        restored = self._orbax.restore(
-            self._folder / str(steps[-1]),
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), beside=ocp.args.JsonRestore()),
-        )
-        return Restored(steps[-1], restored.state, restored.beside)
+        path = self._folder / str(step)
+        asked = ocp.args.Composite(state=ocp.args.StandardRestore(wanted), beside=ocp.args.JsonRestore())
+        try:
+            restored = self._orbax.restore(path, args=asked)
+        except (OSError, ValueError, KeyError) as error:
+            raise Refused(
+                f"the checkpoint of step {step} is not one that this program can restore ({_why(error)}): move {path} "
+                "away, to go on from the one before it."
+            ) from error
+        return Restored(step, restored.state, restored.beside)
 
     def close(self) -> None:
         """Ends Orbax's threads."""
         self._held.close()
 
     def _seal(self, step: int) -> None:
-        write_atomically(self._manifest(step), json.dumps(_fingerprint(self._folder / str(step))))
+        """Writes the manifest of a checkpoint that Orbax has committed.
+
+        Raises:
+          FileNotFoundError: somebody deletes it at this moment; a manifest would vouch for what is left.
+        """
+        folder = self._folder / str(step)
+        found = _fingerprint(folder)
+        if {"state", "beside"} <= {name.partition("/")[0] for name in found}:
+            write_atomically(self._manifest(step), json.dumps(found))
+        if not self._manifest(step).exists() or len(found) != len(_files(folder)):
+            self._manifest(step).unlink(missing_ok=True)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _clean(self) -> None:
         """Leaves whole checkpoints alone in the folder."""
@@ -144,11 +167,12 @@ class Checkpoints:
         self._remove_unfinished()
         self._set_damaged_aside()
 
-    def _make_folder(self) -> None:
+    def _prepare(self) -> None:
         """Makes the folder anew if it was deleted; not the run's, whose losses would be gone too."""
         if not self._folder.is_dir():
             self._folder.mkdir()
             self._say(f"{self._folder.name}/ was deleted, with what was in it: it is made anew.")
+        self._remove_unfinished()
 
     def _remove(self, steps: Collection[int]) -> None:
         """Removes checkpoints; what is left of one after a kill or an error has no manifest, and goes later."""
@@ -206,24 +230,28 @@ class Checkpoints:
         return f"{wrong[0]} is missing or altered" if wrong else None
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _fingerprint(folder: Path) -> dict[str, list[int]]:
     """Returns the size and the CRC-32 of every file below a folder, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files}
+    return {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, zlib.crc32(path.read_bytes())]
+        for path in _files(folder)
+    }
 
 
-def _why_not_written(error: OSError | ValueError | Refused) -> str | None:
-    """Returns the operating system's reason, or None where it is not to blame.
+def _why(error: Exception) -> str:
+    """Returns the operating system's reason where there is one, or the first line of the error's own.
 
     tensorstore's errors are ValueErrors that end in "No space left on device [os_error_code='28']"; Refused is that of
     another process, which has an OSError.
     """
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, Refused):
-        return str(error).rstrip(".")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else None
+    return os.strerror(int(code[1])) if code else str(error).partition("\n")[0].rstrip(".")
 
 
 @contextmanager

@@ -5,20 +5,23 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import jax
 
-from attention_jax.data import Ahead, evaluation_batches, train_batches
-from attention_jax.kernels.errors import Refused
+from attention_jax.data import Ahead, train_batches
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints, NotSaved
+from attention_jax.training.evaluations import describe, evaluate, history
 from attention_jax.training.experiment import Experiment
+from attention_jax.training.flops import peak_flops
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
+from attention_jax.training.meter import Meter, Window, readable_rate, tokens_of
 from attention_jax.training.outcome import Outcome, RunFailed
+from attention_jax.training.profiling import Profile
 from attention_jax.training.progress import Progress
 from attention_jax.training.sharding import one_step_at_a_time
+from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
 from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
 
@@ -26,92 +29,89 @@ from attention_jax.training.workdir import MetricsLog, claim, locked, usable, wr
 _BATCHES_AHEAD = 2
 
 
-def evaluate(
-    experiment: Experiment, state: TrainState, splits: tuple[str, ...], *, notice: Notice | None = None
-) -> dict[str, float]:
-    """Returns the measures over whole splits, as "validation_loss" and so on.
-
-    Args:
-      experiment: what is evaluated.
-      state: its parameters and buffers.
-      splits: the names of the splits.
-      notice: looked at between batches.
-
-    Raises:
-      Interrupted: the notice says so.
-    """
-    results: dict[str, float] = {}
-    for split in splits:
-        sums: dict[str, list[float]] = {}
-        rows = experiment.rows(experiment.evaluation_batch_size)
-        for batch in evaluation_batches(
-            experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
-        ):
-            # Several processes stop together, and that between steps.
-            if notice is not None and notice.signum is not None and jax.process_count() == 1:
-                raise Interrupted("interrupted in an evaluation", notice.signum)
-            measures = jax.device_get(experiment.evaluate_batch(state.variables, experiment.put(batch)))
-            for name, ratio in measures.items():
-                total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(ratio.total)
-                total[1] += float(ratio.weight)
-        results |= {f"{split}_{name}": total / weight for name, (total, weight) in sums.items()}
-    return results
-
-
 class _Run:
     """One run in its folder: where it is, and what it does between two steps."""
 
     def __init__(self, experiment: Experiment, workdir: Path, *, seed: int, progress: Progress, notice: Notice):
-        self.experiment, self.workdir, self.progress, self.notice = experiment, workdir, progress, notice
+        self.experiment, self.progress, self.notice = experiment, progress, notice
         self.checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
         self.state = experiment.create_state(seed)
-        batches = train_batches(
-            experiment.dataset.splits["train"],
-            batch_size=experiment.batch_size,
-            seed=seed,
-            rows=experiment.rows(experiment.batch_size),
-        )
-        # On a CPU there is no other memory to copy to, and one step at a time.
-        depth = 0 if experiment.mesh.devices.flat[0].platform == "cpu" else _BATCHES_AHEAD
-        self.batches: Ahead = Ahead(batches, experiment.put, depth=depth)
-        self.step, self.saved = 0, -1
-        self.windows: list[tuple[int, float]] = []
+        self.batches = _batches(experiment, seed)
+        self.step, self.saved, self.ended = 0, -1, False
+        self.metrics: dict[str, Any] = {}
+        self.meter = Meter()
+        self.profile: Profile | None = None
         restored = self.checkpoints.restore(self.state)
         if restored is not None:
             self.step = self.saved = restored.step
             self.state = restored.state
             self.batches.set_state(restored.beside["batches"])
-            self.windows = [(int(steps), seconds) for steps, seconds in restored.beside["windows"]]
+            self.meter.windows = [Window(*window) for window in restored.beside["windows"]]
             progress.say(f"resuming from the checkpoint of step {self.step}")
         self.log = hosts.in_turn(
             lambda: MetricsLog(
                 workdir, after_step=self.step, tensorboard=experiment.log.tensorboard, writes=hosts.is_first()
             )
         )
+        self.history = history(experiment.task, self.log.lines)
+        self.said_skipped = int(self.state.skipped)
 
     def go(self) -> None:
-        """Runs to the last step."""
+        """Runs to the last step, or to where no more patience is left."""
         _ = self.experiment.compiled_step
         # What is due after the step that was restored may not have been done when the run was stopped.
         self._evaluate_if_due()
-        window_start, window_step = time.perf_counter(), self.step
-        while self.step < self.experiment.steps:
-            batch = next(self.batches)
-            if one_step_at_a_time(self.experiment.mesh):
-                jax.block_until_ready(self.state)
-            self.state, metrics = self.experiment.step_for(batch)(self.state, batch)
-            self.step += 1
+        self.meter.start()
+        while not self.ended:
+            self._take_step()
             if not self._pause_due():
                 continue
-            values = jax.device_get(metrics)
-            self.windows.append((self.step - window_step, time.perf_counter() - window_start))
-            self._record(values)
+            # Dispatched steps are done when their results are here.
+            values, bad_step, skipped = jax.device_get((self.metrics, self.state.bad_step, self.state.skipped))
+            self.meter.stop()
+            self._record(values, bad_step=int(bad_step), skipped=int(skipped))
             self._evaluate_if_due()
             self._save_if_due()
             if signum := hosts.largest(self.notice.signum or 0):
                 raise Interrupted("interrupted", signum)
-            window_start, window_step = time.perf_counter(), self.step
+            self.meter.start()
+        if self.step < self.experiment.steps and (best := self.history.best()) is not None:
+            self.progress.say(
+                f"{self.history.metric} was not better than the {self.history.values[best]:.6g} of step {best} in "
+                f"{self.history.stale} evaluations (evaluation.patience): the run ends at step {self.step}"
+            )
+
+    def _take_step(self) -> None:
+        experiment, meter = self.experiment, self.meter
+        if self.profile is not None:
+            meter.leave_out(self.profile.before(self.step + 1, self.state))
+        began = time.perf_counter()
+        batch, tokens = next(self.batches)
+        waited = time.perf_counter() - began
+        if one_step_at_a_time(experiment.mesh):
+            jax.block_until_ready(self.state)
+        self.state, self.metrics = experiment.step_for(batch)(self.state, batch)
+        self.step += 1
+        meter.step(waited=waited, tokens=tokens, flops=experiment.flops_of(batch).count)
+        if self.profile is not None:
+            meter.leave_out(self.profile.after(self.step, self.state))
+
+    def finish(self) -> tuple[float, int]:
+        """Returns the score and the step whose parameters have it; evaluates the test split if that is yet to do."""
+        experiment, name = self.experiment, self.experiment.score_name
+        tested = "test" in experiment.dataset.splits
+        lines = [line for line in self.log.lines if line["step"] == self.step and name in line]
+        if tested and lines:
+            return float(lines[-1][name]), lines[-1].get("best_step", self.step)
+        step = self._best() if experiment.checkpoint.best else self.step
+        if experiment.checkpoint.best and step != (best := self.history.best()):
+            self.progress.say(f"the checkpoint of step {best}, the best, is not there: the score is of step {step}")
+        if not tested:
+            return self.history.values[step], step
+        measures = evaluate(experiment, self._state_of(step), ("test",), notice=self.notice)
+        self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
+        self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
+        return measures[name], step
 
     def save(self, *, last: bool = False) -> None:
         """Saves a checkpoint of where the run is, unless there is one, or says why it cannot be saved.
@@ -124,9 +124,10 @@ class _Run:
         """
         if self.saved == self.step:
             return
-        beside = {"batches": self.batches.get_state(), "windows": self.windows}
+        beside = {"batches": self.batches.get_state(), "windows": self.meter.windows}
+        keep_also = [self._best()] if self.experiment.checkpoint.best and self.history.values else []
         try:
-            self.checkpoints.save(self.step, self.state, beside)
+            self.checkpoints.save(self.step, self.state, beside, keep_also=keep_also)
         except NotSaved as failure:
             said = f"checkpoint of step {self.step} could not be saved ({failure}); {self.checkpoints.kept}"
             if last:
@@ -140,11 +141,20 @@ class _Run:
         self.progress.clear()
         self.checkpoints.close()
         self.log.close()
+        if self.profile is not None:
+            self.profile.close(self.step)
 
-    @property
-    def ms_per_step(self) -> float:
-        """The median over the windows between two records, in milliseconds, evaluation and saving left out."""
-        return median(1000 * seconds / steps for steps, seconds in self.windows)
+    def _best(self) -> int:
+        """The step of the best evaluation whose state is there: a checkpoint may not have been saved, or be damaged."""
+        mine = self.history.best({*self.checkpoints.steps(), self.step}) if hosts.is_first() else 0
+        return hosts.largest(self.step if mine is None else mine)
+
+    def _state_of(self, step: int) -> TrainState:
+        if step == self.step:
+            return self.state
+        restored = self.checkpoints.restore(self.state, step=step)
+        assert restored is not None
+        return restored.state
 
     def _due(self, every: int) -> bool:
         return self.step == self.experiment.steps or (every > 0 and self.step % every == 0)
@@ -156,48 +166,64 @@ class _Run:
         noticed = self.notice.signum is not None and jax.process_count() == 1
         return noticed or any(map(self._due, cadences))
 
-    def _record(self, values: dict[str, Any]) -> None:
+    def _record(self, values: dict[str, Any], *, bad_step: int, skipped: int) -> None:
+        experiment = self.experiment
         values = {name: float(value) for name, value in values.items()}
-        if self._due(self.experiment.log.every):
+        if experiment.instability.action == "skip":
+            values["skipped"] = skipped
+        if self._due(experiment.log.every):
             self.log.write(self.step, values)
-        bad_step = int(self.state.bad_step)
-        if bad_step >= 0:
-            raise RunFailed(
-                f"the loss or its gradient is not finite from step {bad_step} on; {self.checkpoints.kept}. Lower "
-                "optimizer.learning_rate or optimizer.clip_norm."
-            )
-        steps, seconds = self.windows[-1]
-        rate = steps / seconds
+        told = {"step": self.step, "bad_step": bad_step, "skipped": skipped}
+        check_stable(experiment.instability, values=values, kept=lambda: self.checkpoints.kept, **told)
+        if skipped > 0 and skipped >= 2 * self.said_skipped:
+            self.progress.say(skipped_line(experiment.instability, **told))
+            self.said_skipped = skipped
+        window = self.meter.windows[-1]
         self.progress.update(
-            step=self.step, steps=self.experiment.steps, rate=rate, values={"loss": values["train_loss"]}
+            step=self.step,
+            steps=experiment.steps,
+            rate=window.steps / window.seconds,
+            values={"loss": values["train_loss"]},
+            beside=readable_rate(window.tokens / window.seconds, "tokens/s") if window.tokens else "",
         )
 
     def _evaluate_if_due(self) -> None:
-        last = self.step == self.experiment.steps
-        if not self._due(self.experiment.evaluation.every) or self.step == 0:
-            return
-        name = f"validation_{self.experiment.task.metric}"
-        if any(line["step"] == self.step and name in line for line in self.log.lines):
-            return
-        splits = self.experiment.final_splits if last else ("validation",)
-        measures = evaluate(self.experiment, self.state, splits, notice=self.notice)
-        self.log.write(self.step, measures)
-        self.progress.note(f"step {self.step}/{self.experiment.steps}  {describe(measures)}")
+        experiment, last = self.experiment, self.step == self.experiment.steps
+        if self._due(experiment.evaluation.every) and self.step not in {0, *self.history.values}:
+            # Of the best parameters it is known at the end alone.
+            splits = experiment.final_splits if last and not experiment.checkpoint.best else ("validation",)
+            measures = evaluate(experiment, self.state, splits, notice=self.notice)
+            self.log.write(self.step, measures)
+            self.history.values[self.step] = measures[self.history.metric]
+            self.progress.note(f"step {self.step}/{experiment.steps}  {describe(measures)}")
+        # Decided by what is on record, so that a run that was killed ends where it would have.
+        self.ended = last or 0 < experiment.evaluation.patience <= self.history.stale
 
     def _save_if_due(self) -> None:
-        if self._due(self.experiment.checkpoint.every):
+        is_best = self.experiment.checkpoint.best and self.step in self.history.values and self._best() == self.step
+        if is_best or self._due(self.experiment.checkpoint.every):
             self.save(last=self.step == self.experiment.steps)
 
 
-def describe(measures: dict[str, float]) -> str:
-    """Returns measures as "validation_loss 1.2345  test_accuracy 0.9876"."""
-    return "  ".join(f"{name} {value:.6g}" for name, value in measures.items())
+def _batches(experiment: Experiment, seed: int) -> Ahead:
+    """Batches on the devices, each with its number of tokens."""
+    rows, reads = experiment.rows(experiment.batch_size), experiment.model.reads
+    processes = experiment.batch_size // (rows.stop - rows.start)
+    batches = train_batches(experiment.dataset.splits["train"], batch_size=experiment.batch_size, seed=seed, rows=rows)
+    # On a CPU there is no other memory to copy to, and one step at a time.
+    depth = 0 if experiment.mesh.devices.flat[0].platform == "cpu" else _BATCHES_AHEAD
+    return Ahead(batches, lambda batch: (experiment.put(batch), processes * tokens_of(batch, reads)), depth=depth)
 
 
 def train(
-    experiment: Experiment, workdir: Path, *, seed: int | None = None, progress: Progress | None = None
+    experiment: Experiment,
+    workdir: Path,
+    *,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    profile: range | None = None,
 ) -> Outcome:
-    """Trains to the last step, from the last checkpoint in the folder if there is one.
+    """Trains to the last step, or to where no patience is left, from the last checkpoint in the folder if there is one.
 
     The same command on the same machine leaves the same losses, bit for bit, however often it was killed. On another
     mesh it goes on too, says what changed, and leaves the same losses but for rounding.
@@ -211,10 +237,12 @@ def train(
       workdir: the folder of the run: `config.json`, `metrics.jsonl`, `checkpoints/`, `tensorboard/`, `outcome.json`.
       seed: in place of the config's.
       progress: told what happens.
+      profile: steps, counted from 1, that are traced into `profile/`.
 
     Raises:
       Refused: the folder cannot be written, holds the run of another config, or is being trained in.
-      RunFailed: the loss is no longer finite, or the losses or the last checkpoint cannot be written.
+      RunFailed: the loss is no longer finite or spikes, as often as the config forbids, or the losses or the last
+        checkpoint cannot be written.
       Interrupted: a signal came; the run was saved first.
     """
     seed = experiment.seed if seed is None else seed
@@ -228,6 +256,8 @@ def train(
         with usable(workdir):
             hosts.first_does(lambda: write_config(workdir, config))
         run = _Run(experiment, workdir, seed=seed, progress=progress, notice=notice)
+        if profile is not None and hosts.is_first():
+            run.profile = Profile(profile, workdir / "profile", after_step=run.step, say=progress.say)
         try:
             run.go()
             run.save(last=True)
@@ -244,38 +274,26 @@ def train(
     return outcome
 
 
-def evaluate_checkpoint(
-    experiment: Experiment, workdir: Path, *, progress: Progress | None = None
-) -> tuple[int, dict[str, float]]:
-    """Returns the step of the last checkpoint in a folder, and its measures on the validation and test splits.
-
-    Raises:
-      Refused: the folder holds no checkpoint, or the run of another config.
-    """
-    progress = progress or Progress()
-    if not (workdir / "checkpoints").is_dir():
-        raise Refused(
-            f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
-        )
-    hosts.first_does(lambda: claim(workdir, experiment.config))
-    checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
-    restored = checkpoints.restore(experiment.create_state(experiment.seed))
-    checkpoints.close()
-    if restored is None:
-        raise Refused(f"workdir {str(workdir)!r} holds no whole checkpoint: train first, with the same --config.")
-    return restored.step, evaluate(experiment, restored.state, experiment.final_splits)
-
-
 def _outcome(run: _Run) -> Outcome:
-    experiment = run.experiment
-    score = next(line[experiment.score_name] for line in reversed(run.log.lines) if experiment.score_name in line)
+    experiment, meter = run.experiment, run.meter
+    score, score_step = run.finish()
     _, cost = experiment.compiled_step
+    peak = peak_flops(list(experiment.mesh.devices.flat))
     return Outcome(
         metric=experiment.score_name,
         score=score,
+        score_step=score_step,
         steps=run.step,
+        skipped=int(run.state.skipped),
         parameters=experiment.parameters,
-        train_seconds=sum(seconds for _, seconds in run.windows),
-        ms_per_step=run.ms_per_step,
+        train_seconds=meter.seconds,
+        compile_seconds=cost.compile_seconds,
+        ms_per_step=meter.ms_per_step,
+        examples_per_second=experiment.batch_size * meter.steps_per_second,
+        tokens_per_second=meter.tokens_per_second,
+        flops_per_step=meter.flops_per_step,
+        flops_complete=all(experiment.flops_of(batch).complete for batch in experiment.abstract_batches),
+        mfu=None if peak is None else meter.flops_per_second / peak,
+        input_share=meter.input_share,
         peak_bytes=cost.peak_bytes,
     )

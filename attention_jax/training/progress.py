@@ -44,7 +44,7 @@ class Progress:
         if not self.brief:
             self.say(message)
 
-    def update(self, *, step: int, steps: int, rate: float, values: dict[str, float]) -> None:
+    def update(self, *, step: int, steps: int, rate: float, values: dict[str, float], beside: str = "") -> None:
         """Shows where a run is, not more often than is readable.
 
         Args:
@@ -52,6 +52,7 @@ class Progress:
           steps: updates in all.
           rate: updates a second.
           values: what to show beside it, by name.
+          beside: another rate, such as "12.3k tokens/s".
         """
         now = time.monotonic()
         if now - self._last < self._every:
@@ -59,7 +60,8 @@ class Progress:
         self._last = now
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         left = readable_seconds((steps - step) / rate) if rate else "?"
-        line = self._labelled(f"step {step}/{steps}  {shown}  {rate:.1f} steps/s  {left} left")
+        rates = "  ".join(filter(None, (f"{rate:.1f} steps/s", beside)))
+        line = self._labelled(f"step {step}/{steps}  {shown}  {rates}  {left} left")
         if self._terminal:
             self.clear()
             self._stream.write(line)

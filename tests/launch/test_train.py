@@ -1,6 +1,7 @@
 """A run from its start to its score, and what one does with it afterwards."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,11 +16,14 @@ def test_train_says_its_score_and_eval_says_the_same(finished: Finished) -> None
     score = f"{outcome['metric']} {outcome['score']:.6g}"
     said = finished.answer.out.splitlines()
     assert said[0] == score
-    assert said[2] == f"losses: {finished.workdir / 'metrics.jsonl'}"
-    assert said[3].startswith(f"evaluate again: python launch.py eval {finished.config} ")
+    assert said[1].startswith(f"{outcome['steps']} steps, {outcome['ms_per_step']:.3g} ms each")
+    assert said[1].endswith(f"; compiled in {outcome['compile_seconds']:.1f} s")
+    assert re.fullmatch(r"[\d.]+k? tokens/s, [\d.]+[kM] FLOP a step, MFU [\d.]+% of .+, [\d.]+% .+ for data", said[2])
+    assert said[3] == f"losses: {finished.workdir / 'metrics.jsonl'}"
+    assert said[4].startswith(f"evaluate again: python launch.py eval {finished.config} ")
 
     before = contents(finished.workdir)
-    eval_words = said[3].removeprefix("evaluate again: python launch.py ").split()
+    eval_words = said[4].removeprefix("evaluate again: python launch.py ").split()
     answer = launch(*eval_words, environment=finished.compiled)
     assert (answer.code, answer.err) == (0, "")
     last = read_jsonl(finished.workdir / "metrics.jsonl")[-1]
@@ -27,6 +31,38 @@ def test_train_says_its_score_and_eval_says_the_same(finished: Finished) -> None
     assert answer.out == f"step {step}  {'  '.join(f'{name} {value:.6g}' for name, value in last.items())}\n"
     assert score in answer.out
     assert contents(finished.workdir) == before
+
+
+def test_what_is_to_be_traced_or_evaluated_is_refused_in_a_line_where_it_is_not(finished: Finished) -> None:
+    before = contents(finished.workdir)
+    refusals = {
+        ("train", "--profile=9:130"): "--profile=9:130 goes past the last step, 120: give an END of at most 121.",
+        (
+            "eval",
+            "--checkpoint=7",
+        ): "--checkpoint=7: there is no checkpoint of that step: give --checkpoint=last, or one of the steps 119, 120.",
+    }
+    for words, said in refusals.items():
+        answer = launch(*words, finished.config, f"--workdir={finished.workdir}", environment=finished.compiled)
+        assert (answer.code, answer.out, answer.err) == (2, "", f"error: {said}\n")
+    assert contents(finished.workdir) == before
+
+
+def test_the_best_is_scored_and_evaluated_by_the_command_that_the_run_ends_with(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "recall.py", RECALL)
+    words = ["--config.checkpoint.best=True", f"--workdir={tmp_path / 'run'}", "--profile", "3:5"]
+    answer = launch("train", config, *words)
+    assert answer.code == 0, answer.err
+    assert "steps 3 to 4 are traced: open " in answer.err
+    outcome = json.loads((tmp_path / "run" / "outcome.json").read_text())
+    best, again = answer.out.splitlines()[0], answer.out.splitlines()[-1]
+    assert best == f"{outcome['metric']} {outcome['score']:.6g} (the best, of step {outcome['score_step']})"
+    command = f"python launch.py eval {config} {' '.join(words[:2])} --checkpoint=best"
+    assert again == f"evaluate again: {command}"
+    answer = launch(*command.split()[2:])
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(f"step {outcome['score_step']}  ")
+    assert f"{outcome['metric']} {outcome['score']:.6g}" in answer.out
 
 
 def test_the_losses_have_their_names_and_cadences(finished: Finished) -> None:

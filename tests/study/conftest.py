@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from attention_jax.study.plan import Plan, Trial
-from attention_jax.study.results import Result, unfinished
+from attention_jax.study.results import OF_OUTCOME, Result, unfinished
 from attention_jax.training.outcome import Outcome
 
 SCORES = {"scaled_dot": 0.80, "linear": 0.70, "performer:features=64": 0.75}
@@ -19,10 +19,19 @@ SCORES = {"scaled_dot": 0.80, "linear": 0.70, "performer:features=64": 0.75}
 def make_outcome(*, score: float, metric: str = "test_accuracy", **changed: Any) -> Outcome:
     """Returns the outcome of a run of 100 steps."""
     fields = {
+        "score_step": 100,
         "steps": 100,
+        "skipped": 0,
         "parameters": 1_234_567,
         "train_seconds": 12.5,
+        "compile_seconds": 3.0,
         "ms_per_step": 20.0,
+        "examples_per_second": 400.0,
+        "tokens_per_second": None,
+        "flops_per_step": 1e9,
+        "flops_complete": True,
+        "mfu": None,
+        "input_share": 0.01,
         "peak_bytes": 3 * 2**20,
     }
     return Outcome(metric=metric, score=score, **(fields | changed))
@@ -33,7 +42,8 @@ def make_result(
 ) -> Result:
     """Returns the result of a finished run."""
     outcome = make_outcome(score=score, metric=metric, **changed)
-    return Result(benchmark=benchmark, variant=variant, seed=seed, **vars(outcome), status="done", reason=None)
+    values = {name: getattr(outcome, name) for name in OF_OUTCOME}
+    return Result(benchmark=benchmark, variant=variant, seed=seed, **values, status="done", reason=None)
 
 
 def write_log(folder: Path, *, final: float, metric: str = "validation_accuracy", steps: int = 100) -> None:

@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax.study.statistics import estimate, higher_is_better, paired, quantile
+from attention_jax.study.statistics import estimate, paired, quantile
 
 # From a printed table of Student's t, two-sided 95%.
 TABLE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262, 31: 2.042}
@@ -112,19 +112,3 @@ def test_one_shared_seed_allows_no_verdict_and_none_no_comparison():
 def test_the_same_scores_are_not_separated():
     scores = {0: 0.3, 1: 0.4, 2: 0.7}
     assert paired(scores, dict(scores), metric="test_accuracy").verdict == "not separated"
-
-
-@pytest.mark.parametrize(
-    ("metric", "higher"),
-    [
-        ("test_accuracy", True),
-        ("bleu", True),
-        ("validation_loss", False),
-        ("loss", False),
-        ("test_perplexity", False),
-        ("word_error", False),
-        ("lossless_rate", True),
-    ],
-)
-def test_which_metrics_are_better_when_higher(metric, higher):
-    assert higher_is_better(metric) is higher

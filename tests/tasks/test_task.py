@@ -63,3 +63,24 @@ def test_data_that_fit_pass():
 def test_unknown_tasks_are_refused():
     with pytest.raises(Refused, match=r"^there is no task 'classifcation'\. Did you mean 'classification'\?$"):
         tasks.build("classifcation")
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [
+        ("test_accuracy", True),
+        ("bleu", True),
+        ("validation_loss", False),
+        ("loss", False),
+        ("test_perplexity", False),
+        ("word_error", False),
+        ("lossless_rate", True),
+    ],
+)
+def test_which_metrics_are_better_when_higher(metric, higher):
+    assert tasks.higher_is_better(metric) is higher
+
+
+def test_a_task_says_which_way_its_metric_is_better():
+    assert tasks.build("classification").higher_is_better
+    assert not tasks.build("classification", metric="loss").higher_is_better

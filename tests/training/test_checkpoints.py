@@ -1,7 +1,9 @@
 """Checkpoints come back bit for bit, or are set aside, and nothing that is damaged is deleted."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax.training.checkpoints import Checkpoints, Restored
+from attention_jax.kernels import Refused
+from attention_jax.training.checkpoints import Checkpoints, NotSaved, Restored
 from attention_jax.training.state import TrainState
 
 
@@ -230,3 +233,67 @@ def test_it_comes_back_where_it_is_to_be(folder, opened):
     like: Any = jax.device_put(LIKE, sharding)
     restored = opened(keep=3).restore(like)
     assert {leaf.sharding for leaf in jax.tree.leaves(restored.state)} == {sharding}
+
+
+def test_a_step_is_kept_for_as_long_as_it_is_asked_for(tmp_path, opened):
+    checkpoints = opened(keep=1)
+    for step, also, there in ((1, (), [1]), (2, {1}, [1, 2]), (3, {1, 9}, [1, 3]), (4, {3}, [3, 4]), (5, (), [5])):
+        checkpoints.save(step, make_state(step), {"position": step}, keep_also=also)
+        assert checkpoints.steps() == there
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"5", "5.manifest.json"}
+
+
+def test_an_earlier_step_can_be_restored(folder, opened):
+    check_is(opened(keep=3).restore(LIKE, step=2), 2)
+
+
+def test_what_is_kept_is_said(folder, opened):
+    checkpoints = opened(keep=3)
+    assert checkpoints.kept == "the checkpoint of step 3 is kept"
+    shutil.rmtree(folder)
+    assert checkpoints.kept == "there is no checkpoint"
+
+
+def test_a_checkpoint_of_other_arrays_is_refused_in_one_line(folder, opened):
+    like = replace(LIKE, params={**LIKE.params, "more": jnp.zeros(3)})
+    with pytest.raises(
+        Refused, match=r"^the checkpoint of step 3 is not one that this program can .*/3 away, to go.*\.$"
+    ):
+        opened(keep=3).restore(like)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, opened):
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(Refused, match=r"cannot be used: File exists\. Give another --workdir"):
+        opened()
+
+
+@pytest.mark.parametrize("left", ["state", "beside"])
+def test_a_checkpoint_that_is_deleted_before_its_manifest_is_written_gets_none(folder, opened, monkeypatch, left):
+    checkpoints = opened(keep=4)
+    save = checkpoints._orbax.save
+
+    def save_and_lose(path: Path, **options: Any) -> None:
+        save(path, **options)
+        shutil.rmtree(path / ({"state", "beside"} - {left}).pop())
+
+    monkeypatch.setattr(checkpoints._orbax, "save", save_and_lose)
+    with pytest.raises(NotSaved, match=r"^No such file or directory$"):
+        checkpoints.save(4, make_state(4), {"position": 4})
+    assert not list(folder.glob("*4*"))
+    check_is(checkpoints.restore(LIKE), 3)
+
+
+def test_an_error_that_has_no_number_is_said_in_its_first_line(opened, monkeypatch):
+    checkpoints = opened()
+    error = ValueError("No ArrayMetadata found.\nparam_info: ...")
+    monkeypatch.setattr(checkpoints._orbax, "save", lambda path, args: (_ for _ in ()).throw(error))
+    with pytest.raises(NotSaved, match=r"^No ArrayMetadata found$"):
+        checkpoints.save(4, make_state(4), {"position": 4})
+
+
+def test_a_manifest_without_its_checkpoint_goes(folder, opened):
+    shutil.rmtree(folder / "3")
+    checkpoints = opened(keep=3)
+    assert not (folder / "3.manifest.json").exists()
+    check_is(checkpoints.restore(LIKE), 2)

@@ -3,18 +3,18 @@
 import json
 import math
 import re
+import time
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.data import evaluation_batches
 from attention_jax.kernels import Refused
-from attention_jax.training import Experiment, evaluate_checkpoint
+from attention_jax.training import Experiment
 from attention_jax.training import experiment as experiment_module
-from attention_jax.training.loop import evaluate
 from tests.training import tiny
 
 
@@ -47,9 +47,31 @@ def test_the_outcome_is_that_of_the_last_line(undisturbed, experiment):
     # Token and position embeddings, one block without biases, three norms; the random features are not trained.
     assert outcome.parameters == experiment.parameters == (16 + 8) * 8 + 12 * 8**2 + 3 * 16
     assert outcome.train_seconds > 0
+    assert outcome.compile_seconds > 0
     assert outcome.ms_per_step > 0
+    assert (outcome.score_step, outcome.skipped) == (24, 0)
+    # Every step has 8 rows of 8 tokens.
+    assert outcome.examples_per_second == pytest.approx(8000 / outcome.ms_per_step, rel=0.5)
+    assert outcome.tokens_per_second == pytest.approx(8 * outcome.examples_per_second)
+    assert outcome.flops_per_step == experiment.flops_of(experiment.abstract_batch).count
+    assert outcome.flops_complete
+    assert 0 < outcome.mfu < 1
+    assert 0 < outcome.input_share < 1
     assert outcome.peak_bytes > 4 * 3 * outcome.parameters
     assert json.loads((undisturbed.workdir / "outcome.json").read_text()) == vars(outcome)
+
+
+def test_the_time_of_a_step_ends_when_its_results_are_there(experiment, tmp_path, monkeypatch):
+    device_get = jax.device_get
+
+    def slow(values: Any) -> Any:
+        time.sleep(0.02)
+        return device_get(values)
+
+    monkeypatch.setattr(jax, "device_get", slow)
+    outcome, _ = tiny.run(experiment, tmp_path)
+    # There is a record every second step.
+    assert outcome.ms_per_step >= 10
 
 
 def test_a_run_says_its_evaluations_and_nothing_of_resuming(undisturbed):
@@ -70,11 +92,11 @@ def test_the_same_seed_compiled_anew_leaves_the_same_bytes_and_another_seed_does
 
 
 def test_a_finished_run_is_not_trained_again(undisturbed, experiment, monkeypatch):
-    def no_training(*arguments):
-        raise AssertionError("it trained")
+    def no_evaluation(*arguments):
+        raise AssertionError("it evaluated")
 
-    monkeypatch.setattr("attention_jax.training.loop.train_batches", lambda *_, **__: NoBatches(no_training))
-    monkeypatch.setattr(experiment, "evaluate_batch", no_training)
+    monkeypatch.setattr("attention_jax.training.loop.train_batches", lambda *_, **__: NoBatches())
+    monkeypatch.setattr(experiment, "evaluate_batch", no_evaluation)
     outcome, said = tiny.run(experiment, undisturbed.workdir)
     assert outcome == undisturbed.outcome
     assert (undisturbed.workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
@@ -84,36 +106,17 @@ def test_a_finished_run_is_not_trained_again(undisturbed, experiment, monkeypatc
 class NoBatches:
     """Batches that may be positioned and not taken."""
 
-    def __init__(self, taken):
-        self.set_state = lambda state: None
-        self.__class__.__next__ = taken
+    def get_state(self):
+        return {}
 
+    def set_state(self, state):
+        pass
 
-def test_evaluating_the_checkpoint_gives_what_training_wrote(undisturbed, experiment):
-    step, measures = evaluate_checkpoint(experiment, undisturbed.workdir)
-    assert step == 24
-    assert {"step": step, **measures} == tiny.lines(undisturbed.workdir)[-1]
+    def __iter__(self):
+        return self
 
-
-def test_evaluation_weighs_every_counted_position_once(experiment):
-    state = experiment.create_state(0)
-    totals = {"loss": 0.0, "accuracy": 0.0}
-    for batch in evaluation_batches(experiment.dataset.splits["test"], batch_size=4):
-        for row in np.flatnonzero(batch["valid"]):
-            alone = {**batch, "valid": np.arange(4) == row}
-            for name, ratio in experiment.evaluate_batch(state.variables, experiment.put(alone)).items():
-                assert float(ratio.weight) == 1
-                totals[name] += float(ratio.total)
-    measures = evaluate(experiment, state, ("test",))
-    assert measures == pytest.approx({f"test_{name}": total / 6 for name, total in totals.items()}, rel=1e-6)
-
-
-def test_a_folder_without_a_checkpoint_cannot_be_evaluated(experiment, tmp_path):
-    with pytest.raises(Refused, match="holds no checkpoint: train first"):
-        evaluate_checkpoint(experiment, tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(Refused, match="holds no whole checkpoint"):
-        evaluate_checkpoint(experiment, tmp_path)
+    def __next__(self):
+        raise AssertionError("it trained")
 
 
 def test_the_folder_of_another_run_is_refused_and_left_alone(undisturbed, experiment):

@@ -78,6 +78,13 @@ def test_a_terminal_shows_one_line_that_renews_itself(clock):
     assert stream.screen() == ["saved", ""]
 
 
+def test_another_rate_stands_beside_that_of_the_steps():
+    stream = io.StringIO()
+    progress = Progress(stream=stream, every_seconds=0)
+    progress.update(step=9, steps=10, rate=1.0, values={}, beside="12.3k tokens/s")
+    assert "1.0 steps/s  12.3k tokens/s  1s left" in stream.getvalue()
+
+
 def test_a_label_stands_before_every_line(clock):
     stream = io.StringIO()
     progress = Progress("mqar / linear", stream=stream, every_seconds=0)

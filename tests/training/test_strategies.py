@@ -22,7 +22,7 @@ def found() -> dict[str, dict[str, Any]]:
     process = subprocess.run(
         [sys.executable, "-m", "tests.training.strategies"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,9 @@
 """The smallest run that has everything: buffers, dropout, evaluations, checkpoints, a test split."""
 
+import copy
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,17 @@ def sections(**changes: Any) -> dict[str, Any]:
     for name, value in changes.items():
         merged = isinstance(value, dict) and "name" not in value
         changed[name] = {**SECTIONS.get(name, {}), **value} if merged else value
+    return changed
+
+
+def variant(experiment: Experiment, **changes: Any) -> Experiment:
+    """Returns an experiment with changes to sections that its compiled step does not depend on, which it shares."""
+    _ = experiment.compiled_step
+    changed = copy.copy(experiment)
+    changed.config = {**experiment.config}
+    for name, change in changes.items():
+        changed.config[name] = {**(experiment.config[name] or {}), **change}
+        setattr(changed, name, replace(getattr(experiment, name), **change))
     return changed
 
 

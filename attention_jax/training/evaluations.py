@@ -1,0 +1,155 @@
+"""Measuring a state on whole splits, and what the evaluations of a run say of its progress."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from attention_jax.data import evaluation_batches
+from attention_jax.kernels.errors import Refused
+from attention_jax.tasks import Task
+from attention_jax.training import hosts
+from attention_jax.training.checkpoints import Checkpoints
+from attention_jax.training.experiment import Experiment
+from attention_jax.training.interrupt import Interrupted, Notice
+from attention_jax.training.progress import Progress
+from attention_jax.training.state import TrainState
+from attention_jax.training.workdir import claim, read_lines
+
+
+def evaluate(
+    experiment: Experiment, state: TrainState, splits: tuple[str, ...], *, notice: Notice | None = None
+) -> dict[str, float]:
+    """Returns the measures over whole splits, as "validation_loss" and so on.
+
+    Args:
+      experiment: what is evaluated.
+      state: its parameters and buffers.
+      splits: the names of the splits.
+      notice: looked at between batches.
+
+    Raises:
+      Interrupted: the notice says so.
+    """
+    results: dict[str, float] = {}
+    for split in splits:
+        sums: dict[str, list[float]] = {}
+        rows = experiment.rows(experiment.evaluation_batch_size)
+        for batch in evaluation_batches(
+            experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
+        ):
+            # Several processes stop together, and that between steps.
+            if notice is not None and notice.signum is not None and jax.process_count() == 1:
+                raise Interrupted("interrupted in an evaluation", notice.signum)
+            measures = jax.device_get(experiment.evaluate_batch(state.variables, experiment.put(batch)))
+            for name, ratio in measures.items():
+                total = sums.setdefault(name, [0.0, 0.0])
+                total[0] += float(ratio.total)
+                total[1] += float(ratio.weight)
+        results |= {f"{split}_{name}": total / weight for name, (total, weight) in sums.items()}
+    return results
+
+
+def describe(measures: dict[str, float]) -> str:
+    """Returns measures as "validation_loss 1.2345  test_accuracy 0.9876"."""
+    return "  ".join(f"{name} {value:.6g}" for name, value in measures.items())
+
+
+@dataclass(frozen=True)
+class History:
+    """The evaluations of a run so far, of the metric that decides on the validation split.
+
+    Attributes:
+      metric: its name, such as "validation_loss".
+      values: step -> value, in the order of the steps.
+      higher_is_better: of two values.
+    """
+
+    metric: str
+    values: dict[int, float]
+    higher_is_better: bool
+
+    def best(self, among: Collection[int] | None = None) -> int | None:
+        """Returns the step of the best value, the first of equals; NaN is worse than any.
+
+        Args:
+          among: the steps to choose from; None is all.
+        """
+        steps = [step for step in self.values if among is None or step in among]
+        return max(steps, key=self._merit, default=None)
+
+    @property
+    def stale(self) -> int:
+        """How many evaluations there were since the best."""
+        best = self.best()
+        return 0 if best is None else len(self.values) - 1 - list(self.values).index(best)
+
+    def _merit(self, step: int) -> float:
+        value = self.values[step]
+        if math.isnan(value):
+            return -math.inf
+        return value if self.higher_is_better else -value
+
+
+def history(task: Task, lines: Iterable[Mapping[str, Any]]) -> History:
+    """Returns the evaluations among the lines of `metrics.jsonl`; a value that is not finite is a word there."""
+    metric = f"validation_{task.metric}"
+    values = {line["step"]: float(line[metric]) for line in lines if metric in line}
+    return History(metric, values, task.higher_is_better)
+
+
+def evaluate_checkpoint(
+    experiment: Experiment, workdir: Path, *, checkpoint: str = "last", progress: Progress | None = None
+) -> tuple[int, dict[str, float]]:
+    """Returns the step of a checkpoint in a folder, and its measures on the validation and test splits.
+
+    Args:
+      experiment: that of the run.
+      workdir: its folder.
+      checkpoint: "last", "best" (on the validation split, of the evaluations that the run recorded) or a step.
+      progress: told of damaged checkpoints.
+
+    Raises:
+      Refused: the folder holds no such checkpoint, or the run of another config.
+    """
+    progress = progress or Progress()
+    if not (workdir / "checkpoints").is_dir():
+        raise Refused(
+            f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
+        )
+    hosts.first_does(lambda: claim(workdir, experiment.config))
+    checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
+    try:
+        steps = checkpoints.steps()
+        if not steps:
+            raise Refused(f"workdir {str(workdir)!r} holds no whole checkpoint: train first, with the same --config.")
+        step = _chosen(experiment, workdir, checkpoint, steps)
+        restored = checkpoints.restore(experiment.create_state(experiment.seed), step=step)
+    finally:
+        checkpoints.close()
+    assert restored is not None
+    return step, evaluate(experiment, restored.state, experiment.final_splits)
+
+
+def _chosen(experiment: Experiment, workdir: Path, checkpoint: str, steps: list[int]) -> int:
+    there = f"give --checkpoint=last, or one of the steps {', '.join(map(str, steps))}"
+    if checkpoint == "last":
+        return steps[-1]
+    if checkpoint == "best":
+        best = history(experiment.task, read_lines(workdir / "metrics.jsonl")).best()
+        if best is None:
+            raise Refused(f"--checkpoint=best: nothing was evaluated in workdir {str(workdir)!r}: {there}.")
+        if best not in steps:
+            raise Refused(
+                f"--checkpoint=best: that of step {best} is not there; training with --config.checkpoint.best=True "
+                f"keeps it: {there}."
+            )
+        return best
+    if not (checkpoint.isascii() and checkpoint.isdigit()):
+        raise Refused(f"--checkpoint={checkpoint}: give best, last or a step.")
+    if int(checkpoint) not in steps:
+        raise Refused(f"--checkpoint={checkpoint}: there is no checkpoint of that step: {there}.")
+    return int(checkpoint)

@@ -1,0 +1,115 @@
+"""How fast a run goes: its time between two records, cut into windows, and what was done in it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Window(NamedTuple):
+    """The steps between two records; evaluation, saving, compiling and the start and end of a trace are left out.
+
+    Attributes:
+      steps: how many.
+      seconds: how long they took.
+      waited: the part of it in which the loop waited for the next batch and put it on the devices.
+      tokens: how many there were in their batches; 0 where batches have none.
+      flops: their multiplications and additions.
+    """
+
+    steps: int
+    seconds: float
+    waited: float
+    tokens: int
+    flops: int
+
+
+class Meter:
+    """The windows of a run; those of before a kill are put in by `windows`."""
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self.start()
+
+    def start(self) -> None:
+        """Begins a window."""
+        self._began = time.perf_counter()
+        self._steps, self._waited, self._tokens, self._flops = 0, 0.0, 0, 0
+
+    def step(self, *, waited: float, tokens: int, flops: int) -> None:
+        """Adds a step to the window."""
+        self._steps += 1
+        self._waited += waited
+        self._tokens += tokens
+        self._flops += flops
+
+    def leave_out(self, seconds: float) -> None:
+        """Takes from the window what was spent on something else."""
+        self._began += seconds
+
+    def stop(self) -> Window:
+        """Ends the window and keeps it."""
+        seconds = time.perf_counter() - self._began
+        self.windows.append(Window(self._steps, seconds, self._waited, self._tokens, self._flops))
+        return self.windows[-1]
+
+    @property
+    def seconds(self) -> float:
+        """The time of all steps."""
+        return sum(window.seconds for window in self.windows)
+
+    @property
+    def ms_per_step(self) -> float:
+        """The median over the windows, in milliseconds."""
+        return median(1000 * window.seconds / window.steps for window in self.windows)
+
+    @property
+    def steps_per_second(self) -> float:
+        """The median over the windows."""
+        return median(window.steps / window.seconds for window in self.windows)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The median over the windows; None where batches have no tokens."""
+        return median(window.tokens / window.seconds for window in self.windows) or None
+
+    @property
+    def flops_per_step(self) -> float:
+        """The mean over the steps, whose batches may be of several lengths."""
+        return sum(window.flops for window in self.windows) / sum(window.steps for window in self.windows)
+
+    @property
+    def flops_per_second(self) -> float:
+        """The median over the windows."""
+        return median(window.flops / window.seconds for window in self.windows)
+
+    @property
+    def input_share(self) -> float:
+        """The share of the time in which the loop waited for batches; the devices may have been at work meanwhile."""
+        return sum(window.waited for window in self.windows) / self.seconds
+
+
+def tokens_of(batch: Mapping[str, np.ndarray], reads: str) -> int:
+    """Returns how many tokens a batch holds; 0 where it holds none.
+
+    Args:
+      batch: named arrays, each [B, ...]. Padding is left out where "segments" [B, T] tell it (as 0), and counts else.
+      reads: the array that the model takes; it is one of tokens if it holds whole numbers, [B, T].
+    """
+    array = batch[reads]
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        return 0
+    return int(np.count_nonzero(batch["segments"])) if "segments" in batch else array.size
+
+
+def readable_rate(value: float, unit: str) -> str:
+    """Returns "950 tokens/s", "12.3k tokens/s" or "4.56G FLOP/s": three figures."""
+    for factor, prefix in _PREFIXES:
+        if value >= factor:
+            return f"{value / factor:.3g}{prefix} {unit}"
+    return f"{value:.3g} {unit}"
+
+
+_PREFIXES: Sequence[tuple[float, str]] = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -30,8 +30,10 @@ HOSTS = {"--coordinator": option("HOST:PORT", "of the first of several processes
          "--cluster": option(None, "take all three from the environment (Slurm, a TPU pod ...)")}  # fmt: skip
 # Of each command: what it does, what its help ends with, its options.
 COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
-    "train": ("train one experiment, or go on where it was stopped", KEYS, {**RUN, **HOSTS}),
-    "eval": ("the score of the last checkpoint of an experiment", KEYS, {**RUN, **HOSTS}),
+    "train": ("train one experiment, or go on where it was stopped", KEYS, {**RUN, **HOSTS,
+        "--profile": option("FIRST:END", "trace these steps, counted from 1, END not among them: 10:15")}),
+    "eval": ("the score of a checkpoint of an experiment", KEYS, {**RUN, **HOSTS,
+        "--checkpoint": option("best|last|STEP", "which one (default: %(default)s)", default="last")}),
     "compare": ("train every variant on every benchmark with every seed, and report", KEYS, {**RUN,
         "--variants": option("A,B", "attention variants; the first one is the reference"),
         "--seeds": option("0,1", "the seeds of each")}),
@@ -52,16 +54,19 @@ COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
     "check": ("hold an attention of your own to the contract: every test of tests/contract, in about a minute",
               "The exit code is 1 when one of them fails.", {
         "spec": option("FILE.py:FUNCTION", "or a variant"), "--only": option("A,B", "some, such as causality,masks")}),
-    "bench": ("time and memory of the kernels beside their peers'; what is not installed is left out",
+    "bench": ("kernels or training steps beside their peers: time, memory; what is not installed is left out",
               "The peers: pip install -r requirements-bench.txt", {
-        "what": option("attention", "what is measured"),
-        "--workdir": option("DIR", "for samples and table (default: %(default)s)", default="runs/bench_attention"),
+        "what": option("attention|step", "what is measured"),
+        "--workdir": option("DIR", "for samples and table (default: runs/bench_attention or runs/bench_step)"),
         "--only": option("A,B", "measures by name (default: all)"), "--list": option(None, "print the measures"),
-        "--engine": option("NAME", "an engine for ours (default: the one that attend takes)"),
-        **{f"--{name}": option("N", f"{text} (default: %(default)s)", type=int, default=default)
-           for name, text, default in (("tokens", "T; long sequences are multiples of it", 4096), ("heads", "N", 8),
-                                       ("width", "H", 64), ("batch", "B", 1), ("repeats", "rounds", 9))},
-        "--run_longest": option("T", "also run forward and backward once at T tokens: hours", type=int)}),
+        "--engine": option("NAME", "attention: an engine for ours (default: the one that attend takes)"),
+        **{f"--{name}": option("N", f"{text} (default: {of_attention}; of a step {of_step})", type=int)
+           for name, text, of_attention, of_step in (
+               ("tokens", "T; long sequences are multiples of it", 4096, 64), ("heads", "N", 8, 4),
+               ("width", "of a head; of a step, the model's", 64, 128), ("batch", "B", 1, 12))},
+        "--layers": option("N", "step: blocks (default: 4)", type=int),
+        "--repeats": option("N", "rounds (default: %(default)s)", type=int, default=9),
+        "--run_longest": option("T", "attention: also run forward and backward once at T tokens: hours", type=int)}),
     "prepare": ("prepare a data set of TFDS", "", {"name": option("NAME", "its name, such as fashion_mnist"),
         "--data_dir": option("DIR", "where prepared sets go (default: TFDS_DATA_DIR)"),
         "--manual_dir": option("DIR", "a folder that has the original files, to download nothing")}),

@@ -66,10 +66,13 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
 @_training
 def _train(options: argparse.Namespace, line: str) -> int:
     from attention_jax.training import Experiment, Progress, hosts, train
+    from attention_jax.training.outcome import describe_speed
+    from attention_jax.training.profiling import parse_window
     from attention_jax.training.workdir import claim
 
     workdir = _workdir(options)
     experiment = Experiment(**_experiment(options))
+    profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
     # Before anything is said, so that a folder that cannot be used is the one line of an error.
     hosts.first_does(lambda: claim(workdir, experiment.config))
     progress = Progress(stream=None if hosts.is_first() else io.StringIO())
@@ -77,24 +80,39 @@ def _train(options: argparse.Namespace, line: str) -> int:
         f"{experiment.parameters:,} parameters, {experiment.steps} steps of {experiment.batch_size}, split over "
         f"{experiment.mesh.size} of {jax.device_count()} {jax.default_backend()} devices; results in {workdir}"
     )
-    outcome = train(experiment, workdir, progress=progress)
+    outcome = train(experiment, workdir, progress=progress, profile=profile)
     if not hosts.is_first():
         return 0
-    print(f"{outcome.metric} {outcome.score:.6g}")
+    best = experiment.checkpoint.best
+    print(f"{outcome.metric} {outcome.score:.6g}{f' (the best, of step {outcome.score_step})' if best else ''}")
     print(
         f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.1f} MiB peak"
+        f"; compiled in {outcome.compile_seconds:.1f} s"
     )
+    # Rows of several lengths are padded to them.
+    print(describe_speed(outcome, padded=len(experiment.abstract_batches) > 1))
     print(f"losses: {workdir / 'metrics.jsonl'}")
-    print(f"evaluate again: {line.replace(' train ', ' eval ', 1)}")
+    print(f"evaluate again: {_to_evaluate(line, best=best)}")
     return 0
+
+
+def _to_evaluate(line: str, *, best: bool) -> str:
+    """The command that evaluates what a command trains."""
+    words = shlex.split(line.replace(" train ", " eval ", 1))
+    for place, word in enumerate(words):
+        if word.partition("=")[0] == "--profile":
+            del words[place : place + (1 if "=" in word else 2)]
+            break
+    return shlex.join([*words, *(["--checkpoint=best"] if best else [])])
 
 
 @_training
 def _eval(options: argparse.Namespace, line: str) -> int:
     from attention_jax.training import Experiment, evaluate_checkpoint, hosts
-    from attention_jax.training.loop import describe
+    from attention_jax.training.evaluations import describe
 
-    step, measures = evaluate_checkpoint(Experiment(**_experiment(options)), _workdir(options))
+    experiment = Experiment(**_experiment(options))
+    step, measures = evaluate_checkpoint(experiment, _workdir(options), checkpoint=options.checkpoint)
     if hosts.is_first():
         print(f"step {step}  {describe(measures)}")
     return 0
@@ -172,14 +190,22 @@ def _check(options: argparse.Namespace, line: str) -> int:
 def _bench(options: argparse.Namespace, line: str) -> int:
     from attention_jax.bench.measures import Settings
     from attention_jax.bench.run import print_measures, run_bench
+    from attention_jax.bench.steps import StepSettings
 
-    if options.what != "attention":
-        raise Refused(f"there is no bench {options.what!r}: try bench attention.")
+    benches: dict[str, type[Settings | StepSettings]] = {"attention": Settings, "step": StepSettings}
+    if options.what not in benches:
+        raise Refused(f"there is no bench {options.what!r}: try bench {' or bench '.join(benches)}.")
+    known = {what: [field.name for field in dataclasses.fields(bench)] for what, bench in benches.items()}
+    every = {name for names in known.values() for name in names}
+    given = {name: value for name in every if (value := getattr(options, name)) is not None}
+    for name in sorted(given.keys() - known[options.what]):
+        raise Refused(f"--{name} is not an option of bench {options.what}: leave it out.")
+    settings = benches[options.what](**given)
     if options.list:
-        print_measures()
+        print_measures(settings.kind)
         return 0
-    settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
-    failed = run_bench(settings, names=_listed(options.only), repeats=options.repeats, workdir=Path(options.workdir))
+    workdir = Path(options.workdir or f"runs/bench_{options.what}")
+    failed = run_bench(settings, names=_listed(options.only), repeats=options.repeats, workdir=workdir)
     if failed:
         print(f"{failed} comparisons failed, for the reasons beneath the table.", file=sys.stderr)
     return 1 if failed else 0

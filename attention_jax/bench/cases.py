@@ -4,18 +4,21 @@ import importlib
 import os
 from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 Process = Literal["one_device", "all_cores", "torch"]
-Quantity = Literal["run", "step", "compile", "temporary", "total", "peak"]
+Kind = Literal["attention", "step"]
+Quantity = Literal["run", "step", "compile", "temporary", "total", "peak", "loop", "input"]
 
 # The key that a line of samples.jsonl has its number under.
 UNITS: dict[Quantity, str] = {
     "run": "milliseconds",
     "step": "milliseconds",
     "compile": "milliseconds",
+    "loop": "milliseconds",
+    "input": "milliseconds",
     "temporary": "bytes",
     "total": "bytes",
     "peak": "bytes",
@@ -25,6 +28,27 @@ EXTRA = "pip install -r requirements-bench.txt"
 
 class LeftOut(Exception):
     """A case that cannot be measured here; the message says why."""
+
+
+class Measured(Protocol):
+    """What a worker can be asked to measure: frozen, and made of JSON again by its own class."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def process(self) -> Process:
+        """Where it runs."""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What a sample is."""
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What every line says of its sizes."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values that the class makes it of again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +73,8 @@ class Case:
       width: H.
       compared: which tokens its result is compared in: 0 all, n > 0 the first n, -1 the last.
     """
+
+    kind: ClassVar[Kind] = "attention"
 
     who: str
     process: Process

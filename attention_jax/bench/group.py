@@ -1,4 +1,7 @@
-"""A group of worker processes that are alive together and compute one at a time, each when it is asked."""
+"""A group of worker processes that are alive together and compute one at a time, each when it is asked.
+
+The cases of a group are of one kind.
+"""
 
 import json
 import os
@@ -10,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from attention_jax.bench.cases import Case, LeftOut, Process
+from attention_jax.bench.cases import Kind, LeftOut, Measured, Process
 
 
 class WorkerEnded(Exception):
@@ -47,14 +50,14 @@ class Group:
             worker.kill()
             worker.communicate()
 
-    def ask(self, case: Case, do: str) -> dict[str, Any]:
+    def ask(self, case: Measured, do: str) -> dict[str, Any]:
         """Has the worker of a case carry out an order and returns its answer.
 
         Raises:
           LeftOut: the case cannot be measured here.
           WorkerEnded: the worker is gone.
         """
-        worker = self._workers.get(case.process) or self._start(case.process)
+        worker = self._workers.get(case.process) or self._start(case.process, case.kind)
         return self._exchange(case.process, worker, {"do": do, "case": case.to_json()})
 
     def forget(self) -> None:
@@ -62,12 +65,12 @@ class Group:
         for process, worker in self._workers.items():
             self._exchange(process, worker, {"do": "forget"})
 
-    def _start(self, process: Process) -> subprocess.Popen[str]:
+    def _start(self, process: Process, kind: Kind) -> subprocess.Popen[str]:
         package = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
         with self._log(process).open("w") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "attention_jax.bench.worker", process],
+                [sys.executable, "-m", "attention_jax.bench.worker", process, kind],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,11 +1,11 @@
 """The measures of `launch.py bench attention`: one entry of one table each, and adding one edits nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from attention_jax.bench.cases import Case
+from attention_jax.bench.cases import Case, Kind, Measured
 
 GIB = 2**30
 BUDGET = 24
@@ -28,12 +28,20 @@ class Settings:
       run_longest: a number of tokens to run forward and backward once, or None.
     """
 
+    kind: ClassVar[Kind] = "attention"
+    smallest: ClassVar[dict[str, int]] = {"tokens": 16, "heads": 1, "width": 1, "batch": 1, "run_longest": 1}
+
     batch: int = 1
     tokens: int = 4096
     heads: int = 8
     width: int = 64
     engine: str | None = None
     run_longest: int | None = None
+
+    @property
+    def sizes(self) -> str:
+        """The sizes in words."""
+        return f"B{self.batch} N{self.heads} H{self.width} unless a line says otherwise"
 
     def case(self, **changes: object) -> Case:
         """Returns our own case, causal and on one device unless `changes` say otherwise."""
@@ -72,10 +80,10 @@ class Comparison:
 
     what: str
     ratio: Ratio
-    ours: Case
-    peers: dict[str, Case]
+    ours: Measured
+    peers: Mapping[str, Measured]
     bound: Bound | None = None
-    reference: Case | None = None
+    reference: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Measure:
 
     name: str
     what: str
-    build: Callable[[Settings], Iterator[Comparison]]
+    build: Callable[[Any], Iterator[Comparison]]
 
 
 def _side_by_side(settings: Settings, *, process: str, peers: dict[str, str], where: str) -> Iterator[Comparison]:

@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attention_jax.bench.cases import UNITS, Case, LeftOut, Process
+from attention_jax.bench import measures, steps
+from attention_jax.bench.cases import UNITS, Kind, LeftOut, Measured, Process
 from attention_jax.bench.group import Group, WorkerEnded
-from attention_jax.bench.measures import MEASURES, Comparison, Measure, Settings
+from attention_jax.bench.measures import Comparison, Measure, Settings
+from attention_jax.bench.steps import StepSettings
 from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times
 from attention_jax.kernels.engines import ENGINES
 from attention_jax.kernels.errors import Refused, did_you_mean
@@ -27,6 +29,7 @@ from attention_jax.training import Progress
 from attention_jax.training.workdir import write_atomically
 
 OURS = "attention_jax"
+MEASURES: dict[Kind, tuple[Measure, ...]] = {"attention": measures.MEASURES, "step": steps.STEP_MEASURES}
 VERSIONS = ("jax", "flax", "tokamax", "torch")
 # Threads of one worker that still wait busily have stopped when the next one starts.
 SETTLE_SECONDS = 0.01
@@ -76,11 +79,11 @@ class Record:
         ]
 
 
-def run_bench(settings: Settings, *, names: Sequence[str] | None, repeats: int, workdir: Path) -> int:
+def run_bench(settings: Settings | StepSettings, *, names: Sequence[str] | None, repeats: int, workdir: Path) -> int:
     """Runs measures and prints their table to stdout, their progress to stderr.
 
     Args:
-      settings: the sizes, and how ours is computed.
+      settings: the sizes, and how ours is computed; they say which bench it is.
       names: the measures by name, or None for all.
       repeats: rounds, in each of which every contestant gives one sample.
       workdir: where samples.jsonl, table.md and the logs of the workers go.
@@ -110,27 +113,27 @@ def run_bench(settings: Settings, *, names: Sequence[str] | None, repeats: int, 
     return record.failures
 
 
-def print_measures() -> None:
-    """Prints the name of each measure and what it is."""
-    for measure in MEASURES:
+def print_measures(kind: Kind) -> None:
+    """Prints the name of each measure of a bench and what it is."""
+    for measure in MEASURES[kind]:
         print(f"{measure.name:<12} {measure.what}")
 
 
-def _checked(settings: Settings, *, names: Sequence[str] | None, repeats: int) -> list[Measure]:
-    smallest = {"tokens": 16, "heads": 1, "width": 1, "batch": 1, "run_longest": 1}
-    for name, least in smallest.items():
+def _checked(settings: Settings | StepSettings, *, names: Sequence[str] | None, repeats: int) -> list[Measure]:
+    for name, least in settings.smallest.items():
         value = getattr(settings, name)
         if value is not None and value < least:
             raise Refused(f"--{name}={value} is too small: give at least {least}.")
     if repeats < 1:
         raise Refused(f"--repeats={repeats} leaves nothing to measure: give at least 1.")
-    if settings.engine is not None and settings.engine not in ENGINES:
+    if isinstance(settings, Settings) and settings.engine is not None and settings.engine not in ENGINES:
         raise Refused(f"there is no engine {settings.engine!r}.{did_you_mean(settings.engine, ENGINES)}")
-    by_name = {measure.name: measure for measure in MEASURES}
+    chosen = MEASURES[settings.kind]
+    by_name = {measure.name: measure for measure in chosen}
     for name in names or ():
         if name not in by_name:
             raise Refused(f"there is no measure {name!r}.{did_you_mean(name, by_name)}")
-    return [by_name[name] for name in dict.fromkeys(names)] if names else list(MEASURES)
+    return [by_name[name] for name in dict.fromkeys(names)] if names else list(chosen)
 
 
 def _measured(
@@ -204,7 +207,7 @@ class _Turn:
         self._progress.clear()
         return rows(self._comparison, samples, differences)
 
-    def _prepared(self, name: str, case: Case) -> dict[str, Any] | None:
+    def _prepared(self, name: str, case: Measured) -> dict[str, Any] | None:
         try:
             return self._group.ask(case, "prepare")
         except LeftOut as reason:
@@ -242,11 +245,10 @@ class _Turn:
         return value
 
 
-def _report(settings: Settings, lines: Sequence[Row], record: Record, *, repeats: int) -> str:
+def _report(settings: Settings | StepSettings, lines: Sequence[Row], record: Record, *, repeats: int) -> str:
     machine = [f"{name} {record.machine[name]}" for name in ("cpu", "python", *VERSIONS) if name in record.machine]
-    sizes = f"B{settings.batch} N{settings.heads} H{settings.width}"
     legend = (
-        f"{', '.join(machine)}. float32, {sizes} unless a line says otherwise. Medians of {repeats} rounds, in each of "
+        f"{', '.join(machine)}. float32, {settings.sizes}. Medians of {repeats} rounds, in each of "
         "which ours and the others took their turns, with the lowest and the highest; a ratio is that of the samples "
         "of one round. The difference is the largest between the results, over their standard deviation."
     )

@@ -28,13 +28,13 @@ class Ready:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def timed(call: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
+def timed(call: Callable[[], Any], *, at_least: float = SAMPLE_SECONDS) -> Callable[[], dict[str, Any]]:
     """Returns what times `call`, which ends when its result is there: milliseconds, averaged over `calls` in a row.
 
-    `call` is warm; it is called once more here, to see how many calls make a sample long enough.
+    `call` is warm; it is called once more here, to see how many calls make a sample of `at_least` seconds.
     """
     taken = seconds(call)
-    calls = max(1, math.ceil(SAMPLE_SECONDS / taken))
+    calls = max(1, math.ceil(at_least / taken))
 
     def sample() -> dict[str, Any]:
         if taken < SHORT_SECONDS:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.kernels.engines import platform
@@ -13,9 +14,9 @@ from attention_jax.layers.spread import SEQUENCE
 def product(inputs: Float[Array, "..."], kernel: Float[Array, "..."], dimensions: Any, **options: Any) -> Array:
     """Returns what `lax.dot_general` returns, as the `dot_general` of Flax's dense layers.
 
-    On a CPU the rows of the inputs become one axis, and the kernel's gradient comes out of a product of two matrices
-    with its shorter axis first. The form that JAX derives copies an operand into another order, and its sum over rows
-    runs in a slower matrix kernel of XLA: forward and backward take 1.1 to 1.35 times as long (docs/decisions.md).
+    On a CPU, from float32 on, the rows of the inputs become one axis, and the kernel's gradient comes out of a product
+    of two matrices with its shorter axis first. The form that JAX derives copies an operand into another order, and its
+    sum over rows runs in a slower matrix kernel of XLA: both gradients take up to twice as long (docs/decisions.md).
 
     Args:
       inputs: [..., D], the axes that are summed over last.
@@ -28,7 +29,8 @@ def product(inputs: Float[Array, "..."], kernel: Float[Array, "..."], dimensions
     rows = inputs.shape[: inputs.ndim - count]
     dense = tuple(summed) == tuple(range(len(rows), inputs.ndim)) and tuple(of_kernel) == tuple(range(count))
     plain = dense and not any(batched) and all(option is None for option in options.values())
-    if not plain or _tokens_are_spread() or platform.name() != "cpu":
+    wide = jnp.result_type(inputs, kernel) in (jnp.float32, jnp.float64)
+    if not plain or not wide or _tokens_are_spread() or platform.name() != "cpu":
         return jax.lax.dot_general(inputs, kernel, dimensions, **options)
     matrix = kernel.reshape(math.prod(kernel.shape[:count]), math.prod(kernel.shape[count:]))
     out = _of_matrices(inputs.reshape(math.prod(rows), len(matrix)), matrix)

@@ -67,7 +67,8 @@ def bench(monkeypatch, tmp_path, capsys, workers):
     """Runs measures with the fake workers: (comparisons) -> failures, lines of the record, what was printed."""
 
     def bench(*comparisons, repeats=3):
-        monkeypatch.setattr(run, "MEASURES", (Measure("fake", "a measure", lambda settings: iter(comparisons)),))
+        fake = Measure("fake", "a measure", lambda settings: iter(comparisons))
+        monkeypatch.setitem(run.MEASURES, "attention", (fake,))
         failures = run.run_bench(SETTINGS, names=None, repeats=repeats, workdir=tmp_path)
         return failures, read_lines(tmp_path / "samples.jsonl"), capsys.readouterr().out
 

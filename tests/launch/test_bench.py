@@ -1,20 +1,22 @@
-"""`launch.py bench attention`: the table, the record, and input that cannot be used."""
+"""`launch.py bench`: the table, the record, and input that cannot be used."""
 
 from pathlib import Path
 
 import pytest
 
-from attention_jax.bench.measures import MEASURES
+from attention_jax.bench.measures import MEASURES, Measure
+from attention_jax.bench.steps import STEP_MEASURES
 from tests.launch.command_line import launch, read_jsonl
 from tests.launch.test_refusals import answers, assert_refused
 
 TINY = ("--tokens=16", "--heads=2", "--width=4", "--repeats=2")
 
 
-def test_the_measures_are_listed() -> None:
-    answer = launch("bench", "attention", "--list")
+@pytest.mark.parametrize(("what", "measures"), [("attention", MEASURES), ("step", STEP_MEASURES)])
+def test_the_measures_are_listed(what: str, measures: tuple[Measure, ...]) -> None:
+    answer = launch("bench", what, "--list")
     assert (answer.code, answer.err) == (0, "")
-    assert [line.split()[0] for line in answer.out.splitlines()] == [measure.name for measure in MEASURES]
+    assert [line.split()[0] for line in answer.out.splitlines()] == [measure.name for measure in measures]
 
 
 def test_the_table_of_real_workers_without_the_peers_that_are_no_requirement(tmp_path: Path) -> None:
@@ -43,7 +45,11 @@ def test_the_table_of_real_workers_without_the_peers_that_are_no_requirement(tmp
 
 
 REFUSED = {
-    "layers": "there is no bench 'layers': try bench attention.",
+    "layers": "there is no bench 'layers': try bench attention or bench step.",
+    "step --engine=dense": "--engine is not an option of bench step: leave it out.",
+    "attention --layers=2": "--layers is not an option of bench attention: leave it out.",
+    "step --only=decode": "there is no measure 'decode'.",
+    "step --layers=0": "--layers=0 is too small: give at least 1.",
     "attention --only=decod": "there is no measure 'decod'. Did you mean 'decode'?",
     "attention --only=": "there is no measure ''.",
     "attention --engine=dens": "there is no engine 'dens'. Did you mean 'dense'?",

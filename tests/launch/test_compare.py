@@ -8,8 +8,6 @@ from pathlib import Path
 from tests.launch.command_line import RECALL, Answer, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
 
-# Compiling takes most of the time, and what is compiled hardly runs.
-FAST_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 KEYS = [
     "benchmark",
     "variant",
@@ -36,6 +34,14 @@ def not_a_number() -> SoftmaxScore:
     """Scores that are not numbers."""
     return SoftmaxScore(pairwise=lambda query, key, params: dot(query, key, params) * jnp.nan)
 '''
+
+
+def compiled_once(folder: Path) -> dict[str, str]:
+    """The variables by which what one seed or process compiles serves the others: compiling takes most of the time."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 def trained(answer: Answer) -> list[str]:
@@ -67,7 +73,7 @@ def test_a_comparison_that_was_killed_goes_on_and_reports(tmp_path: Path) -> Non
     config, variants = two_benchmarks(tmp_path)
     workdir = tmp_path / "W"
     words = ("compare", config, f"--workdir={workdir}")
-    environment = {**FAST_COMPILE, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    environment = compiled_once(tmp_path)
     written = kill_after(3, workdir, *words, environment=environment)
     before = read_jsonl(workdir / "results.jsonl")
     assert 3 <= len(before) < 12
@@ -126,7 +132,7 @@ def test_one_experiment_is_compared_and_a_run_that_fails_is_a_result(tmp_path: P
     config = write_config(tmp_path / "recall.py", BRIEF)
     failing = f"{tmp_path / 'count.py'}:not_a_number"
     words = ("compare", config, f"--workdir={tmp_path / 'W'}", f"--variants=uniform,{failing}", "--seeds=3,1")
-    answer = launch(*words, environment=FAST_COMPILE)
+    answer = launch(*words, environment=compiled_once(tmp_path))
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("2 runs failed")
     assert "Traceback" not in answer.err

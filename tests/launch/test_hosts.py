@@ -1,6 +1,7 @@
 """Several processes train as one does, and any number of them goes on from the checkpoint of any other number."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -42,7 +43,8 @@ def config(tmp_path_factory) -> Path:
 
 def started(processes: int, *words: str, devices: int = 1) -> list[subprocess.Popen[str]]:
     """Starts a command in several processes that make one run."""
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = os.environ.get("XLA_FLAGS", "")
+    environment = {"XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}"}
     hosts: list[list[str]] = [[]]
     if processes > 1:
         shared = [f"--coordinator=localhost:{free_port()}", f"--processes={processes}"]

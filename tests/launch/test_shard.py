@@ -1,5 +1,6 @@
 """`launch.py shard`: where the parameters lie, without a parameter."""
 
+import os
 import re
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def test_what_cannot_lie_so_is_refused_in_one_line(tmp_path: Path) -> None:
     commands = [["shard", recall, *words] for words, _ in cases]
     commands.append(["shard", "--config=experiments/demo.py"])
     # `use_every_core` leaves the number of devices to whom has set it here.
-    given = answers(commands, environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    given = answers(commands, environment={"XLA_FLAGS": flags})
     for answer, (words, says) in zip(given, [*cases, (("demo",), ("use launch.py compare",))], strict=True):
         assert_refused(answer, says, about=(words, answer))
 

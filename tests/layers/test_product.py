@@ -62,8 +62,11 @@ def test_the_gradient_of_a_kernel_that_narrows_is_transposed_behind_a_barrier(na
     assert lowered(*arrays(name)).count("optimization_barrier") == barriers
 
 
-def test_an_option_is_honoured_and_elsewhere_than_on_a_cpu_it_is_lax(monkeypatch):
+def test_an_option_is_honoured_and_in_half_precision_or_elsewhere_than_on_a_cpu_it_is_lax(monkeypatch):
     assert "HIGHEST" in lowered(*arrays("narrower"), precision=lax.Precision.HIGHEST)
+    inputs, kernel, dimensions = arrays("narrower")
+    halves = inputs.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    assert "optimization_barrier" not in lowered(*halves, dimensions)
     monkeypatch.setattr(platform, "name", lambda: "cuda")
     assert "optimization_barrier" not in lowered(*arrays("narrower"))
 

@@ -59,11 +59,7 @@ def _words(axis: Any) -> str:
 
 def _held(tree: Any) -> int:
     """The bytes of a tree's shapes on one device."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    )
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _rows(title: str, values: dict[str, int]) -> Table:

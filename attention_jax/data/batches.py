@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import grain
 import numpy as np
 
 from attention_jax.data.dataset import Source
 from attention_jax.data.order import Order, groups
 from attention_jax.kernels.errors import Refused
-
-_ENDLESS = 2**40  # batches
 
 
 class Batches:
@@ -19,8 +16,9 @@ class Batches:
     Each epoch is a fresh seeded permutation of the whole split. The stream of examples is cut into batches without
     regard to the epochs' ends, so each example comes exactly once in every `len(source)` examples and none is dropped.
     Where examples have lengths, each batch is of one length, and this holds for the examples of each length: see
-    `Order`. Grain gathers ahead in a thread and keeps the position. The permutation is NumPy's: Grain's own shuffle
-    draws one index at a time, which costs 10 to 50 microseconds an example (docs/decisions.md).
+    `Order`. A batch is a function of its number, so the position is that number. It is gathered when it is asked for,
+    while the devices are at work on the step before: a thread that reads ahead costs more than it saves
+    (docs/decisions.md).
     """
 
     def __init__(self, source: Source, *, batch_size: int, seed: int, rows: slice | None = None):
@@ -36,21 +34,22 @@ class Batches:
             "batch_size": batch_size,
             "seed": seed,
         }
-        order = Order(members, batch_size=batch_size, seed=seed)
-        ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-        numbers = grain.MapDataset.range(_ENDLESS)
-        self._iterator = iter(numbers.map(lambda number: source.gather(order(number)[rows])).to_iter_dataset(ahead))
+        self._source, self._rows = source, rows
+        self._order = Order(members, batch_size=batch_size, seed=seed)
+        self._next = 0
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the next batch, or its rows: named arrays, each [rows, ...]."""
-        return next(self._iterator)
+        batch = self._source.gather(self._order(self._next)[self._rows])
+        self._next += 1
+        return batch
 
     def get_state(self) -> dict[str, Any]:
         """Returns the position (JSON-able), to be given to `set_state` of equally made batches, of any rows."""
-        return {**self._iterator.get_state(), **self._made_with}
+        return {"next_index": self._next, **self._made_with}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Moves to the position `state`: the next batches are exactly those that would have come after it.
@@ -65,7 +64,7 @@ class Batches:
                     f"the saved position of the data has {name} {saved}, this run has {value}: "
                     f"resume with {name} {saved}, or start anew."
                 )
-        self._iterator.set_state({key: value for key, value in state.items() if key not in self._made_with})
+        self._next = int(state["next_index"])
 
 
 def train_batches(source: Source, *, batch_size: int, seed: int, rows: slice | None = None) -> Batches:

@@ -66,6 +66,8 @@ class Order:
 
     def __call__(self, number: int) -> np.ndarray:
         """Returns the indices of the examples of batch `number`, [batch_size]."""
+        if len(self._sizes) == 1:
+            return self._batch(0, number)
         # Groups fill at most as many batches by an epoch's end as one group of all examples would.
         epoch = number * self._batch_size // int(self._sizes.sum())
         while self._filled(epoch + 1).sum() <= number:
@@ -75,11 +77,12 @@ class Order:
         return self._batch(groups[place], numbers[place])
 
     def _batch(self, group: int, number: int) -> np.ndarray:
-        places = np.arange(number * self._batch_size, (number + 1) * self._batch_size)
-        epochs, places = np.divmod(places, self._sizes[group])
-        return np.concatenate(
-            [self._streams(int(epoch))[group][places[epochs == epoch]] for epoch in np.unique(epochs)]
-        )
+        epoch, place = divmod(number * self._batch_size, int(self._sizes[group]))
+        found = self._streams(epoch)[group][place : place + self._batch_size]
+        if len(found) == self._batch_size:
+            return found
+        # A batch is at most as large as its group.
+        return np.concatenate([found, self._streams(epoch + 1)[group][: self._batch_size - len(found)]])
 
     def _filled(self, epoch: int) -> np.ndarray:
         """Returns how many batches each group has filled before the epoch."""

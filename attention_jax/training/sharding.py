@@ -127,6 +127,9 @@ def split_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, Any]:
       mesh: the devices.
       batch: named arrays; with several processes, the rows of this one (`rows_of_process`).
     """
+    if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
+        # A compiled step takes NumPy's arrays as they are, in a third of the time of a copy.
+        return batch
     if jax.process_count() == 1:
         return jax.device_put(batch, by_rows(mesh))
     return {name: jax.make_array_from_process_local_data(by_rows(mesh), rows) for name, rows in batch.items()}

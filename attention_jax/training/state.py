@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, UInt32
 
 
 @jax.tree_util.register_dataclass
@@ -20,7 +20,8 @@ class TrainState:
       params: the trained parameters, a nested dict.
       buffers: the model's random arrays that are not trained, a nested dict.
       opt_state: the optimizer's.
-      key: what all randomness of training is drawn from, with the step.
+      key: what all randomness of training is drawn from, with the step: the data of a JAX key, since a step takes and
+        gives numbers in less of the host's time than keys.
       bad_step: the first step whose loss or gradient was not finite, or spiked; -1 for none.
       skipped: how many such steps were passed over.
       typical_norm: running mean of the gradient's norm, over the steps that were not passed over.
@@ -32,7 +33,7 @@ class TrainState:
     params: Any
     buffers: Any
     opt_state: Any
-    key: PRNGKeyArray
+    key: UInt32[Array, "2"]
     bad_step: Int[Array, ""]
     skipped: Int[Array, ""]
     typical_norm: Float[Array, ""]
@@ -71,7 +72,7 @@ def create_state(
         params=params,
         buffers=variables.get("buffers", {}),
         opt_state=optimizer.init(params),
-        key=for_training,
+        key=jax.random.key_data(for_training),
         bad_step=jnp.int32(-1),
         skipped=jnp.int32(0),
         typical_norm=jnp.float32(0),

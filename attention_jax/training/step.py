@@ -114,7 +114,7 @@ def _accumulated(
     accumulation: int,
 ) -> tuple[Any, dict[str, Ratio]]:
     """The sums over a batch of what `part` returns of each of its parts."""
-    dropout = jax.random.fold_in(state.key, state.step)
+    dropout = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     if accumulation == 1:
         return part(state, batch, dropout)
     # Every `accumulation`-th row goes to one part, so that rows stay on the device they are on.

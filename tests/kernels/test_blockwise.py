@@ -41,16 +41,25 @@ CASES = st.builds(
 GATHERED = st.builds(lambda case, tree: replace(case, engine="gather", mask=("&", "blocks", tree)), CASES, TREES)
 
 
-@settings(
-    max_examples=8,
+RANDOM = settings(
     derandomize=True,
     deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@settings(RANDOM, max_examples=4)
 @given(case=CASES | GATHERED)
 def test_any_problem_is_solved_as_near_to_float64_as_by_the_dense_engine(case):
+    assert not too_far(case)
+
+
+@pytest.mark.long
+@settings(RANDOM, max_examples=16)
+@given(case=CASES | GATHERED)
+def test_any_of_many_problems_is(case):
     assert not too_far(case)
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -25,21 +24,16 @@ MESH = jax.sharding.AbstractMesh((2, 8), ("sequences", "tokens"))
 
 
 def measure(cases):
-    """What tests/kernels/eight_devices.py prints of the cases, half of them in each of two processes."""
+    """What tests/kernels/eight_devices.py prints of the cases."""
     root = Path(__file__).parents[2]
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(root)}
 
-    def half(first):
-        command = [sys.executable, "-m", "tests.kernels.eight_devices", *cases[first::2]]
-        process = subprocess.run(
-            command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900
-        )
-        assert process.returncode == 0, process.stderr
-        return json.loads(process.stdout.splitlines()[-1])
-
-    with ThreadPoolExecutor(2) as pool:
-        even, odd = pool.map(half, (0, 1))
-    return even | odd
+    command = [sys.executable, "-m", "tests.kernels.eight_devices", *cases]
+    process = subprocess.run(
+        command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

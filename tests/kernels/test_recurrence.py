@@ -10,6 +10,7 @@ import pytest
 from attention_jax.kernels import Causal, Padding, Refused, Segments, attend, lookup
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import dense, recurrence
+from tests.contract.cases import quick_jit
 
 IDS = jnp.zeros((1, 3), int)
 RNG = np.random.default_rng(0)
@@ -67,12 +68,16 @@ def test_a_state_remembers_that_a_token_held_nan():
 def test_a_scale_that_grows_or_falls_by_far_more_than_a_float_holds():
     key = jnp.concatenate([tokens(3) * 1e-3, tokens(3) * 40, tokens(3) * 1e-3], axis=1)
     projection = {"projection": jax.random.normal(jax.random.key(0), (16, 4))}
-    for order in (slice(None), slice(None, None, -1)):
+
+    @quick_jit
+    def by_both(*arrays):
         arguments = {"variant": "performer:features=16", "params": projection, "mask": Causal()}
-        arrays = (key * 0.01, key[:, order], tokens(9))
-        by_chunk = attend(*arrays, engine="recurrence", **arguments).out
+        return [attend(*arrays, engine=engine, **arguments).out for engine in ("recurrence", "dense")]
+
+    for order in (slice(None), slice(None, None, -1)):
+        by_chunk, expected = by_both(key * 0.01, key[:, order], tokens(9))
         assert np.isfinite(by_chunk).all()
-        np.testing.assert_allclose(by_chunk, attend(*arrays, engine="dense", **arguments).out, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(by_chunk, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_later_key_so_large_that_its_products_overflow_is_not_felt_before_it():

@@ -105,7 +105,8 @@ def assert_results(results: list[dict], variants: tuple[str, ...], workdir: Path
         else:
             assert (line["status"], line["reason"]) == ("done", None)
             folder = workdir / "runs" / line["benchmark"] / line["variant"] / str(line["seed"])
-            assert json.loads((folder / "outcome.json").read_text()) == {key: line[key] for key in KEYS[3:10]}
+            outcome = json.loads((folder / "outcome.json").read_text())
+            assert {key: outcome[key] for key in KEYS[3:10]} == {key: line[key] for key in KEYS[3:10]}
             assert read_jsonl(folder / "metrics.jsonl")[-1][line["metric"]] == line["score"]
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +86,7 @@ def final_state(experiment: Experiment, workdir: Path) -> dict[str, bytes]:
 
 def as_bytes(state: TrainState) -> dict[str, bytes]:
     """Returns the bytes of each array of a state, by path such as ".params['norm']['scale']"."""
-    numbers = replace(state, key=jax.random.key_data(state.key))
-    leaves = jax.tree_util.tree_leaves_with_path(numbers)
+    leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
 
 

@@ -27,7 +27,7 @@ def test_a_cluster_that_the_environment_does_not_say_is_refused(monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
-    with pytest.raises(Refused, match=r"^the processes could not be joined: coordinator_address should be defined\. Give"):
+    with pytest.raises(Refused, match=r"^the processes could not be joined: coordinator_address should be defined\. "):
         hosts.join(coordinator=None, processes=None, process_id=None, cluster=True)
 
 

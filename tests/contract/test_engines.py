@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from attention_jax.kernels import Refused, lookup
@@ -9,10 +10,10 @@ from attention_jax.kernels.engines import ENGINES, recurrence
 from attention_jax.kernels.engines.engine import Engine
 from attention_jax.kernels.mechanism import FeatureMap
 from tests.contract.cases import (
-    AGREEMENT,
     GRADIENT_AGREEMENT,
     MASKS,
     RECURRENT,
+    ROUNDING,
     SPECS,
     accepting,
     claiming,
@@ -74,24 +75,30 @@ def test_when_no_engine_can_all_their_reasons_are_given(spec):
 
 @pytest.mark.parametrize("spec", LINEAR + RECURRENT)
 def test_the_recurrence_in_chunks_equals_one_chunk_and_the_dense_engine(spec, monkeypatch):
-    inputs, mask = make(spec), MASKS["causal&padding&segments"].mask
-    weighing = jnp.asarray(like_output(inputs), jnp.float32)
+    """In float64, where all round next to nothing; and float32 is as near to that as its rounding lets it be."""
+    given, mask = make(spec), MASKS["causal&padding&segments"].mask
 
-    def in_chunks(size):
+    def in_chunks(size, dtype):
         monkeypatch.setattr(recurrence, "CHUNK", size)
+        inputs = jax.tree.map(lambda array: jnp.asarray(np.asarray(array), dtype), given)
 
         @quick_jit
-        def chunked(inputs):
+        def chunked(inputs, weighing):
             out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine="recurrence").out, inputs)
             return out, pullback(weighing)[0]
 
-        return chunked(inputs)
+        return inputs, chunked(inputs, jnp.asarray(like_output(inputs), dtype))
 
-    others = [in_chunks(8)]
-    if spec in LINEAR:
-        others.append(out_and_gradients(spec, inputs, weighing, mask=mask, engine="dense"))
-    out, gradients = in_chunks(2)
-    for other, other_gradients in others:
-        assert error(out, other) < AGREEMENT
-        for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(other_gradients), strict=True):
-            assert error(left, right) < GRADIENT_AGREEMENT
+    with jax.enable_x64(True):
+        inputs, exact = in_chunks(2, jnp.float64)
+        others = [in_chunks(8, jnp.float64)[1]]
+        if spec in LINEAR:
+            others.append(out_and_gradients(spec, inputs, like_output(inputs), mask=mask, engine="dense"))
+    for other in others:
+        for left, right in zip(jax.tree.leaves(other), jax.tree.leaves(exact), strict=True):
+            assert left.dtype == right.dtype == np.float64
+            assert error(left, right) < 1e-12
+    _, (out, gradients) = in_chunks(2, jnp.float32)
+    assert error(out, exact[0]) < ROUNDING
+    for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(exact[1]), strict=True):
+        assert error(left, right) < GRADIENT_AGREEMENT

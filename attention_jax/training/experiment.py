@@ -184,9 +184,17 @@ class Experiment:
             shapes.params, model_rules=self.model.parameter_rules, rules=parameter_rules, mesh=self.mesh
         )
         self.shardings = state_shardings(shapes, specs, self.mesh)
-        # Traces the whole model, so that what cannot be done is refused here and not at the first step.
-        for batch in self.abstract_batches:
-            jax.eval_shape(self._train_step, self.abstract_state, batch)
+        # The shape, dtype and place of each array of the state.
+        self.abstract_state: TrainState = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            self.shardings,
+        )
+        # The whole model, for each shape of a batch: what cannot be done is refused here and not at the first step.
+        self._traced = {
+            batch[self.model.reads].shape: self._train_step.trace(self.abstract_state, batch)
+            for batch in self.abstract_batches
+        }
         self.evaluate_batch = make_evaluation_step(
             self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
         )
@@ -208,16 +216,6 @@ class Experiment:
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Returns a batch on the devices of the mesh."""
         return split_batch(self.mesh, batch)
-
-    @cached_property
-    def abstract_state(self) -> TrainState:
-        """The shape, dtype and place of each array of the state."""
-        shapes = jax.eval_shape(lambda: self._state(0))
-        return jax.tree.map(
-            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            shapes,
-            self.shardings,
-        )
 
     @property
     def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -251,17 +249,11 @@ class Experiment:
 
     @cached_property
     def _flops(self) -> dict[tuple[int, ...], Flops]:
-        return {
-            batch[self.model.reads].shape: count_flops(self._train_step.trace(self.abstract_state, batch).jaxpr.jaxpr)
-            for batch in self.abstract_batches
-        }
+        return {shape: count_flops(traced.jaxpr.jaxpr) for shape, traced in self._traced.items()}
 
     @cached_property
     def _steps(self) -> dict[tuple[int, ...], Any]:
-        return {
-            batch[self.model.reads].shape: self._train_step.lower(self.abstract_state, batch).compile()
-            for batch in self.abstract_batches
-        }
+        return {shape: traced.lower().compile() for shape, traced in self._traced.items()}
 
     @cached_property
     def compiled_step(self) -> tuple[Any, Cost]:

@@ -96,7 +96,7 @@ def attend_sharded(
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = sink.asking(checked(query, key, value, outputs=outputs, **arguments))
     _check(problem, mesh=mesh, axis=axis, method=method, order=order, spread=(batch_axis, head_axis), engine=engine)
-    devices = mesh.shape[axis] if axis else 1
+    devices = _size(mesh, axis)
     crew = _Crew(
         ring=ring.Ring(axis or "", devices),
         queries=_held(query.shape[1], devices, order),
@@ -295,7 +295,7 @@ def _check(
     for name in (*_named(axis), *_named(batch_axis), *_named(head_axis)):
         if name not in mesh.shape:
             raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")
-    devices = mesh.shape[axis] if axis else 1
+    devices = _size(mesh, axis)
     for name, array in (("query", problem.query), ("key", problem.key)):
         if array.shape[1] % devices:
             raise Refused(f"{array.shape[1]} {name} tokens do not divide among {devices} devices: pad them.")

@@ -15,7 +15,7 @@ from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import Params, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup
-from attention_jax.kernels.scores import ScoreMod
+from attention_jax.kernels.score_functions import ScoreMod
 
 
 def attend(

@@ -18,12 +18,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.attend import attend
 from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import PrefixLM, Segments
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe
 from attention_jax.kernels.mechanism import Params, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup
-from attention_jax.kernels.scores import ScoreMod
+from attention_jax.kernels.score_functions import ScoreMod
 
 
 @jax.tree_util.register_dataclass
@@ -121,7 +122,7 @@ def attend_cached(
     mask.check(batch=query.shape[0], heads=query.shape[2], queries=query.shape[1], keys=capacity)
     new = _checked_new_lengths(new_lengths, query.shape[1], cache)
     fits = _fitting(mask, new, query.shape[1], cache)
-    steps = jnp.arange(query.shape[1], dtype=jnp.int32)
+    steps = jnp.arange(query.shape[1], dtype=jnp.int32)[None]
     positions = (cache.length[:, None] + steps, jnp.arange(capacity)[None])
     real = (steps < new[:, None]) & fits[:, None]
     cache = _appended(cache, key, value, real)
@@ -173,9 +174,9 @@ def _checked_new_lengths(new_lengths: Any, tokens: int, cache: KeyValueCache) ->
         raise Refused(f"{tokens} tokens do not fit a cache with capacity={capacity}: create a larger one.")
     if new_lengths is None:
         return jnp.full_like(cache.length, tokens)
-    new = jnp.asarray(new_lengths)
-    if new.shape != cache.length.shape or not jnp.issubdtype(new.dtype, jnp.integer):
-        raise Refused(f"new_lengths is {new.dtype} of shape {new.shape}: give int [{cache.length.shape[0]}].")
+    new = whole_numbers(new_lengths, owner="new_lengths")
+    if new.shape != cache.length.shape:
+        raise Refused(f"new_lengths have shape {new.shape}: give int [{cache.length.shape[0]}].")
     if not isinstance(new, jax.core.Tracer) and ((new < 0) | (new > tokens)).any():
         raise Refused(f"new_lengths={new.tolist()} are of {tokens} tokens each: give 0 to {tokens}.")
     return new.astype(cache.length.dtype)
@@ -209,7 +210,7 @@ def _prefixes(mask: Mask) -> list[Array] | None:
     if mask.causal:
         return []
     if isinstance(mask, PrefixLM):
-        return [jnp.asarray(mask.prefix)]
+        return [mask.prefixes]
     if not isinstance(mask, (And, Or)):
         return None
     of_terms = [_prefixes(term) for term in mask.terms]
@@ -220,7 +221,7 @@ def _prefixes(mask: Mask) -> list[Array] | None:
 
 
 def _appended(cache: KeyValueCache, key: Array, value: Array, real: Bool[Array, "B T"]) -> KeyValueCache:
-    capacity, steps = cache.key.shape[1], jnp.arange(key.shape[1], dtype=jnp.int32)
+    capacity, steps = cache.key.shape[1], jnp.arange(key.shape[1], dtype=jnp.int32)[None]
     # Slots past the end are dropped. No two may be equal, not even those.
     slots = jnp.where(real, cache.length[:, None] + steps, capacity + steps)
     rows = jnp.arange(key.shape[0])[:, None]

@@ -9,12 +9,16 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import Segments
 from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe
 from attention_jax.kernels.mechanism import Params, Widths, statistics_dtype
 from attention_jax.kernels.problem import OUTPUTS, Problem
 from attention_jax.kernels.registry import Variant, lookup
-from attention_jax.kernels.scores import ScoreMod, trace
+from attention_jax.kernels.score_functions import ScoreMod, trace
+
+# What all engines compute with: float8 has no sums on most devices, and would be rounded without a word.
+DTYPES = tuple(map(jnp.dtype, ("bfloat16", "float16", "float32", "float64")))
 
 Positions = Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]]
 
@@ -83,6 +87,8 @@ def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> N
     for name, array in (("query", query), ("key", key), ("value", value)):
         if array.ndim != 4 or 0 in array.shape:
             raise Refused(f"{name} has shape {array.shape}: give [batch, tokens, heads, width], each at least 1.")
+        if array.dtype not in DTYPES:
+            raise Refused(f"{name} is {array.dtype}: cast it to one of {', '.join(map(str, DTYPES))}.")
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise Refused(f"{name} is {array.dtype}: attention takes floating-point arrays, such as float32.")
     if key.shape[:3] != value.shape[:3]:
@@ -139,13 +145,14 @@ def _checked_positions(
     if positions is None:
         return None
     pair = positions if isinstance(positions, tuple) else (positions, positions)
-    for name, array, tokens in (("query", pair[0], query), ("key", pair[1], key)):
+    checked = []
+    for name, given, tokens in (("query", pair[0], query), ("key", pair[1], key)):
         batch, length = tokens.shape[:2]
-        if np.shape(array) not in ((batch, length), (1, length)):
-            raise Refused(f"{name} positions have shape {np.shape(array)}: give int [{batch} or 1, {length}].")
-        if not jnp.issubdtype(jnp.asarray(array).dtype, jnp.signedinteger):
-            raise Refused(f"{name} positions are {jnp.asarray(array).dtype}: give int32, to take differences of.")
-    return jnp.asarray(pair[0]), jnp.asarray(pair[1])
+        array = whole_numbers(given, owner=f"the {name} positions")
+        if array.shape not in ((batch, length), (1, length)):
+            raise Refused(f"{name} positions have shape {array.shape}: give int [{batch} or 1, {length}].")
+        checked.append(array)
+    return checked[0], checked[1]
 
 
 def _check_mask(problem: Problem) -> None:

@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.integers import identities, moved, whole_numbers
 from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Run, Tiles, extreme, pytree, rows
 
 
-def _positive(owner: str, value: int, way_out: str) -> None:
+def _positive(owner: str, value: int, way_out: str) -> int:
+    """Returns the value as Python's own integer, which never overflows."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise Refused(f"{owner}({value!r}): it must be a whole number of at least 1; {way_out}.")
+    return int(value)
 
 
 @pytree()
@@ -56,22 +59,26 @@ class Window(Mask):
     size: int
 
     def __post_init__(self) -> None:
-        _positive("Window", self.size, "Window(1) keeps the query's own key alone")
+        size = _positive("Window", self.size, "Window(1) keeps the query's own key alone")
+        object.__setattr__(self, "size", size)
 
     @property
     def positional(self) -> bool:
         return True
 
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
-        return (jnp.abs(query.position[:, :, None] - key.position[:, None, :]) < self.size)[:, None]
+        # Ends that are held at those of the dtype, since a difference of two positions may leave it.
+        first, last = moved(query.position, 1 - self.size), moved(query.position, self.size - 1)
+        position = key.position[:, None, :]
+        return ((first[:, :, None] <= position) & (position <= last[:, :, None]))[:, None]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        ahead = key.lowest[:, None, :] - query.highest[:, :, None]
-        behind = query.lowest[:, :, None] - key.highest[:, None, :]
-        widest = jnp.maximum(
-            key.highest[:, None, :] - query.lowest[:, :, None], query.highest[:, :, None] - key.lowest[:, None, :]
-        )
-        return (jnp.maximum(ahead, behind) < self.size)[:, None], (widest < self.size)[:, None]
+        lowest, highest = key.lowest[:, None, :], key.highest[:, None, :]
+        first_of_any, last_of_any = moved(query.lowest, 1 - self.size), moved(query.highest, self.size - 1)
+        first_of_all, last_of_all = moved(query.highest, 1 - self.size), moved(query.lowest, self.size - 1)
+        some = (first_of_any[:, :, None] <= highest) & (lowest <= last_of_any[:, :, None])
+        every = (first_of_all[:, :, None] <= lowest) & (highest <= last_of_all[:, :, None])
+        return some[:, None], every[:, None]
 
 
 @pytree(meta=("count",))
@@ -82,20 +89,24 @@ class Global(Mask):
     count: int
 
     def __post_init__(self) -> None:
-        _positive("Global", self.count, "leave Global out for no global positions")
+        count = _positive("Global", self.count, "leave Global out for no global positions")
+        object.__setattr__(self, "count", count)
 
     @property
     def positional(self) -> bool:
         return True
 
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
-        return ((query.position[:, :, None] < self.count) | (key.position[:, None, :] < self.count))[:, None]
+        return (self._first(query.position)[:, :, None] | self._first(key.position)[:, None, :])[:, None]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
         return (
-            ((query.lowest[:, :, None] < self.count) | (key.lowest[:, None, :] < self.count))[:, None],
-            ((query.highest[:, :, None] < self.count) | (key.highest[:, None, :] < self.count))[:, None],
+            (self._first(query.lowest)[:, :, None] | self._first(key.lowest)[:, None, :])[:, None],
+            (self._first(query.highest)[:, :, None] | self._first(key.highest)[:, None, :])[:, None],
         )
+
+    def _first(self, position: Int[Array, "b t"]) -> Bool[Array, "b t"]:
+        return position <= min(self.count - 1, jnp.iinfo(position.dtype).max)
 
 
 @pytree(data=("prefix",))
@@ -113,13 +124,18 @@ class PrefixLM(Mask):
     def positional(self) -> bool:
         return True
 
+    @property
+    def prefixes(self) -> Int[Array, " b"]:
+        """The prefix of each sequence, or one for all."""
+        return jnp.ravel(whole_numbers(self.prefix, owner="the prefixes of PrefixLM"))
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
-        prefix = jnp.reshape(jnp.asarray(self.prefix), (-1, 1, 1))
+        prefix = self.prefixes[:, None, None]
         later = key.position[:, None, :] <= query.position[:, :, None]
         return (later | (key.position[:, None, :] < prefix))[:, None]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        prefix = jnp.reshape(jnp.asarray(self.prefix), (-1, 1, 1))
+        prefix = self.prefixes[:, None, None]
         some, every = Causal().cover(query, key)
         return (
             some | (key.lowest[:, None, :] < prefix)[:, None],
@@ -127,11 +143,10 @@ class PrefixLM(Mask):
         )
 
     def of(self, sequences: Run, heads: Run) -> Mask:
-        prefix = jnp.reshape(jnp.asarray(self.prefix), (-1,))
-        return PrefixLM(rows(prefix, sequences))
+        return PrefixLM(rows(self.prefixes, sequences))
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
-        if np.shape(self.prefix) not in ((), (1,), (batch,)):
+        if self.prefixes.shape not in ((1,), (batch,)) or np.ndim(self.prefix) > 1:
             raise Refused(
                 f"PrefixLM has prefixes of shape {np.shape(self.prefix)}: give one, or [{batch}] for this batch."
             )
@@ -148,32 +163,39 @@ class Padding(Mask):
 
     keys: Any
 
+    @property
+    def real(self) -> Bool[Array, "b S"] | Int[Array, " b"]:
+        """The keys as an array, lengths as int32."""
+        keys = jnp.asarray(self.keys)
+        return keys if keys.dtype == jnp.bool_ else whole_numbers(self.keys, owner="the lengths of Padding")
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         return self.valid(key.index)[:, None, None, :]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        keys = jnp.asarray(self.keys)
+        keys = self.real
         if keys.dtype == jnp.bool_:
             keys = keys[:, key.index]
             some, every = extreme(keys, key.size, jnp.any), extreme(keys, key.size, jnp.all)
         else:
-            some, every = key.first < keys[:, None], key.last < keys[:, None]
+            some, every = key.first[None] < keys[:, None], key.last[None] < keys[:, None]
         shape = (keys.shape[0], 1, query.first.shape[0], key.first.shape[0])
         return jnp.broadcast_to(some[:, None, None], shape), jnp.broadcast_to(every[:, None, None], shape)
 
     def of(self, sequences: Run, heads: Run) -> Mask:
-        return Padding(rows(jnp.asarray(self.keys), sequences))
+        return Padding(rows(self.real, sequences))
 
     def valid(self, index: Int[Array, " s"]) -> Bool[Array, "b s"]:
         """Returns, for the keys at `index` [s], which are real, [B, s]."""
-        keys = jnp.asarray(self.keys)
+        keys = self.real
         return keys[:, index] if keys.dtype == jnp.bool_ else index[None, :] < keys[:, None]
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
-        shape, dtype = np.shape(self.keys), jnp.result_type(self.keys)
+        real = jnp.asarray(self.keys)
+        shape, dtype = real.shape, real.dtype
         if dtype == jnp.bool_ and shape in ((batch, keys), (1, keys)):
             return
-        if jnp.issubdtype(dtype, jnp.integer) and shape in ((batch,), (1,)):
+        if jnp.issubdtype(dtype, jnp.integer) and self.real.shape in ((batch,), (1,)):
             return
         raise Refused(
             f"Padding has {dtype} of shape {shape} for {batch} sequences of {keys} keys: give bool [{batch}, {keys}], "
@@ -187,36 +209,43 @@ class Segments(Mask):
     """A key is visible to the queries of its own segment, so that packed documents do not see each other.
 
     Attributes:
-      query: int [B, T], each query's segment.
-      key: int [B, S], each key's segment; None when the keys are the queries.
+      query: int or bool [B or 1, T], each query's segment.
+      key: [B or 1, S], each key's segment; None when the keys are the queries.
     """
 
     query: Any
     key: Any = field(default=None)
 
+    @property
+    def query_ids(self) -> Int[Array, "b T"]:
+        """The id of each query."""
+        return identities(self.query, owner="the query ids of Segments")
+
+    @property
+    def key_ids(self) -> Int[Array, "b S"]:
+        """The id of each key."""
+        return self.query_ids if self.key is None else identities(self.key, owner="the key ids of Segments")
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
-        of_query = jnp.asarray(self.query)[:, query.index]
-        of_key = jnp.asarray(self.query if self.key is None else self.key)[:, key.index]
+        of_query, of_key = self.query_ids[:, query.index], self.key_ids[:, key.index]
         return (of_query[:, :, None] == of_key[:, None, :])[:, None]
 
     def cover(self, query: Tiles, key: Tiles) -> Cover:
-        of_query = jnp.asarray(self.query)[:, query.index]
-        of_key = jnp.asarray(self.query if self.key is None else self.key)[:, key.index]
+        of_query, of_key = self.query_ids[:, query.index], self.key_ids[:, key.index]
         lowest, highest = (extreme(of_query, query.size, reduce)[:, None, :, None] for reduce in (jnp.min, jnp.max))
         low_key, high_key = (extreme(of_key, key.size, reduce)[:, None, None, :] for reduce in (jnp.min, jnp.max))
         overlap = (lowest <= high_key) & (low_key <= highest)
         return overlap, overlap & (lowest == highest) & (low_key == high_key)
 
     def of(self, sequences: Run, heads: Run) -> Mask:
-        key = None if self.key is None else rows(jnp.asarray(self.key), sequences)
-        return Segments(rows(jnp.asarray(self.query), sequences), key)
+        key = None if self.key is None else rows(self.key_ids, sequences)
+        return Segments(rows(self.query_ids, sequences), key)
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
-        of_key = self.query if self.key is None else self.key
-        for name, ids, length in (("query", self.query, queries), ("key", of_key, keys)):
-            if np.shape(ids) not in ((batch, length), (1, length)):
+        for name, ids, length in (("query", self.query_ids, queries), ("key", self.key_ids, keys)):
+            if ids.shape not in ((batch, length), (1, length)):
                 raise Refused(
-                    f"Segments has {name} ids of shape {np.shape(ids)}, but there are {batch} sequences of {length}: "
+                    f"Segments has {name} ids of shape {ids.shape}, but there are {batch} sequences of {length}: "
                     f"give int [{batch}, {length}]."
                 )
 
@@ -240,8 +269,10 @@ class Blocks(Mask):
     key_block: int
 
     def __post_init__(self) -> None:
-        _positive("Blocks.query_block", self.query_block, "1 lets each query choose")
-        _positive("Blocks.key_block", self.key_block, "1 chooses single keys")
+        query_block = _positive("Blocks.query_block", self.query_block, "1 lets each query choose")
+        key_block = _positive("Blocks.key_block", self.key_block, "1 chooses single keys")
+        object.__setattr__(self, "query_block", query_block)
+        object.__setattr__(self, "key_block", key_block)
 
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         blocks = query.index[:, None] // self.query_block, key.index[None, :] // self.key_block

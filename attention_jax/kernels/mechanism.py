@@ -159,7 +159,13 @@ class LinearRecurrence(Mechanism):
 
 def statistics_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """Returns what scores, normalisers and sums are kept in: float64 for float64, float32 for all else."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+
+
+def widest(*dtypes: jnp.dtype) -> jnp.dtype:
+    """Returns the narrowest floating dtype that holds what any of these can: float32 for bfloat16 beside float16."""
+    different = {jnp.dtype(dtype) for dtype in dtypes}
+    return different.pop() if len(different) == 1 else max(map(statistics_dtype, different), key=lambda d: d.itemsize)
 
 
 def to_statistics(array: Array) -> Array:
@@ -170,3 +176,16 @@ def to_statistics(array: Array) -> Array:
 def fan_in_normal(rng: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
     """Returns float32 draws from N(0, 1 / fan_in)."""
     return jax.random.normal(rng, shape, jnp.float32) / jnp.sqrt(fan_in)
+
+
+def unit(array: Float[Array, "*a H"]) -> Float[Array, "*a H"]:
+    """Returns vectors of length 1 in the direction of these, in the dtype of statistics.
+
+    Vectors of any length have a direction: none is so long that its squares overflow, nor so short that they vanish.
+    The zero vector stays as it is, with the identity as its derivative, so that it can become another one.
+    """
+    array = to_statistics(array)
+    largest = jax.lax.stop_gradient(jnp.abs(array).max(-1, keepdims=True))
+    array = array / jnp.where(largest > 0, largest, 1)
+    squares = jnp.sum(array**2, axis=-1, keepdims=True)
+    return array * jax.lax.rsqrt(jnp.where(largest > 0, squares, 1))

@@ -177,7 +177,7 @@ def _pieces(crew: _Crew, problem: Problem) -> tuple[Plan, Tensors, Fixed, Axis]:
     key = Axis(index, position)
     bad_key = _gathered(crew, nonfinite(problem.key, problem.value))
     poisoned = rows_that_see(nonfinite(problem.query), bad_key, problem.mask, problem.query_axis, key)
-    return plan, tensors, fixed._replace(poisoned=poisoned), key
+    return plan, blockwise.reverse_mode(tensors), fixed._replace(poisoned=poisoned), key
 
 
 def _gathered(crew: _Crew, array: Array) -> Array:
@@ -317,8 +317,8 @@ def _check(
     else:
         made_of = "blockwise" if _is_softmax(problem) else "recurrence"
         unfit[f"engine={engine!r}, since it is made of the {made_of} one: leave it out"] = engine is not None
-        if made_of == "recurrence" and (why := recurrence.refusal(problem)):
-            unfit[f"{problem.variant.spec} here, in the recurrence engine: {why}. Use all_to_all"] = True
+        if why := ENGINES[made_of].refusal(problem):
+            unfit[f"{problem.variant.spec} here, in the {made_of} engine: {why}. Use all_to_all"] = True
     for what, asked in unfit.items():
         if asked:
             raise Refused(f"method {method} does not take {what}.")

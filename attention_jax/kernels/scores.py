@@ -5,18 +5,15 @@ Every engine that forms logits forms them here, so that a block of them is the s
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mechanism import Params, SoftmaxScore
-
-ScoreMod = Callable[[Array, Array, Array, Array, Array], Array]
+from attention_jax.kernels import score_functions
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, dot, statistics_dtype
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,14 @@ class Place:
     key: Int[Array, "b s"]
 
 
-def logits(scorer: Scorer, query: Array, key: Array, terms: Terms, place: Place) -> Float[Array, "B N T S"]:
+def logits(
+    scorer: Scorer,
+    query: Array,
+    key: Array,
+    terms: Terms,
+    place: Place,
+    visible: Bool[Array, "b n t s"] | None = None,
+) -> Float[Array, "B N T S"]:
     """Returns the logits of a rectangle, in the dtype of statistics.
 
     Args:
@@ -79,20 +83,51 @@ def logits(scorer: Scorer, query: Array, key: Array, terms: Terms, place: Place)
       key: [B, S, K, P], prepared.
       terms: the other arrays, of these heads, queries and keys alone.
       place: where the rectangle lies.
+      visible: as of `shaped`.
     """
-    return shaped(scorer, scorer.pairwise(query, key, terms.own), terms, place)
+    return shaped(scorer, scorer.pairwise(query, key, terms.own), terms, place, visible)
 
 
-def shaped(scorer: Scorer, products: Float[Array, "B N T S"], terms: Terms, place: Place) -> Float[Array, "B N T S"]:
-    """Returns the logits from what `pairwise` gave: all that is done to each number alone."""
+def shaped(
+    scorer: Scorer,
+    products: Float[Array, "B N T S"],
+    terms: Terms,
+    place: Place,
+    visible: Bool[Array, "b n t s"] | None = None,
+) -> Float[Array, "B N T S"]:
+    """Returns the logits from what `pairwise` gave: all that is done to each number alone.
+
+    Args:
+      scorer: how.
+      products: what `pairwise` gave.
+      terms: the other arrays, of these heads, queries and keys alone.
+      place: where the rectangle lies.
+      visible: which pairs the mask leaves. The logits of the others are then finite with finite derivatives, so that
+        their cotangent, 0, stays 0: where the logits are differentiated. None where they are not, or where all are.
+    """
     scores = products if scorer.scale == 1 else products * scorer.scale
     if terms.bias is not None:
-        scores = scores + terms.bias.astype(scores.dtype)
+        scores = scores + jnp.expand_dims(terms.bias, range(4 - terms.bias.ndim)).astype(scores.dtype)
     if scorer.score_mod is not None:
-        scores = _modified(scorer.score_mod, terms.captures, scores, place)
+        scores = _modified(scorer.score_mod, terms.captures, scores, place, visible)
     if scorer.soft_cap is not None:
+        scores = scores if visible is None else jnp.where(visible, scores, 0)
         scores = scorer.soft_cap * jnp.tanh(scores / scorer.soft_cap)
     return scores
+
+
+def folded(scorer: Scorer, dtype: jnp.dtype) -> tuple[Scorer, float]:
+    """Returns a scorer with less to multiply, and what its queries, in this dtype, are to be multiplied by instead.
+
+    Products that overflow before they are scaled down give NaN for logits that are finite. So dot products are scaled
+    in the query: wholly where that is rounded no more than the logits are, by the power of two in it otherwise.
+    """
+    if scorer.pairwise is not dot or abs(scorer.scale) > 1:
+        return scorer, 1.0
+    if dtype == statistics_dtype(dtype):
+        return replace(scorer, scale=1.0), scorer.scale
+    power = 2.0 ** (math.frexp(scorer.scale)[1] - 1)
+    return replace(scorer, scale=scorer.scale / power), power
 
 
 def scorer_of(mechanism: SoftmaxScore, score_mod: Any, *, width: int) -> Scorer:
@@ -101,39 +136,24 @@ def scorer_of(mechanism: SoftmaxScore, score_mod: Any, *, width: int) -> Scorer:
     return Scorer(mechanism.pairwise, scale, mechanism.soft_cap, score_mod)
 
 
-def trace(score_mod: ScoreMod, dtype: jnp.dtype) -> tuple[Any, tuple[Array, ...]]:
-    """Traces a score function, so that the arrays it closes over become inputs that have gradients.
+def _modified(
+    jaxpr: Any,
+    captures: tuple[Array, ...],
+    scores: Float[Array, "B N T S"],
+    place: Place,
+    visible: Bool[Array, "b n t s"] | None,
+) -> Float[Array, "B N T S"]:
+    def one(score: Array, batch: Array, head: Array, query: Array, key: Array, shown: Array | None) -> Array:
+        return score_functions.evaluate(jaxpr, captures, (score, batch, head, query, key), shown).astype(score.dtype)
 
-    Args:
-      score_mod: (score, batch, head, query position, key position), all scalars, -> the new score.
-      dtype: of the score.
-
-    Returns:
-      The traced function and the captured arrays.
-
-    Raises:
-      Refused: it does not return one number.
-    """
-    index = jax.ShapeDtypeStruct((), jnp.int32)
-    closed = jax.make_jaxpr(score_mod)(jax.ShapeDtypeStruct((), dtype), index, index, index, index)
-    outputs = [(value.shape, value.dtype) for value in closed.out_avals]
-    if len(outputs) != 1 or outputs[0][0] != () or not jnp.issubdtype(outputs[0][1], jnp.floating):
-        raise Refused(
-            f"score_mod returns {outputs} for one score: write it for one pair, (score, b, h, q_pos, k_pos) -> score."
-        )
-    return closed.jaxpr, tuple(jnp.asarray(array) for array in closed.consts)
-
-
-def _modified(jaxpr: Any, captures: tuple[Array, ...], scores: Float[Array, "B N T S"], place: Place) -> Array:
-    modify = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, list(captures)))
-
-    def one(score: Array, batch: Array, head: Array, query: Array, key: Array) -> Array:
-        return modify(score, batch, head, query, key)[0].astype(score.dtype)
-
-    over_keys = jax.vmap(one, in_axes=(0, None, None, None, 0))
-    over_queries = jax.vmap(over_keys, in_axes=(0, None, None, 0, None))
-    over_heads = jax.vmap(over_queries, in_axes=(0, None, 0, None, None))
     size = scores.shape[0]
     query, key = (jnp.broadcast_to(p, (size, p.shape[-1])).astype(jnp.int32) for p in (place.query, place.key))
     batch, heads = place.batch.astype(jnp.int32), place.heads.astype(jnp.int32)
-    return jax.vmap(over_heads, in_axes=(0, 0, None, 0, 0))(scores, batch, heads, query, key)
+    # An axis of `visible` that is 1 long is not spread out: it goes for all sequences, heads, queries or keys.
+    spread = (False,) * 4 if visible is None else tuple(length > 1 for length in visible.shape)
+    shown = None if visible is None else visible.squeeze([axis for axis in range(4) if not spread[axis]])
+    of_batch, of_head, of_query, of_key = (0 if is_spread else None for is_spread in spread)
+    over_keys = jax.vmap(one, in_axes=(0, None, None, None, 0, of_key))
+    over_queries = jax.vmap(over_keys, in_axes=(0, None, None, 0, None, of_query))
+    over_heads = jax.vmap(over_queries, in_axes=(0, None, 0, None, None, of_head))
+    return jax.vmap(over_heads, in_axes=(0, 0, None, 0, 0, of_batch))(scores, batch, heads, query, key, shown)

@@ -263,7 +263,10 @@ def test_it_has_no_forward_mode_and_says_so_where_the_dense_engine_has_it():
     def out(value, engine):
         return run("scaled_dot", inputs._replace(value=value), engine=engine).out
 
-    with pytest.raises(TypeError, match="custom_vjp"):
-        jax.jvp(lambda value: out(value, "blockwise"), (inputs.value,), (tangent,))
+    for call in (out, jax.jit(out, static_argnums=1)):
+        with pytest.raises(
+            Refused, match=r"blockwise.* no forward-mode derivative .*: take grad .* or name engine='dense'"
+        ):
+            jax.jvp(lambda value, call=call: call(value, "blockwise"), (inputs.value,), (tangent,))
     _, along = jax.jvp(lambda value: out(value, "dense"), (inputs.value,), (tangent,))
     np.testing.assert_allclose(along, 1, rtol=1e-6)

@@ -133,9 +133,16 @@ def test_tokens_that_are_not_of_this_cache_are_refused(arrays, message):
         attend_cached(*arrays, cached(), mask=Causal())
 
 
-@pytest.mark.parametrize("new_lengths", [np.array([1]), np.array([1.0, 2.0])])
-def test_new_lengths_are_one_whole_number_for_each_sequence(new_lengths):
-    with pytest.raises(Refused, match=r"give int \[2\]"):
+@pytest.mark.parametrize(
+    ("new_lengths", "way_out"),
+    [
+        (np.array([1]), r"give int \[2\]"),
+        (np.array([1.0, 2.0]), "are float64: give whole numbers"),
+        (np.array([1, 2**40]), "reach 1099511627776, outside of int32: give smaller numbers"),
+    ],
+)
+def test_new_lengths_are_one_whole_number_for_each_sequence(new_lengths, way_out):
+    with pytest.raises(Refused, match=f"new_lengths .*{way_out}"):
         attend_cached(*tokens(2), cached(), mask=Causal(), new_lengths=new_lengths)
 
 

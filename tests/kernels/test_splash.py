@@ -163,7 +163,6 @@ def test_it_is_the_first_choice_on_a_tpu_and_says_so():
         ({"width": 32}, {}, "it takes heads of a width that is a multiple of 64, not 32 and 64"),
         ({"value_width": 5}, {}, "it takes heads of a width that is a multiple of 64, not 64 and 5"),
         ({}, {"mask": Segments(IDS), "segments": IDS}, "it takes one set of segments, not 2"),
-        ({}, {"segments": IDS.astype(np.uint32)}, "it takes segment ids in int32, not uint32"),
         (
             {},
             {"mask": Causal() | Global(1)},

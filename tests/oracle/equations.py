@@ -122,7 +122,7 @@ def _softplus(xp, x):
 
 
 def _unit(xp, x):
-    return x / xp.sqrt(x @ x + 1e-6)
+    return x / xp.sqrt(x @ x)
 
 
 def _scaled_read(xp, state, query):

@@ -9,9 +9,7 @@ Each tile of queries meets the tiles of keys that the mask leaves (`tiling`): fi
 mask arithmetic, then those that are cut.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,18 +18,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.kernels.engines import products
+from attention_jax.kernels.engines.derivatives import forward_only, reverse_only
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.engines.tiles import Fixed, Layout, Plan, Tensors, Unit
 from attention_jax.kernels.engines.tiling import TileSizes, tile_size
-from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype, unchanged
+from attention_jax.kernels.mechanism import SoftmaxScore, unchanged
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, scorer_of
+from attention_jax.kernels.scores import Terms, folded, scorer_of
 
 # The largest tiles, chosen by measurement (docs/decisions.md): a device of several threads shares each product out
 # among them and wants large ones; a device of one thread wants its tile in the cache.
 QUERY_TILE = 1024
 KEY_TILE = 1024
 ONE_THREAD_TILE = 512
+
+_ONLY_REVERSE = (
+    "the tiled engines (blockwise, gather, ring) have no forward-mode derivative (jvp, jacfwd, linearize): take grad, or "
+    "jax.hessian for a second derivative, or name engine='dense', which has all."
+)
+_ONLY_ONCE = (
+    "the tiled engines (blockwise, gather, ring) have no second derivative in reverse mode (grad of grad): take it in "
+    "forward mode, jax.hessian or jvp of grad, or name engine='dense', which has all."
+)
 
 
 def refusal(problem: Problem) -> str | None:
@@ -42,6 +50,8 @@ def refusal(problem: Problem) -> str | None:
         return "it never holds all weights"
     if problem.state is not None or "state" in problem.outputs:
         return "it carries no state"
+    if problem.inputs:
+        return "it reads no inputs of each token"
     return None
 
 
@@ -64,7 +74,8 @@ def largest(tile: int) -> int:
 
 def solve(problem: Problem, sizes: TileSizes) -> AttentionOutput:
     """Computes attention in tiles of these sizes."""
-    out, lse = attention(*pieces(problem, sizes))
+    plan, tensors, fixed = pieces(problem, sizes)
+    out, lse = attention(plan, reverse_mode(tensors), fixed)
     return AttentionOutput(out=out.astype(problem.query.dtype), lse=lse if "lse" in problem.outputs else None)
 
 
@@ -92,17 +103,20 @@ def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
         rng=_raw(problem.rng) if problem.dropout_rate else None,
         poisoned=poisoned_rows(problem),
     )
-    scorer = scorer_of(mechanism, problem.score_mod, width=query.shape[-1])
-    exact = query.dtype == statistics_dtype(query.dtype) or math.frexp(scorer.scale)[0] == 0.5
-    fold = mechanism.pairwise is dot and exact
+    scorer, query_scale = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
     plan = Plan(
-        scorer=replace(scorer, scale=1.0) if fold else scorer,
-        query_scale=scorer.scale if fold else 1.0,
+        scorer=scorer,
+        query_scale=query_scale,
         sizes=sizes,
         dropout_rate=problem.dropout_rate,
         floating=floating,
     )
     return plan, Tensors(query, key, problem.value, terms), fixed
+
+
+def reverse_mode(tensors: Tensors) -> Tensors:
+    """Returns what is differentiated, in a form whose forward-mode derivative is refused in our words."""
+    return jax.tree.map(partial(reverse_only, refusal=_ONLY_REVERSE), tensors)
 
 
 def _raw(rng: Array | None) -> Array | None:
@@ -152,7 +166,7 @@ def _rows(layout: Layout, unit: Unit) -> tuple[Float[Array, "1 G t Hv"], Float[A
         weights = jnp.exp(scores - higher[..., None])
         shrink = jnp.exp(highest - higher)
         total = total * shrink + weights.sum(-1)
-        part = products.over_keys(layout.kept(weights, unit, slab).astype(value.dtype), value, layout.dtype)
+        part = products.over_keys(layout.kept(weights, unit, slab).astype(layout.value_dtype), value, layout.dtype)
         return higher, total, weighted * shrink[..., None] + part
 
     carry = (
@@ -201,7 +215,7 @@ def backward(
 
     def step(number: Array, total: Tensors) -> Tensors:
         unit = layout.unit(number)
-        live = unit.fresh & ~layout.of_rows(fixed.poisoned, unit)
+        live = unit.fresh[None, None] & ~layout.of_rows(fixed.poisoned, unit)
         given = products.by_head(layout.of_queries(of_out, unit)).swapaxes(1, 2)
         given = jnp.where(live[..., None], given, 0)
         result = jnp.where(live[..., None], layout.of_queries(out, unit).swapaxes(1, 2), 0)
@@ -234,12 +248,12 @@ def _unit_gradients(
         slab = layout.slab(unit, number)
         key = layout.of_keys(layout.tensors.key, unit, slab)
         value = layout.of_keys(layout.tensors.value, unit, slab)
-        scores, pullback = layout.logits_vjp(query, key, unit, slab)
+        visible = layout.visible(unit, slab) if cut else None
+        scores, pullback = layout.logits_vjp(query, key, unit, slab, visible)
         weights = jnp.exp(scores - reference[..., None])
         of_weights = layout.kept(products.with_keys(given, value, layout.dtype), unit, slab)
         of_scores = weights * (of_weights - delta[..., None])
-        if cut:
-            visible = layout.visible(unit, slab)
+        if visible is not None:
             weights, of_scores = jnp.where(visible, weights, 0), jnp.where(visible, of_scores, 0)
         dropped = layout.kept(weights, unit, slab).astype(given.dtype)
         value_part = products.over_queries(dropped, given, layout.dtype, kv_heads=value.shape[2])
@@ -257,6 +271,11 @@ def _unit_gradients(
     return Tensors(of_query, of_key, of_value, of_terms)
 
 
+def once(gradients: Tensors) -> Tensors:
+    """Returns gradients in a form whose own reverse-mode derivative is refused in our words."""
+    return jax.tree.map(partial(forward_only, refusal=_ONLY_ONCE), gradients)
+
+
 def _attention_forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[tuple[Array, Array], Any]:
     out, lse = forward(plan, tensors, fixed)
     return (out, lse), (tensors, fixed, out, lse)
@@ -264,7 +283,7 @@ def _attention_forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[tupl
 
 def _attention_backward(plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Tensors, None]:
     tensors, fixed, out, lse = kept
-    return backward(plan, tensors, fixed, out, lse, *cotangents), None
+    return once(backward(plan, tensors, fixed, out, lse, *cotangents)), None
 
 
 attention.defvjp(_attention_forward, _attention_backward)

@@ -6,7 +6,7 @@ The state of row i is what each write has left there, the decays between the two
 
 so that out = W u + (q decayed) S_0 with the C x C weights W_ij = sum_m q_im k_jm (a_j+1 .. a_i)_m. An additive update
 writes u = v. The delta rule writes u_i = b_i (v_i - k_i^T diag(a_i) S_{i-1}), that is (I + diag(b) L) u =
-diag(b) (v - (k decayed) S_0) with L the weights of keys in place of queries below the diagonal: one triangular solve
+diag(b) (v - (k decayed) S_0) with L the weights of keys in place of queries below the diagonal: one triangular system
 (the UT transform of Yang et al. 2024, arXiv 2406.06484, section 3.2), and the rest is the same.
 
 Products of decays are sums of logs that are not above 0, each formed from the decays between its two tokens alone
@@ -23,6 +23,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from attention_jax.kernels.engines.triangular import solve_unit_lower
 
 
 @jax.tree_util.register_dataclass
@@ -121,10 +123,7 @@ def step(state: RecurrentState, tokens: Tokens) -> tuple[RecurrentState, Rows]:
     value = tokens.value
     if tokens.strength is not None:
         strength = tokens.strength[..., None]
-        value = jax.lax.linalg.triangular_solve(
-            strength * weights[:, :, -1], strength * (value - carried[:, :, -1]),
-            left_side=True, lower=True, unit_diagonal=True,
-        )  # fmt: skip
+        value = solve_unit_lower(strength * weights[:, :, -1], strength * (value - carried[:, :, -1]))
         # What overflows here is for the rows that see it, and 0 times infinity would reach those that do not.
         finite = jnp.isfinite(value)
         value = jnp.where(finite, value, 0)

@@ -86,7 +86,7 @@ def run(problem: Problem) -> AttentionOutput:
 
 
 def _is_lengths(padding: Padding) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(padding.keys), jnp.integer))
+    return bool(jnp.issubdtype(padding.real.dtype, jnp.integer))
 
 
 def _lengths(parts: Parts, problem: Problem) -> tuple[Int[Array, " B"], Int[Array, " B"]]:
@@ -94,7 +94,7 @@ def _lengths(parts: Parts, problem: Problem) -> tuple[Int[Array, " B"], Int[Arra
     batch, queries, keys = *problem.query.shape[:2], problem.key.shape[1]
     of_keys = jnp.full((batch,), keys, jnp.int32)
     for padding in parts.paddings:
-        of_keys = jnp.minimum(of_keys, jnp.asarray(padding.keys).astype(jnp.int32))
+        of_keys = jnp.minimum(of_keys, padding.real.astype(jnp.int32))
     return jnp.full((batch,), queries, jnp.int32), of_keys
 
 

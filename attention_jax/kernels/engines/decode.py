@@ -17,9 +17,9 @@ from attention_jax.kernels.engines import blockwise
 from attention_jax.kernels.engines.poison import finite, nonfinite
 from attention_jax.kernels.engines.tiling import tile_size
 from attention_jax.kernels.mask_algebra import Axis, Tiles
-from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype, unchanged
+from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype, unchanged, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Place, Terms, scorer_of, shaped
+from attention_jax.kernels.scores import Place, Scorer, Terms, folded, scorer_of, shaped
 
 # The block-diagonal matrix multiplies K times too much, which costs nothing while reading the keys costs more.
 MOST_QUERIES = 8
@@ -49,7 +49,9 @@ def run(problem: Problem) -> AttentionOutput:
     keys, kv_heads = key.shape[1:3]
     size = tile_size(keys, KEY_TILE)
     dtype = statistics_dtype(query.dtype)
-    spread = _block_diagonal(query, kv_heads)
+    scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
+    spread = _block_diagonal(query * factor, kv_heads)
+    value_dtype = widest(problem.query.dtype, problem.value.dtype)
     bad_query = nonfinite(problem.query).transpose(0, 2, 1)[..., None]
 
     def meet(carry: Carry, number: Array) -> Carry:
@@ -57,13 +59,11 @@ def run(problem: Problem) -> AttentionOutput:
         start = jnp.minimum(number * size, keys - size)
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size, axis=1)
         index = start + jnp.arange(size)
-        visible = _visible(problem, index) & (index >= number * size)
+        visible = _visible(problem, index) & (index >= number * size)[None, None, None]
         products = jnp.einsum("bsd,bdm->bsm", _flat(finite(cut(key))), spread, preferred_element_type=dtype)
         # The barrier keeps XLA from transposing the keys in place of the few products.
         products = jax.lax.optimization_barrier(products).swapaxes(1, 2)
-        scores = _shaped(
-            mechanism, problem, products.reshape(batch, heads, queries, size), index, width=query.shape[-1]
-        )
+        scores = _shaped(scorer, problem, products.reshape(batch, heads, queries, size), index, visible)
         scores = jnp.where(visible, scores, -jnp.inf)
         higher = jnp.maximum(highest, jax.lax.stop_gradient(scores.max(-1)))
         reference = jnp.where(higher == -jnp.inf, 0, higher)
@@ -71,7 +71,7 @@ def run(problem: Problem) -> AttentionOutput:
         shrink = jnp.exp(highest - reference)
         value = cut(problem.value)
         kept = dropout.dropped(weights, problem.rng, problem.dropout_rate, _place(problem, index))
-        part = _own_heads(kept.astype(value.dtype), _flat(finite(value)), kv_heads)
+        part = _own_heads(kept.astype(value_dtype), _flat(finite(value)), kv_heads)
         bad = jnp.repeat(nonfinite(cut(problem.key), value), heads // kv_heads, axis=2).transpose(0, 2, 1)[:, :, None]
         return (
             higher,
@@ -141,13 +141,16 @@ def _visible(problem: Problem, index: Int[Array, " s"]) -> Bool[Array, "b n t s"
 
 
 def _shaped(
-    mechanism: SoftmaxScore, problem: Problem, products: Float[Array, "B N T s"], index: Int[Array, " s"], *, width: int
+    scorer: Scorer,
+    problem: Problem,
+    products: Float[Array, "B N T s"],
+    index: Int[Array, " s"],
+    visible: Bool[Array, "b n t s"],
 ) -> Float[Array, "B N T s"]:
     bias = problem.bias
     if bias is not None and bias.ndim and bias.shape[-1] > 1:
         bias = bias[..., index]
-    scorer = scorer_of(mechanism, problem.score_mod, width=width)
-    return shaped(scorer, products, Terms({}, bias, problem.captures), _place(problem, index))
+    return shaped(scorer, products, Terms({}, bias, problem.captures), _place(problem, index), visible)
 
 
 def _place(problem: Problem, index: Int[Array, " s"]) -> Place:

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
 from attention_jax.kernels.engines.poison import without_nonfinite
-from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, to_statistics
+from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, logits, scorer_of
+from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
 
 
 def refusal(problem: Problem) -> str | None:
@@ -32,14 +32,15 @@ def run(problem: Problem) -> AttentionOutput:
     visible = _visible(problem)
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, SoftmaxScore):
-        scores = _logits(mechanism, query, key, problem)
+        scores = _logits(mechanism, query, key, problem, visible)
     elif isinstance(mechanism, FeatureMap):
         scores = _log_kernel(mechanism, query, key, problem)
     else:
         raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
-    weights, lse = masked_softmax(scores, visible)
-    weights = dropout.dropped(weights, problem.rng, problem.dropout_rate, problem.place)
-    out = _weighted_sum(weights, value)
+    exponentials, total, lse = masked_exponentials(scores, visible)
+    exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
+    # Divided after the sum: the weights of many keys are too small for float16.
+    out = _weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
     heads = query.shape[2]
     bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
@@ -47,28 +48,29 @@ def run(problem: Problem) -> AttentionOutput:
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
     return AttentionOutput(
         out=out.astype(problem.query.dtype),
-        weights=jnp.where(poisoned[..., None], jnp.nan, weights) if "weights" in problem.outputs else None,
+        weights=jnp.where(poisoned[..., None], jnp.nan, exponentials / total[..., None])
+        if "weights" in problem.outputs
+        else None,
         lse=jnp.where(poisoned, jnp.nan, lse) if "lse" in problem.outputs else None,
     )
 
 
-def masked_softmax(
+def masked_exponentials(
     logits: Float[Array, "B N T S"], visible: Bool[Array, "b n t s"]
-) -> tuple[Float[Array, "B N T S"], Float[Array, "B N T"]]:
-    """Returns the weights over the visible keys, and the log of their normaliser.
+) -> tuple[Float[Array, "B N T S"], Float[Array, "B N T"], Float[Array, "B N T"]]:
+    """Returns weights before they are divided, at most 1 and 0 for hidden keys; what divides them; the log-normaliser.
 
-    A row with nothing to see has weights 0 and -inf, with zero gradients.
+    A row with nothing to see has weights 0, a divisor of 1 and -inf, with zero gradients.
     """
     logits = jnp.where(visible, logits, -jnp.inf)
     highest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     highest = jnp.where(highest == -jnp.inf, 0, highest)
+    # The second where keeps what a hidden value does to the gradient of its weight out of the sum over the row.
     exponentials = jnp.where(visible, jnp.exp(logits - highest), 0)
-    total = exponentials.sum(-1, keepdims=True)
+    total = exponentials.sum(-1)
     empty = total == 0
     total = jnp.where(empty, 1, total)
-    lse = jnp.where(empty, -jnp.inf, jnp.log(total) + highest)
-    # The last where keeps what a hidden value does to the gradient of its weight out of the sum over the row.
-    return jnp.where(visible, exponentials / total, 0), lse[..., 0]
+    return exponentials, total, jnp.where(empty, -jnp.inf, jnp.log(total) + highest[..., 0])
 
 
 def _visible(problem: Problem) -> Bool[Array, "b n t s"]:
@@ -81,11 +83,14 @@ def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:
     return jnp.repeat(bad, heads // bad.shape[2], axis=2).transpose(0, 2, 1)
 
 
-def _logits(mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
+def _logits(
+    mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem, visible: Bool[Array, "b n t s"]
+) -> Float[Array, "B N T S"]:
     query, key = mechanism.prepare(query, key, problem.params)
     own = {name: problem.params[name] for name in mechanism.per_head}
     terms = Terms(own=own, bias=problem.bias, captures=problem.captures)
-    return logits(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query, key, terms, problem.place)
+    scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
+    return logits(scorer, query * factor, key, terms, problem.place, None if problem.mask is None else visible)
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
@@ -98,9 +103,12 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
     return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]
 
 
-def _weighted_sum(weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"]) -> Float[Array, "B T N Hv"]:
+def _weighted_sum(
+    weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"], query_dtype: jnp.dtype
+) -> Float[Array, "B T N Hv"]:
     batch, heads, queries, keys = weights.shape
     kv_heads, width = value.shape[2:]
-    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(value.dtype)
-    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value, preferred_element_type=to_statistics(value).dtype)
+    dtype = widest(query_dtype, value.dtype)
+    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value.astype(dtype), preferred_element_type=weights.dtype)
     return out.reshape(batch, queries, heads, width)

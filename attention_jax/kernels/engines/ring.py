@@ -104,7 +104,8 @@ def _backward(ring: Ring, plan: Plan, kept: Any, cotangents: tuple[Array, Array]
     dtype = statistics_dtype(tensors.query.dtype)
     zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, dtype), tensors)
     total = jax.lax.fori_loop(0, ring.size, step, (zeros, tensors.key, tensors.value))[0]
-    return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), total, tensors), None, None
+    gradients = jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), total, tensors)
+    return blockwise.once(gradients), None, None
 
 
 attention.defvjp(_kept, _backward)

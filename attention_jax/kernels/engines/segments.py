@@ -15,7 +15,8 @@ def ids_of(problem: Problem) -> Int[Array, "B T"] | None:
     """Returns the id of each token of the whole sequences, of which the problem may hold a part; None without ids."""
     for rule in terms(problem.mask):
         if isinstance(rule, Segments):
-            return jnp.broadcast_to(jnp.asarray(rule.query), (problem.query.shape[0], rule.query.shape[1]))
+            ids = rule.query_ids
+            return jnp.broadcast_to(ids, (problem.query.shape[0], ids.shape[1]))
     return None
 
 

@@ -57,9 +57,9 @@ def _refused_arrays(problem: Problem) -> str | None:
     segments = dot_product.parts(problem).segments
     if len(segments) > 1:
         return f"it takes one set of segments, not {len(segments)}"
-    for ids in (segments[0].query, segments[0].key) if segments else ():
-        if ids is not None and not jnp.can_cast(jnp.result_type(ids), jnp.int32):
-            return f"it takes segment ids in int32, not {jnp.result_type(ids)}"
+    for ids in (segments[0].query_ids, segments[0].key_ids) if segments else ():
+        if ids.dtype != jnp.int32:
+            return f"it takes segment ids in int32, not {ids.dtype}"
     return None
 
 
@@ -115,8 +115,7 @@ def _segment_ids(parts: Parts, problem: Problem) -> SegmentIds | None:
     batch, queries, keys = *problem.query.shape[:2], problem.key.shape[1]
     of_query, of_key = jnp.zeros((1, queries), jnp.int32), jnp.zeros((1, keys), jnp.int32)
     for rule in parts.segments:
-        of_query = jnp.asarray(rule.query).astype(jnp.int32)
-        of_key = of_query if rule.key is None else jnp.asarray(rule.key).astype(jnp.int32)
+        of_query, of_key = rule.query_ids, rule.key_ids
     # An id that no query has; past the largest int32 it wraps to the smallest.
     nobody = of_query.max(-1, keepdims=True) + 1
     for padding in parts.paddings:

@@ -19,7 +19,7 @@ from attention_jax.kernels.engines import products
 from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.engines.tiling import TileSizes, divided, tile_lists
 from attention_jax.kernels.mask_algebra import Axis, Mask, Run, rows
-from attention_jax.kernels.mechanism import dot, statistics_dtype
+from attention_jax.kernels.mechanism import dot, statistics_dtype, widest
 from attention_jax.kernels.scores import Place, Scorer, Terms, shaped
 
 
@@ -144,6 +144,8 @@ class Layout:
         self.query_tiles = -(-self.queries // plan.sizes.query)
         self.units = self.batch * self.runs * self.query_tiles
         self.dtype = statistics_dtype(tensors.query.dtype)
+        # Weights are not rounded to a value that is narrower than the query, and so than what is returned.
+        self.value_dtype = widest(tensors.query.dtype, tensors.value.dtype)
         self.cut = fixed.mask is not None or self.keys % plan.sizes.key != 0 or plan.sizes.slab > 1
         self.lists = tile_lists(fixed.mask, fixed.query, fixed.key, sizes=plan.sizes, kv_heads=self.kv_heads)
 
@@ -177,7 +179,7 @@ class Layout:
         slots = number * slab + jnp.arange(slab)
         first = _cut(unit.order, (number * slab,), (slab,)) * size
         starts = jnp.minimum(first, self.keys - size).astype(unit.batch.dtype)
-        index = starts[:, None] + jnp.arange(size)
+        index = starts[:, None] + jnp.arange(size)[None]
         valid = (index >= first[:, None]) & (slots < unit.met)[:, None]
         axis = _part(self.fixed.key, unit.batch, list(starts), size)
         return Slab(starts, index.ravel(), axis, jax.lax.optimization_barrier(valid.ravel()))
@@ -211,7 +213,7 @@ class Layout:
     def write_rows(self, array: Array, row: Array, unit: Unit) -> Array:
         """Returns an array [B, N, T] with a unit's [1, G, t] in their place."""
         if self.queries % self.plan.sizes.query:
-            row = jnp.where(unit.fresh, row, self.of_rows(array, unit))
+            row = jnp.where(unit.fresh[None, None], row, self.of_rows(array, unit))
         return _put(array, row, (unit.batch, unit.heads.first, unit.start))
 
     def add_keys(self, array: Array, tiles: Array, unit: Unit, slab: Slab) -> Array:
@@ -275,17 +277,22 @@ class Layout:
         """Returns the logits of a unit's queries with a slab's keys, [1, G, t, s]."""
         terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
         scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, terms.own)
-        return self._shaped(scores, terms, unit, slab)
+        return self._shaped(scores, terms, unit, slab, None)
 
-    def logits_vjp(self, query: Array, key: Array, unit: Unit, slab: Slab) -> tuple[Array, Pullback]:
-        """Returns the logits, and what takes their cotangent to those of query, key and the score's own arrays."""
+    def logits_vjp(
+        self, query: Array, key: Array, unit: Unit, slab: Slab, visible: Bool[Array, "b n t s"] | None
+    ) -> tuple[Array, Pullback]:
+        """Returns the logits, and what takes their cotangent to those of query, key and the score's own arrays.
+
+        The cotangent is 0 where `visible`, of a slab that the mask cuts, is False.
+        """
         terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
         if pairwise is dot:
             pairs = _dot(query, key, self.dtype)
             of_pair: Callable[[Array], Any] = partial(_dot_pullback, query, key)
         else:
             pairs, of_pair = jax.vjp(pairwise, query, key, terms.own)
-        scores, of_shape = jax.vjp(lambda pairs, terms: self._shaped(pairs, terms, unit, slab), pairs, terms)
+        scores, of_shape = jax.vjp(lambda pairs, terms: self._shaped(pairs, terms, unit, slab, visible), pairs, terms)
 
         def pullback(of_scores: Array) -> tuple[Array, Array, Terms]:
             of_pairs, of_terms = of_shape(of_scores)
@@ -294,10 +301,11 @@ class Layout:
 
         return scores, pullback
 
-    def _shaped(self, pairs: Array, terms: Terms, unit: Unit, slab: Slab) -> Array:
+    def _shaped(self, pairs: Array, terms: Terms, unit: Unit, slab: Slab, visible: Array | None) -> Array:
         floats, others = iter(terms.captures), iter(self.fixed.captures)
         captures = tuple(next(floats if is_float else others) for is_float in self.plan.floating)
-        return shaped(self.plan.scorer, pairs, replace(terms, captures=captures), self._place(unit, slab))
+        place = self._place(unit, slab)
+        return shaped(self.plan.scorer, pairs, replace(terms, captures=captures), place, visible)
 
     def kept(self, weights: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the weights after dropout, [1, G, t, s]."""
@@ -331,7 +339,7 @@ def _dot(query: Array, key: Array, dtype: jnp.dtype) -> Array:
 def _dot_pullback(query: Array, key: Array, of_pairs: Array) -> tuple[Array, Array, dict[str, Array]]:
     """What `jax.vjp(dot, ...)` gives."""
     dtype = of_pairs.dtype
-    of_pairs = of_pairs.astype(query.dtype)
+    of_pairs = of_pairs.astype(widest(query.dtype, key.dtype))
     of_query = products.over_keys(of_pairs, key, dtype)
     of_key = products.over_queries(of_pairs, query.swapaxes(1, 2), dtype, kv_heads=key.shape[2])
     return of_query.swapaxes(1, 2), of_key, {}

@@ -104,8 +104,8 @@ def tile_lists(mask: Mask | None, query: Axis, key: Axis, *, sizes: TileSizes, k
         every = every.at[..., -1].set(False)
     kind = jnp.where(some, jnp.where(every, 0, 1), 2)
     # Sorted as one number, which a CPU does with less to compile than two together.
-    ranked = jax.lax.sort((kind * count + jnp.arange(count)).astype(jnp.int32), is_stable=False)
-    bounds = (ranked[..., None, :] < count * jnp.arange(1, 3)[:, None]).sum(-1, dtype=jnp.int32)
+    ranked = jax.lax.sort((kind * count + jnp.arange(count)[None, None, None]).astype(jnp.int32), is_stable=False)
+    bounds = (ranked[..., None, :] < count * jnp.arange(1, 3)[None, None, None, :, None]).sum(-1, dtype=jnp.int32)
     return TileLists(jnp.pad(ranked, [(0, 0)] * 3 + [(0, -count % sizes.slab)]), bounds, count)
 
 
@@ -118,8 +118,9 @@ def _tiles(axis: Axis, size: int) -> Tiles:
 
 def _extremes(array: Int[Array, "*b t"], size: int) -> tuple[Int[Array, "*b n"], Int[Array, "*b n"]]:
     inner = math.gcd(size, 32)
-    both = extreme(extreme(jnp.stack([-array, array]), inner, jnp.max), size // inner, jnp.max)
-    return -both[0], both[1]
+    # The complement turns the order round, and unlike the negative it has one for every number.
+    both = extreme(extreme(jnp.stack([~array, array]), inner, jnp.max), size // inner, jnp.max)
+    return ~both[0], both[1]
 
 
 def _of_group(array: Array, runs: int) -> Array:

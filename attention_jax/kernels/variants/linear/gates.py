@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mechanism import Inputs, Params, to_statistics
+from attention_jax.kernels.mechanism import Inputs, Params, to_statistics, unit
 from attention_jax.kernels.registry import Claims
 
 CLAIMS = Claims(
@@ -20,7 +20,8 @@ CLAIMS = Claims(
     state=True,
 )
 
-EPSILON = 1e-6
+# exp(80) is finite in float32, and so is the sum of a few thousand: a decay of exp(-exp(80)) is 0 with gradients of 0.
+LARGEST_LOG_RATE = 80.0
 
 
 def scaled(
@@ -33,13 +34,8 @@ def scaled(
 def unit_scaled(
     query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], params: Params
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B S K J"]]:
-    """The `prepare` that divides both by their norms, and the query by sqrt(H) besides.
-
-    The epsilon is inside of the square root, so that a zero vector has a gradient.
-    """
-    query, key = (to_statistics(array) for array in (query, key))
-    query, key = (array * jax.lax.rsqrt(jnp.sum(array**2, -1, keepdims=True) + EPSILON) for array in (query, key))
-    return query * query.shape[-1] ** -0.5, key
+    """The `prepare` that divides both by their norms, and the query by sqrt(H) besides."""
+    return unit(query) * query.shape[-1] ** -0.5, unit(key)
 
 
 def write_strength(inputs: Inputs, params: Params) -> Float[Array, "B S K"]:
@@ -72,7 +68,20 @@ def selective_gate(rng: PRNGKeyArray, heads: int, *channels: int) -> Params:
 
 
 def selective_log_decay(inputs: Inputs, params: Params) -> Float[Array, "B S K *channels"]:
-    """The `log_decay` of Mamba-2's gate: -exp(log_rate) softplus(gate + step_bias)."""
-    gate, log_rate = inputs["gate"], params["log_rate"]
-    rate = jnp.exp(log_rate).reshape(-1, *[1] * (gate.ndim - 3))
-    return -rate * jax.nn.softplus(gate + params["step_bias"])
+    """The `log_decay` of Mamba-2's gate: -exp(log_rate) softplus(gate + step_bias).
+
+    Its logarithm is formed first, since a large rate times a small step overflows before it is multiplied.
+    """
+    gate, bias = inputs["gate"], params["step_bias"]
+    log_rate = params["log_rate"].reshape(-1, *[1] * (bias.ndim - 1))
+    spread = range(gate.ndim - bias.ndim)
+    log_step = _log_softplus(gate + jnp.expand_dims(bias, spread))
+    return -jnp.exp(jnp.minimum(jnp.expand_dims(log_rate, spread) + log_step, LARGEST_LOG_RATE))
+
+
+def _log_softplus(array: Float[Array, "*a"]) -> Float[Array, "*a"]:
+    """Returns log(log(1 + exp(x))), which far below 0 is x - exp(x) / 2."""
+    low = array < -10
+    step = jax.nn.softplus(jnp.where(low, 0, array))
+    below = jnp.where(low, array, 0)
+    return jnp.where(low, below - jnp.exp(below) / 2, jnp.log(step))

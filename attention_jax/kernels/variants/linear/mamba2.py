@@ -5,6 +5,7 @@ the gated norm after it belong to the model.
 """
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params, Widths
@@ -17,7 +18,8 @@ def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
 
 
 def _step(inputs: Inputs, params: Params) -> Array:
-    return jax.nn.softplus(inputs["gate"] + params["step_bias"])
+    gate, bias = inputs["gate"], params["step_bias"]
+    return jax.nn.softplus(gate + jnp.expand_dims(bias, range(gate.ndim - bias.ndim)))
 
 
 @register(

@@ -12,7 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mechanism import FeatureMap, Features, Params, Widths, to_statistics
@@ -20,17 +20,29 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
 def orthogonal_projection(rng: PRNGKeyArray, *, features: int, width: int) -> Array:
-    """Returns [features, width]: Gaussian rows, orthogonal within each block of `width` (section 2.4)."""
+    """Returns float32 [features, width]: Gaussian rows, orthogonal within each block of `width` (section 2.4)."""
     blocks = -(-features // width)
     for_directions, for_norms = jax.random.split(rng)
-    gaussians = jax.random.normal(for_directions, (blocks, width, width))
-    orthogonal, triangular = jnp.linalg.qr(gaussians)
-    # QR fixes the sign of each column by its first entries; uniform directions (without which the estimate is biased)
-    # need the sign of the diagonal given back (Mezzadri 2006, section 4).
-    orthogonal = orthogonal * jnp.sign(jnp.diagonal(triangular, axis1=-2, axis2=-1))[:, None]
-    directions = orthogonal.transpose(0, 2, 1).reshape(blocks * width, width)[:features]
-    norms = jnp.linalg.norm(jax.random.normal(for_norms, (features, width)), axis=-1, keepdims=True)
-    return directions * norms
+    directions = _orthonormal(jax.random.normal(for_directions, (blocks, width, width), jnp.float32))
+    norms = jnp.linalg.norm(jax.random.normal(for_norms, (features, width), jnp.float32), axis=-1, keepdims=True)
+    return directions.reshape(blocks * width, width)[:features] * norms
+
+
+def _orthonormal(gaussians: Float[Array, "b H H"]) -> Float[Array, "b H H"]:
+    """Returns the columns of each matrix as rows, each made orthogonal to those before it, and of length 1.
+
+    Gram and Schmidt's steps, twice each, which makes the rows orthogonal to the last digit (Giraud et al. 2005). It is
+    the Q of a QR factorisation whose R has a positive diagonal, which has uniform directions (Mezzadri 2006, section
+    4), without LAPACK: a batch of its calls may wait for ever on as many CPU devices as cores (engines/triangular.py).
+    """
+
+    def add(number: Array, rows: Array) -> Array:
+        row = jax.lax.dynamic_index_in_dim(gaussians, number, axis=-1, keepdims=False)
+        for _ in range(2):
+            row = row - jnp.einsum("bh,bnh,bnj->bj", row, rows, rows)
+        return rows.at[:, number].set(row / jnp.linalg.norm(row, axis=-1, keepdims=True))
+
+    return jax.lax.fori_loop(0, gaussians.shape[-1], add, jnp.zeros_like(gaussians))
 
 
 def _features(array: Array, params: Params) -> Features:

@@ -1,30 +1,23 @@
 """softmax(beta_n cos(q, k)) v: Liu et al. 2021 (Swin Transformer V2), equation 2; Graves et al. 2014, equation 6.
 
-The temperature is learned per head and beta is at most 100, as in the paper (tau > 0.01). Norms are taken in float32
-with the epsilon inside the square root, so that a zero vector has a gradient.
+The temperature is learned per head and beta is at most 100, as in the paper (tau > 0.01). Vectors of any length but 0
+have a direction here, so there is no epsilon; the authors' code takes max(norm, 1e-12).
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.kernels.errors import Refused
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, to_statistics
+from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, unit
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 LARGEST_BETA = 100.0
-EPSILON = 1e-12
-
-
-def _unit(array: Array) -> Array:
-    array = to_statistics(array)
-    return array * jax.lax.rsqrt(jnp.sum(array**2, axis=-1, keepdims=True) + EPSILON)
 
 
 def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
     beta = jnp.exp(jnp.minimum(params["log_beta"], jnp.log(LARGEST_BETA)))
-    query, key = _unit(query), _unit(key)
-    return query * beta[:, None].astype(query.dtype), key
+    query, key = unit(query), unit(key)
+    return query * beta[None, None, :, None].astype(query.dtype), key
 
 
 @register(

@@ -15,6 +15,7 @@ from attention_jax.kernels.mechanism import Params, Widths, statistics_dtype
 from attention_jax.kernels.problem import OUTPUTS, Problem
 from attention_jax.kernels.registry import Variant, lookup
 from attention_jax.kernels.scores import ScoreMod, trace
+from attention_jax.kernels.supported import check_jax
 
 Positions = Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]]
 
@@ -44,6 +45,7 @@ def checked(
     Raises:
       Refused: shapes do not fit, or the variant does not take an argument.
     """
+    check_jax()
     resolved = lookup(variant)
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     _check_shapes(resolved, query, key, value)

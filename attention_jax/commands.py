@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +33,15 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except Refused as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"{stop}." if str(stop) else "stopped.", file=sys.stderr)
+        signum = getattr(stop, "signum", None)
+        if signum is not None:
+            # A second signal to a run: Python's own exit would wait for a step that may never return.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(128 + signum)
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader has what it wanted (`launch.py list | head`); Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

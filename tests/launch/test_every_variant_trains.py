@@ -17,7 +17,7 @@ STEPS = 6
 # Compiling takes most of it. A step that never returns is stopped by it.
 LIMIT_SECONDS = 300
 # The real batch of the real data; the overrides make it short.
-SHORT = (f"--config.steps={STEPS}", "--config.log.every=1")
+SHORT = (f"--config.steps={STEPS}", "--config.optimizer.schedule.warmup_steps=2", "--config.log.every=1")
 CAUSAL = ("--config=experiments/shakespeare_gpt.py", *SHORT)
 OTHERS = ("--config=experiments/fashion_vit.py", "--config.epochs=0", *SHORT)
 

@@ -4,16 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check clean
+.PHONY: demo test test-engines test-long check clean
 
 demo: $(READY)  ## Trains six attention variants on two benchmarks and prints the table: 4m21s on 2 cores.
 	$(BIN)/python launch.py compare --config=experiments/demo.py --workdir=runs/demo
 
 test: $(READY)  ## The default test suite.
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not wide"
 
-test-long: $(READY)  ## Learning runs and crash loops: minutes each.
+test-engines: $(READY)  ## The documented command with a variant of each engine: half a minute each.
+	$(BIN)/python -m pytest -m one_of_each_engine tests/launch/test_every_variant_trains.py
+
+test-long: $(READY)  ## Learning runs, crash loops and the documented command with every variant: minutes each.
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m wide
 
 check: $(READY)  ## Lint, format, types.
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import jax
 
 from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.supported import check_jax
 
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -31,9 +33,15 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except Refused as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"{stop}." if str(stop) else "stopped.", file=sys.stderr)
+        signum = getattr(stop, "signum", None)
+        if signum is not None:
+            # A second signal to a run: Python's own exit would wait for a step that may never return.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(128 + signum)
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader has what it wanted (`launch.py list | head`); Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,12 +53,16 @@ def _training(command: Callable[[argparse.Namespace, str], int]) -> Callable[[ar
 
     def wrapped(options: argparse.Namespace, line: str) -> int:
         from attention_jax.training import Interrupted, RunFailed, hosts
-        from attention_jax.training.host import keep_freed_memory, use_every_core
+        from attention_jax.training.host import keep_freed_memory, use_cpu_devices, use_every_core
 
         use_every_core()
         keep_freed_memory()
+        if "devices" in options and options.devices is not None:
+            use_cpu_devices(options.devices)
         if "cluster" in options:
             hosts.join(**{name: getattr(options, name) for name in inspect.signature(hosts.join).parameters})
+        # Only now: it may start JAX.
+        check_jax()
         try:
             return command(options, line)
         except RunFailed as failure:
@@ -143,11 +155,6 @@ def _shard(options: argparse.Namespace, line: str) -> int:
     from attention_jax.shard_report import print_shards
     from attention_jax.training import Experiment
 
-    if options.devices is not None:
-        if options.devices < 1:
-            raise Refused(f"--devices={options.devices}: give at least 1.")
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", options.devices)
     print_shards(Experiment(**_experiment(options)))
     return 0
 
@@ -176,6 +183,7 @@ def _show(options: argparse.Namespace, line: str) -> int:
 def _explain(options: argparse.Namespace, line: str) -> int:
     from attention_jax.explaining import Question, print_explanation
 
+    check_jax()
     asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
     print_explanation(Question(**asked), with_memory=options.memory)
     return 0
@@ -184,6 +192,7 @@ def _explain(options: argparse.Namespace, line: str) -> int:
 def _check(options: argparse.Namespace, line: str) -> int:
     from attention_jax.checking import check
 
+    check_jax()
     return 0 if check(options.spec, only=_listed(options.only)) else 1
 
 
@@ -204,6 +213,7 @@ def _bench(options: argparse.Namespace, line: str) -> int:
     if options.list:
         print_measures(settings.kind)
         return 0
+    check_jax()
     workdir = Path(options.workdir or f"runs/bench_{options.what}")
     failed = run_bench(settings, names=_listed(options.only), repeats=options.repeats, workdir=workdir)
     if failed:

@@ -12,6 +12,8 @@ from attention_jax.kernels.errors import Refused
 def tfds_characters(*, dataset: str, context: int) -> Dataset:
     """Returns windows of the TFDS text `dataset` (such as "tiny_shakespeare"): see `text_file` for what they hold.
 
+    The text is taken as it is stored, its ends of lines too, but for a byte order mark at its start.
+
     Args:
       dataset: TFDS name of a set whose splits train, validation and test each hold one running text, field "text".
       context: characters in a window, T.
@@ -39,7 +41,8 @@ def text_file(*, path: str, context: int, validation_fraction: float = 0.1) -> D
 
     Training windows start at every character. Validation and test windows follow one another, so that every character
     but the first is predicted exactly once; the last one is padded with weight 0. The vocabulary is the sorted
-    characters of the training text.
+    characters of the training text. The ends of lines may be those of any system, each read as "\\n", and a byte order
+    mark at the start is skipped: see `read_text`.
 
     Args:
       path: the file.

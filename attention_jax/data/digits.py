@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from attention_jax.data.dataset import ArraySource, Dataset, register
+from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.errors import Refused
 
 _CLASSES = 10
@@ -19,11 +20,11 @@ def digits(*, seed: int = 0, validation_fraction: float = 0.2, test_fraction: fl
     Source: `sklearn.datasets.load_digits`, the test part of UCI's "Optical Recognition of Handwritten Digits".
 
     Args:
-      seed: fixes which example is in which split.
+      seed: fixes which example is in which split; 0 to 2^32 - 1.
       validation_fraction, test_fraction: of all examples, rounded up.
 
     Raises:
-      Refused: a split would hold less than one example of each digit, or the seed is negative.
+      Refused: a split would hold less than one example of each digit, or the seed is out of its range.
     """
     # 1.4 s to import, which every command that names no digits would pay.
     from sklearn.datasets import load_digits
@@ -36,8 +37,7 @@ def digits(*, seed: int = 0, validation_fraction: float = 0.2, test_fraction: fl
             f"digits with validation_fraction {validation_fraction} and test_fraction {test_fraction} leaves a split "
             f"of the {len(labels)} examples with fewer than {_CLASSES}: use fractions such as 0.2 and 0.2."
         )
-    if seed < 0:
-        raise Refused(f"digits seed must be 0 or more, got {seed}.")
+    check_seed(seed, name="digits seed")
     rest, test = train_test_split(np.arange(len(labels)), test_size=held_out[1], stratify=labels, random_state=seed)
     train, validation = train_test_split(rest, test_size=held_out[0], stratify=labels[rest], random_state=seed)
     tokens, label = pixels.astype(np.int32), labels.astype(np.int32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.packing import Rows, best_fit_decreasing, cut
-from attention_jax.data.text import decode, encode, held_out, read_text
+from attention_jax.data.text import decode, encode, held_out, read_text, universal_newlines
 from attention_jax.data.tfds_source import open_prepared, read
 from attention_jax.kernels.errors import Refused
 
@@ -15,7 +15,8 @@ from attention_jax.kernels.errors import Refused
 def tfds_documents(*, dataset: str, field: str, context: int, buckets: tuple[int, ...] = ()) -> Dataset:
     """Returns the texts of the TFDS set `dataset` (such as "aeslc"), each example a document: see `text_documents`.
 
-    Its splits train and validation are needed; test is read where there is one.
+    Its splits train and validation are needed; test is read where there is one. A text is taken as it is stored, its
+    ends of lines too, but for a byte order mark at its start.
 
     Args:
       dataset: TFDS name of a set.
@@ -46,6 +47,10 @@ def text_documents(
     characters is cut into pieces, which are documents of their own from there on, and one of fewer than two characters
     is left out. The vocabulary is the sorted characters of the training documents.
 
+    The ends of lines may be those of any system, in the file and in `separator`, and a byte order mark at the start is
+    skipped: see `read_text`. What stands between two separators and is blank, empty or of one character is no document,
+    and takes no share of the validation split.
+
     Without `buckets`, rows are packed by `best_fit_decreasing`, once, and have two more fields: segments int32 [B, T]
     (1, 2 ... by document, 0 on padding) and positions int32 [B, T] (0, 1 ... in each document). A model that does not
     read both is refused.
@@ -57,7 +62,7 @@ def text_documents(
       path: the file.
       context: the most tokens in a row, T.
       separator: what stands between two documents; it belongs to neither.
-      validation_fraction: of the documents, taken from the end.
+      validation_fraction: of the documents, taken from the end; at least one, and not all, where there are two.
       buckets: lengths of rows, rising, the last of them `context`; () packs.
 
     Raises:
@@ -66,8 +71,11 @@ def text_documents(
     """
     if not separator:
         raise Refused("separator '' separates no documents: give what stands between two, such as '\\n\\n'.")
-    documents = read_text(path).split(separator)
+    pieces = read_text(path).split(universal_newlines(separator))
+    documents = [piece for piece in pieces if len(piece) > 1 and not piece.isspace()]
     end = held_out(len(documents), validation_fraction)
+    if len(documents) > 1:
+        end = min(max(end, 1), len(documents) - 1)
     return _dataset({"train": documents[:end], "validation": documents[end:]}, context, tuple(buckets), path)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from attention_jax.data.dataset import ArraySource, Dataset, Source, register
+from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.errors import Refused
 
 _ROWS_AT_ONCE = 8192  # bounds the memory of the gap draw, which is [rows, gaps] of float64
@@ -39,10 +40,10 @@ def mqar(
       pairs: key-value pairs in a sequence, D.
       power: a of the gap law, more than 0.
       train_examples, validation_examples, test_examples: sequences in each split.
-      seed: fixes everything; 0 or more.
+      seed: fixes everything; 0 to 2^32 - 1.
 
     Raises:
-      Refused: a size is impossible.
+      Refused: a size or the seed is impossible.
     """
     sizes = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     _check(vocabulary_size, length, pairs, power, sizes, seed)
@@ -75,8 +76,7 @@ def _check(vocabulary_size: int, length: int, pairs: int, power: float, sizes: d
     for split, examples in sizes.items():
         if examples < 1:
             raise Refused(f"mqar needs at least 1 example in each split, got {split}_examples {examples}.")
-    if seed < 0:
-        raise Refused(f"mqar seed must be 0 or more, got {seed}.")
+    check_seed(seed, name="mqar seed")
 
 
 def _examples(

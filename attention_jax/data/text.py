@@ -1,5 +1,6 @@
 """Text as numbers: read, checked to be UTF-8, and its characters numbered by one vocabulary."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from attention_jax.kernels.errors import Refused
 
 
 def read_text(path: str) -> str:
-    """Returns the text of a UTF-8 file.
+    """Returns the text of a UTF-8 file as Python's own text mode reads it: the ends of lines, of Unix, Windows (CR LF)
+    and the old Macintosh (CR), are all "\\n". A byte order mark at its start is no part of it.
 
     Raises:
       Refused: the file cannot be read, or is not UTF-8.
@@ -18,17 +20,26 @@ def read_text(path: str) -> str:
         content = Path(path).read_bytes()
     except OSError as error:
         raise Refused(f"text file {path!r} cannot be read: {error.strerror}. Give the path of a text file.") from None
-    return decode(content, f"text file {path!r}")
+    return universal_newlines(decode(content, f"text file {path!r}"))
+
+
+def universal_newlines(text: str) -> str:
+    """Returns a text with "\\n" for each CR LF and each CR."""
+    return re.sub("\r\n?", "\n", text)
 
 
 def decode(content: bytes, name: str) -> str:
-    """Returns UTF-8 bytes as text; `name` is what the message calls them.
+    """Returns UTF-8 bytes as text, without the byte order mark that editors put before it.
+
+    Args:
+      content: the bytes.
+      name: what the message calls them.
 
     Raises:
       Refused: they are not UTF-8.
     """
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").lstrip("\ufeff")
     except UnicodeDecodeError as error:
         raise Refused(f"{name} is not UTF-8 (byte {error.start} is {content[error.start]:#04x}): convert it.") from None
 

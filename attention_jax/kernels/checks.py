@@ -16,6 +16,7 @@ from attention_jax.kernels.mechanism import Params, Widths, statistics_dtype
 from attention_jax.kernels.problem import OUTPUTS, Problem
 from attention_jax.kernels.registry import Variant, lookup
 from attention_jax.kernels.score_functions import ScoreMod, trace
+from attention_jax.kernels.supported import check_jax
 
 # What all engines compute with: float8 has no sums on most devices, and would be rounded without a word.
 DTYPES = tuple(map(jnp.dtype, ("bfloat16", "float16", "float32", "float64")))
@@ -48,6 +49,7 @@ def checked(
     Raises:
       Refused: shapes do not fit, or the variant does not take an argument.
     """
+    check_jax()
     resolved = lookup(variant)
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     _check_shapes(resolved, query, key, value)

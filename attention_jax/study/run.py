@@ -7,14 +7,18 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.registry import lookup, split_specs
 from attention_jax.study.compare import compare
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
+from attention_jax.study.results import read_results
 from attention_jax.training import Experiment, Outcome, Progress, config, train
 from attention_jax.training.progress import readable_seconds
-from attention_jax.training.workdir import claim
+from attention_jax.training.workdir import claim, usable
+
+_LONGEST_SEED = 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ def run_comparison(
     benchmarks = _benchmarks(chosen, name)
     plan = Plan(tuple(benchmarks), _variants(chosen, variants), _seeds(chosen, seeds))
     _check(benchmarks, plan.variants)
+    with usable(workdir):
+        read_results(workdir / "results.jsonl")
+    # Nothing is written before everything that can be refused has been.
     claim(workdir, {"benchmarks": benchmarks})
 
     def build(benchmark: str, variant: str) -> TrainedCell:
@@ -85,9 +92,12 @@ def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
         seeds = tuple(chosen.seeds) if config.is_comparison(chosen) else (chosen.seed,)
     else:
         seeds = tuple(given.split(","))
-    if not all(str(seed).strip().isdecimal() for seed in seeds):
+    # Longer ones are no seeds, and Python does not read thousands of digits.
+    if not all(str(seed).strip().isdecimal() and len(str(seed)) <= _LONGEST_SEED for seed in seeds):
         said = ",".join(map(str, seeds))
         raise Refused(f"seeds={said}: give whole numbers of at least 0, separated by commas, such as 0,1,2.")
+    for seed in seeds:
+        check_seed(int(seed), name="seed")
     return tuple(map(int, seeds))
 
 

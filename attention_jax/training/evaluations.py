@@ -17,7 +17,7 @@ from attention_jax.training.experiment import Experiment
 from attention_jax.training.interrupt import Interrupted, Notice
 from attention_jax.training.progress import Progress
 from attention_jax.training.state import TrainState
-from attention_jax.training.workdir import claim, read_lines
+from attention_jax.training.workdir import compare_config, read_lines
 
 
 def evaluate(
@@ -120,7 +120,7 @@ def evaluate_checkpoint(
         raise Refused(
             f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
         )
-    hosts.first_does(lambda: claim(workdir, experiment.config))
+    hosts.first_does(lambda: compare_config(workdir, experiment.config))
     checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
     try:
         steps = checkpoints.steps()

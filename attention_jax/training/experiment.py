@@ -13,6 +13,7 @@ import numpy as np
 
 from attention_jax import data as data_sets
 from attention_jax import models, tasks
+from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.catalogue import check_options
 from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.parallel import Method
@@ -136,7 +137,7 @@ class Experiment:
           epochs: in passes over the train split, or
           examples: in examples; exactly one of the three.
           accumulation: in how many parts a batch is run, one after the other.
-          seed: what everything random in training is drawn from.
+          seed: what everything random in training is drawn from, 0 to 2^32 - 1.
           param_dtype: of the parameters and the optimizer's arrays; what the model computes in is `config.model.dtype`,
             and the statistics of a softmax are float32 whatever it is.
           ema_decay: of a moving average of the parameters, which is then what is evaluated; None keeps none.
@@ -177,6 +178,9 @@ class Experiment:
         self.mesh = make_mesh(
             _section("mesh", mesh), batch_size=math.gcd(batch_size // accumulation, self.evaluation_batch_size)
         )
+        # The loop makes these in a folder; here they are refused before there is one.
+        data_sets.train_batches(train, batch_size=batch_size, seed=seed, rows=self.rows(batch_size))
+        self.rows(self.evaluation_batch_size)
         self.task.check(self.model, self._example)
         shapes = jax.eval_shape(lambda: self._state(0))
         self.parameters = _count(shapes.params)
@@ -210,8 +214,9 @@ class Experiment:
         return tuple(split for split in ("validation", "test") if split in self.dataset.splits)
 
     def create_state(self, seed: int) -> TrainState:
-        """Returns the state before the first step, on the devices of the mesh."""
-        return self._compiled_state(seed)
+        """Returns the state before the first step, on the devices of the mesh; a seed is 0 to 2^32 - 1."""
+        # JAX takes a Python number for an int32, which half of the seeds are too large for.
+        return self._compiled_state(np.uint32(seed))
 
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Returns a batch on the devices of the mesh."""
@@ -312,9 +317,9 @@ def _section(name: str, section: Section | None) -> Any:
 
 
 def _check_cadence(experiment: Experiment) -> None:
+    check_seed(experiment.seed, name="seed")
     rows = experiment.evaluation.batch_size
     for name, value, least in (
-        ("seed", experiment.seed, 0),
         ("evaluation.every", experiment.evaluation.every, 0),
         ("evaluation.batch_size", 1 if rows is None else rows, 1),
         ("evaluation.patience", experiment.evaluation.patience, 0),

@@ -1,6 +1,6 @@
 """The work of a training step, and the most that the devices could do: what MFU is the ratio of.
 
-XLA's own count, `cost_analysis`, takes the body of a loop once however often it runs (jax 0.10.2 and 0.11.2), so layers
+XLA's own count, `cost_analysis`, takes the body of a loop once however often it runs (jax 0.10.1 and 0.11.2), so layers
 that are scanned, parts of a batch and blocks of attention would be missing. Here products and convolutions are counted
 in the jaxpr of the step, where a scan has its length. What is computed again (rematerialisation) counts: this is what
 Chowdhery et al. 2022 (PaLM, appendix B) call hardware FLOPs utilisation; without rematerialisation it is their MFU.
@@ -57,11 +57,16 @@ class Flops:
 
 def count_flops(jaxpr: Jaxpr) -> Flops:
     """Returns the products and convolutions of a jaxpr; of a `cond`, those of its largest branch."""
-    parts = [_of_equation(equation) for equation in jaxpr.eqns]
+    return _of_jaxpr(jaxpr, frozenset())
+
+
+def _of_jaxpr(jaxpr: Jaxpr, spread: frozenset[str]) -> Flops:
+    """Counts a jaxpr; `spread` are the mesh axes of which it is the program of one device."""
+    parts = [_of_equation(equation, spread) for equation in jaxpr.eqns]
     return Flops(sum(part.count for part in parts), all(part.complete for part in parts))
 
 
-def _of_equation(equation: Any) -> Flops:
+def _of_equation(equation: Any, spread: frozenset[str]) -> Flops:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         return Flops(_of_product(equation))
@@ -69,20 +74,34 @@ def _of_equation(equation: Any) -> Flops:
         return Flops(_of_convolution(equation))
     if name.startswith(_UNREAD):
         return Flops(0, complete=False)
-    inner = [count_flops(jaxpr) for jaxpr in jaxprs_in_params(params)]
+    if name == "shard_map":
+        (body,) = jaxprs_in_params(params)
+        sizes = _manual_axes(body)
+        of_one = _of_jaxpr(body, spread | sizes.keys())
+        devices = math.prod(size for axis, size in sizes.items() if axis not in spread)
+        return Flops(devices * of_one.count, of_one.complete)
+    inner = [_of_jaxpr(jaxpr, spread) for jaxpr in jaxprs_in_params(params)]
     complete = all(part.complete for part in inner)
     counts = [part.count for part in inner]
     if name == "cond":
         return Flops(max(counts, default=0), complete)
     if name == "scan":
         return Flops(params["length"] * sum(counts), complete)
-    if name == "shard_map":
-        # Its body is of one device.
-        devices = math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
-        return Flops(devices * sum(counts), complete)
     if name == "while":
         return Flops(sum(counts), complete and not sum(counts))
     return Flops(sum(counts), complete)
+
+
+def _manual_axes(body: Jaxpr) -> dict[str, int]:
+    """Returns the mesh axes, with their sizes, that the body of a `shard_map` is one device's share of.
+
+    They stand in the type of each of its arrays. The parameter of the equation that lists them has another name in
+    every version of JAX.
+    """
+    results = [variable for equation in body.eqns for variable in equation.outvars]
+    types = [variable.aval for variable in (*body.invars, *results)]
+    meshes = [kind.sharding.mesh for kind in types if isinstance(kind, jax.core.ShapedArray)]
+    return {axis: mesh.shape[axis] for mesh in meshes for axis in mesh.manual_axes}
 
 
 def _of_product(equation: Any) -> int:

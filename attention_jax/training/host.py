@@ -5,6 +5,8 @@ import os
 
 import jax
 
+from attention_jax.kernels.errors import Refused
+
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
@@ -16,6 +18,18 @@ def use_every_core() -> None:
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def use_cpu_devices(number: int) -> None:
+    """Computes on this many CPU devices, whatever there is; call it before JAX is used.
+
+    Raises:
+      Refused: the number is less than 1.
+    """
+    if number < 1:
+        raise Refused(f"--devices={number}: give at least 1.")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", number)
 
 
 def keep_freed_memory() -> None:

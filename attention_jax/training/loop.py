@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from attention_jax.data import Ahead, train_batches
+from attention_jax.data.seeds import check_seed
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints, NotSaved
 from attention_jax.training.evaluations import describe, evaluate, history
@@ -23,6 +24,7 @@ from attention_jax.training.progress import Progress
 from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
+from attention_jax.training.watch import Pulse
 from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
 
 # How many batches wait on a device that has a memory of its own.
@@ -32,8 +34,10 @@ _BATCHES_AHEAD = 2
 class _Run:
     """One run in its folder: where it is, and what it does between two steps."""
 
-    def __init__(self, experiment: Experiment, workdir: Path, *, seed: int, progress: Progress, notice: Notice):
-        self.experiment, self.progress, self.notice = experiment, progress, notice
+    def __init__(
+        self, experiment: Experiment, workdir: Path, *, seed: int, progress: Progress, notice: Notice, pulse: Pulse
+    ):
+        self.experiment, self.progress, self.notice, self.pulse = experiment, progress, notice, pulse
         self.checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
         self.state = experiment.create_state(seed)
         self.batches = _batches(experiment, seed)
@@ -43,7 +47,7 @@ class _Run:
         self.profile: Profile | None = None
         restored = self.checkpoints.restore(self.state)
         if restored is not None:
-            self.step = self.saved = restored.step
+            self.step = self.saved = pulse.step = pulse.saved = restored.step
             self.state = restored.state
             self.batches.set_state(restored.beside["batches"])
             self.meter.windows = [Window(*window) for window in restored.beside["windows"]]
@@ -69,6 +73,7 @@ class _Run:
             # Dispatched steps are done when their results are here.
             values, bad_step, skipped = jax.device_get((self.metrics, self.state.bad_step, self.state.skipped))
             self.meter.stop()
+            self.pulse.rest()
             self._record(values, bad_step=int(bad_step), skipped=int(skipped))
             self._evaluate_if_due()
             self._save_if_due()
@@ -83,6 +88,7 @@ class _Run:
 
     def _take_step(self) -> None:
         experiment, meter = self.experiment, self.meter
+        self.pulse.begin(self.step + 1)
         if self.profile is not None:
             meter.leave_out(self.profile.before(self.step + 1, self.state))
         began = time.perf_counter()
@@ -91,6 +97,10 @@ class _Run:
         if one_step_at_a_time(experiment.mesh):
             jax.block_until_ready(self.state)
         self.state, self.metrics = experiment.step_for(batch)(self.state, batch)
+        if self.pulse.knows_none:
+            # So that there is a time to compare the others with.
+            jax.block_until_ready(self.metrics)
+            self.pulse.rest()
         self.step += 1
         meter.step(waited=waited, tokens=tokens, flops=experiment.flops_of(batch).count)
         if self.profile is not None:
@@ -134,7 +144,7 @@ class _Run:
                 raise RunFailed(f"{said}. Once there is room, the same command goes on from there.") from failure
             self.progress.say(f"{said} and the run goes on")
         else:
-            self.saved = self.step
+            self.saved = self.pulse.saved = self.step
 
     def close(self) -> None:
         """Closes the files of the run, and ends its line on the terminal."""
@@ -235,27 +245,30 @@ def train(
     Args:
       experiment: what to train.
       workdir: the folder of the run: `config.json`, `metrics.jsonl`, `checkpoints/`, `tensorboard/`, `outcome.json`.
-      seed: in place of the config's.
+      seed: in place of the config's, 0 to 2^32 - 1.
       progress: told what happens.
       profile: steps, counted from 1, that are traced into `profile/`.
 
     Raises:
-      Refused: the folder cannot be written, holds the run of another config, or is being trained in.
+      Refused: the seed is out of its range, and nothing is written; or the folder cannot be written, holds the run of
+        another config, or is being trained in.
       RunFailed: the loss is no longer finite or spikes, as often as the config forbids, or the losses or the last
         checkpoint cannot be written.
       Interrupted: a signal came; the run was saved first.
     """
     seed = experiment.seed if seed is None else seed
+    check_seed(seed, name="seed")
     config, progress = {**experiment.config, "seed": seed}, progress or Progress()
     changed: list[str] = []
     hosts.first_does(lambda: changed.extend(claim(workdir, config)))
-    with ExitStack() as held, noticed() as notice:
+    pulse = Pulse(one_at_a_time=one_step_at_a_time(experiment.mesh))
+    with ExitStack() as held, noticed(pulse, progress.say) as notice:
         hosts.first_does(lambda: held.enter_context(locked(workdir)))
         if changed:
             progress.say(f"going on with {'; '.join(changed)}")
         with usable(workdir):
             hosts.first_does(lambda: write_config(workdir, config))
-        run = _Run(experiment, workdir, seed=seed, progress=progress, notice=notice)
+        run = _Run(experiment, workdir, seed=seed, progress=progress, notice=notice, pulse=pulse)
         if profile is not None and hosts.is_first():
             run.profile = Profile(profile, workdir / "profile", after_step=run.step, say=progress.say)
         try:

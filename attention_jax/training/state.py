@@ -50,7 +50,7 @@ def create_state(
     example: Any,
     optimizer: optax.GradientTransformation,
     *,
-    seed: int,
+    seed: int | Array,
     param_dtype: str = "float32",
     with_average: bool = False,
 ) -> TrainState:
@@ -60,7 +60,7 @@ def create_state(
       model: a Flax module.
       example: an input of the shape it will have in training.
       optimizer: what will update the parameters.
-      seed: what everything random is drawn from.
+      seed: what everything random is drawn from; within jit a uint32.
       param_dtype: of the parameters, and so of the optimizer's arrays.
       with_average: whether a moving average of the parameters is kept.
     """

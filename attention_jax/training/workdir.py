@@ -62,25 +62,22 @@ def written(path: Path) -> Iterator[None]:
         ) from error
 
 
-def claim(workdir: Path, config: dict[str, Any]) -> list[str]:
-    """Makes the folder of a run, or checks that it is this run's; the place it is computed at may be another.
+def compare_config(workdir: Path, config: dict[str, Any]) -> list[str]:
+    """Checks that a folder is not that of another run; writes nothing.
 
     Args:
-      workdir: the folder; `config.json` in it holds the config of the run.
+      workdir: the folder; `config.json` in it, if it is there, holds the config of the run.
       config: the whole config, of JSON values.
 
     Returns:
-      What changed of the keys in `PLACEMENT`, as "mesh.data=4, which was 8": to be said, and written by `write_config`
-      once the folder is locked.
+      What changed of the keys in `PLACEMENT`, as "mesh.data=4, which was 8".
 
     Raises:
-      Refused: the folder cannot be written, or it holds the run of another config.
+      Refused: the folder cannot be read, or it holds the run of another config.
     """
     path = workdir / "config.json"
     with usable(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            write_config(workdir, config)
             return []
         text = path.read_text()
     try:
@@ -97,6 +94,27 @@ def claim(workdir: Path, config: dict[str, Any]) -> list[str]:
             f"{' ...' if len(other) > 3 else ''}): give another --workdir, or delete it to start over."
         )
     return [f"{change.name}={change.here}, which was {change.there}" for change in changed]
+
+
+def claim(workdir: Path, config: dict[str, Any]) -> list[str]:
+    """Makes the folder of a run, or checks that it is this run's; the place it is computed at may be another.
+
+    Args:
+      workdir: the folder; `config.json` in it holds the config of the run.
+      config: the whole config, of JSON values.
+
+    Returns:
+      What `compare_config` does: to be said, and written by `write_config` once the folder is locked.
+
+    Raises:
+      Refused: the folder cannot be written, or it holds the run of another config.
+    """
+    changed = compare_config(workdir, config)
+    with usable(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not (workdir / "config.json").exists():
+            write_config(workdir, config)
+    return changed
 
 
 def write_config(workdir: Path, config: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """Windows of characters: which there are, what each predicts, and texts that cannot be used."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from attention_jax import data
 
-TEXT = "the quick brown fox jumps over the lazy dog. été\r\n" * 4  # 200 characters
+TEXT = "the quick brown fox jumps over the lazy dog! été.\n" * 4  # 200 characters
 
 
 @pytest.fixture
@@ -75,6 +77,25 @@ def test_validation_windows_predict_every_character_but_the_first_once(file, con
 def test_a_text_that_cannot_be_used_is_refused(refused, file, content, context, words):
     with refused(*words):
         data.build("text_file", path=file(content), context=context)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_of_any_system_and_a_byte_order_mark_give_the_same_text(file, mark, end):
+    options = {"context": 7, "validation_fraction": 0.25}
+    plain = data.build("text_file", path=file(TEXT), **options)
+    train = plain.splits["train"].gather(np.arange(143))
+    (folder := Path(file(TEXT)).parent / "other").mkdir()
+    (folder / "text.txt").write_bytes((mark + TEXT.replace("\n", end)).encode())
+    other = data.build("text_file", path=str(folder / "text.txt"), **options)
+    assert other.facts == plain.facts
+    assert "\ufeff" not in other.facts["vocabulary"]
+    np.testing.assert_array_equal(other.splits["train"].gather(np.arange(143))["inputs"], train["inputs"])
+
+
+def test_a_mark_within_the_text_is_a_character(file):
+    dataset = data.build("text_file", path=file("a\ufeff" * 40), context=4)
+    assert dataset.facts["vocabulary"] == ["a", "\ufeff"]
 
 
 def test_a_file_that_cannot_be_read_is_refused(refused, tmp_path):

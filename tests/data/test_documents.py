@@ -1,11 +1,13 @@
 """Documents of a file or a TFDS set: what the rows hold, in both layouts, and what is refused."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from attention_jax import data
+from attention_jax.data import documents
 
 DOCUMENTS = ["the quick", "brown fox jumps over the lazy dog", "", "a", "of\nit", "été", "dog", "quick jumps", "over"]
 TEXT = "##".join([*DOCUMENTS, "the dog", "x", "a lazy fox"])  # the last quarter of 12 is the validation split
@@ -18,7 +20,7 @@ def build(tmp_path):
 
     def make(text: str = TEXT, **options) -> data.Dataset:
         path = tmp_path / "documents.txt"
-        path.write_text(text)
+        path.write_bytes(text.encode())
         return data.build(
             "text_documents",
             **{"path": str(path), "context": CONTEXT, "separator": "##", "validation_fraction": 0.25, **options},
@@ -100,13 +102,62 @@ def test_a_bucket_is_the_shortest_that_holds_the_document(build):
         (TEXT, {"buckets": (4, 4, 12)}, ["buckets (4, 4, 12)", "rising"]),
         (TEXT, {"buckets": (4.5, 12)}, ["buckets (4.5, 12)", "whole numbers"]),
         (TEXT, {"validation_fraction": 1.0}, ["validation_fraction", "1.0"]),
-        ("ab##ab##a##b", {}, ["validation split", "no document of two characters among 1"]),
+        ("ab##a##b", {}, ["validation split", "no document of two characters among 0"]),
+        ("##\n##a## \n", {}, ["train split", "no document of two characters among 0"]),
         ("ab##ab##ab##xy", {}, ["validation text", "'x'", "train text has not"]),
     ],
 )
 def test_what_cannot_be_used_is_refused(refused, build, text, options, words):
     with refused(*words):
         build(text, **options)
+
+
+FOUR = ["the quick cat", "brown\nfox", "the dog", "a fox"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "##".join(FOUR) + "##",
+        "##".join(FOUR) + "##\n",
+        "##" + "##".join(FOUR),
+        "####" + "######".join(FOUR) + "####\n\n \n##",
+        "## \n ##".join(FOUR) + "##x##",
+    ],
+)
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.3])
+def test_what_is_blank_takes_no_share_of_the_validation_split(build, written, fraction):
+    dataset = build(written, validation_fraction=fraction)
+    assert predicted(dataset, "train") == sorted(FOUR[:3])
+    assert predicted(dataset, "validation") == FOUR[3:]
+    assert dataset.facts["vocabulary"] == sorted(set("".join(FOUR[:3])))
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_no_split_is_left_without_a_document_where_there_are_two(build, fraction):
+    dataset = build("ab ba##ab", validation_fraction=fraction)
+    assert [predicted(dataset, split) for split in ("train", "validation")] == [["ab ba"], ["ab"]]
+
+
+@pytest.mark.parametrize("separator", ["\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_documents_of_any_system_are_found(build, mark, end, separator):
+    written = mark + "\n\n".join([*FOUR, ""]).replace("\n", end)
+    dataset = build(written, separator=separator)
+    assert predicted(dataset, "train") == sorted(FOUR[:3])
+    assert predicted(dataset, "validation") == FOUR[3:]
+    assert not {"\r", "\ufeff"} & {*dataset.facts["vocabulary"]}
+
+
+def test_a_byte_order_mark_of_an_example_is_no_letter(monkeypatch):
+    texts = {"train": ["\ufeffthe dog", "a fox\r\n"], "validation": ["\ufeffa dog"]}
+    info = SimpleNamespace(features={"body": None}, splits=texts)
+    monkeypatch.setattr(documents, "open_prepared", lambda name: SimpleNamespace(info=info))
+    monkeypatch.setattr(documents, "read", lambda _, split: [{"body": text.encode()} for text in texts[split]])
+    dataset = data.build("tfds_documents", dataset="made_up", field="body", context=CONTEXT)
+    assert predicted(dataset, "train") == ["a fox\r\n", "the dog"]
+    assert predicted(dataset, "validation") == ["a dog"]
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,9 @@ def bad_input(folder: Path) -> list[Bad]:
         return (write_config(folder / f"{name}.py", sections),)
 
     empty = {**TEXT, "data": {**TEXT["data"], "path": str(folder / "empty.txt")}}
+    (folder / "lengths.txt").write_text("abcdefgh##" * 8 + "ab##" + "abc##" * 2)
+    of_lengths = {"name": "text_documents", "path": str(folder / "lengths.txt"), "context": 8, "separator": "##"}
+    lengths = {**RECALL, "data": {**of_lengths, "buckets": (1, 8)}, "batch_size": 4}
     demo = "--config=experiments/demo.py"
     return [
         Bad(recall("model.attention=scaled_dt"), ("'scaled_dt'", "Did you mean 'scaled_dot'?")),
@@ -109,6 +112,12 @@ def bad_input(folder: Path) -> list[Bad]:
         Bad(other("tfds", CHARACTERS), ("tiny_shakespeare", "`python launch.py prepare tiny_shakespeare`")),
         Bad(("--config=experiments/dem.py",), ("'experiments/dem.py'", "Did you mean 'experiments/demo.py'?")),
         Bad((f"--config={folder / 'broken.py'}",), ("broken.py", "not valid Python", "line 1")),
+        Bad(recall("seed=-1"), ("seed=-1", "at least 0")),
+        Bad(recall("seed=4294967296"), ("seed=4294967296", "at most 4294967295")),
+        Bad(recall("seed=1.5"), ("seed=1.5", "it takes int")),
+        Bad(recall("data.seed=-1"), ("mqar seed=-1", "at least 0")),
+        Bad(recall("data.seed=4294967296"), ("mqar seed=4294967296", "at most 4294967295")),
+        Bad(other("lengths", lengths), ("batch_size 4", "the fewest of one length", "use at most")),
         Bad((demo,), ("experiments/demo.py", "use launch.py compare")),
         Bad((*recall(), f"--workdir={folder / 'occupied'}"), ("occupied' cannot be used", "Give another --workdir.")),
         Bad((*recall(), f"--workdir={folder / 'occupied' / 'W'}"), ("occupied/W' cannot be used", "another --workdir")),
@@ -118,6 +127,11 @@ def bad_input(folder: Path) -> list[Bad]:
         Bad((demo, "--variants=linear,linear"), ("'linear' twice",), command="compare"),
         Bad((demo, "--variants="), ("no variants",), command="compare"),
         Bad((demo, "--seeds=0,-1"), ("seeds=0,-1", "at least 0"), command="compare"),
+        Bad((demo, "--seeds=0,4294967296"), ("seed=4294967296", "at most 4294967295"), command="compare"),
+        Bad((demo, f"--seeds={'9' * 5000}"), ("whole numbers",), command="compare"),
+        Bad((demo, "--seeds=0,,1"), ("seeds=0,,1", "whole numbers"), command="compare"),
+        Bad((demo, "--seeds=2,02"), ("2 twice",), command="compare"),
+        Bad((*recall("seed=-1"),), ("seeds=-1", "at least 0"), command="compare"),
         Bad((demo, "--seeds=one"), ("seeds=one", "whole numbers"), command="compare"),
         Bad((*recall("batch_size=97"), "--seeds=0"), ("benchmark recall: batch_size=97",), command="compare"),
         Bad(other("tfds", CHARACTERS), ("benchmark tfds: ", "launch.py prepare tiny_shakespeare"), command="compare"),
@@ -133,6 +147,28 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path)
         assert_refused(answer, case.says, about=(case, answer))
     assert contents(tmp_path) == before
     assert not (tmp_path / "W").exists()
+
+
+def test_a_record_that_cannot_be_read_is_refused_before_the_folder_is_claimed(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "recall.py", RECALL)
+    broken, folder = tmp_path / "broken", tmp_path / "folder"
+    broken.mkdir()
+    (broken / "results.jsonl").write_text("no JSON\n{}\n")
+    (folder / "results.jsonl").mkdir(parents=True)
+    before = contents(tmp_path)
+    commands = [["compare", config, f"--workdir={workdir}"] for workdir in (broken, folder)]
+    said = (("line 1 of", "is not JSON"), ("cannot be used", "another --workdir"))
+    for words, answer in zip(said, answers(commands, environment={}), strict=True):
+        assert_refused(answer, words, about=answer)
+    assert contents(tmp_path) == before
+
+
+def test_eval_writes_nothing_into_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "recall.py", RECALL)
+    (tmp_path / "W" / "checkpoints").mkdir(parents=True)
+    answer = launch("eval", config, f"--workdir={tmp_path / 'W'}")
+    assert_refused(answer, ("holds no whole checkpoint",), about=answer)
+    assert [path.name for path in (tmp_path / "W").rglob("*")] == ["checkpoints"]
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])

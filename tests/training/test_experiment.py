@@ -135,3 +135,9 @@ def test_arrays_lie_by_the_rules_of_the_config_before_those_of_the_model(all_of_
     assert all(place == leaf.sharding for place, leaf in zip(
         jax.tree.leaves(all_of_it.shardings), jax.tree.leaves(all_of_it.abstract_state), strict=True
     ))  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345, 2**31 - 1])
+def test_a_seed_draws_what_jax_draws_from_the_same_number(experiment, seed):
+    _, for_training = jax.random.split(jax.random.key(seed))
+    np.testing.assert_array_equal(experiment.create_state(seed).key, jax.random.key_data(for_training))

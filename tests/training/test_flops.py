@@ -71,13 +71,32 @@ def test_a_loop_of_unknown_length_counts_once_and_is_said():
     assert counted(lambda x, n: jax.lax.fori_loop(0, n, lambda _, y: y + 1, x) @ x, MATRIX, 3) == Flops(ONE)
 
 
+MESH = AbstractMesh((4, 2), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
+DATA, TENSOR = PartitionSpec("data"), PartitionSpec("tensor")
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize(("axes", "times"), [(("data",), 1), (("data", "tensor"), 2)])
-def test_the_work_of_a_device_counts_for_all_of_them(axes, times):
-    mesh = AbstractMesh((4, 2), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
-    spec = PartitionSpec("data")
+def test_the_work_of_a_device_counts_for_all_of_them(axes, times, check_vma):
     # Over "tensor" each device does the same.
-    spread = jax.shard_map(lambda x: x @ x.T, mesh=mesh, axis_names={*axes}, in_specs=spec, out_specs=spec)
+    spread = jax.shard_map(
+        lambda x: x @ x.T, mesh=MESH, axis_names={*axes}, in_specs=DATA, out_specs=DATA, check_vma=check_vma
+    )
     assert counted(spread, MATRIX) == Flops(times * ONE // 4)
+
+
+def test_devices_within_devices_are_counted_once():
+    def within(rows):
+        return jax.shard_map(lambda x: x @ x.T, axis_names={"tensor"}, in_specs=TENSOR, out_specs=TENSOR)(rows)
+
+    spread = jax.shard_map(within, mesh=MESH, axis_names={"data"}, in_specs=DATA, out_specs=DATA)
+    # Each of the 8 devices has one row.
+    assert counted(spread, MATRIX) == Flops(8 * 2 * 8)
+
+
+def test_the_work_of_devices_that_are_given_nothing_is_counted():
+    spread = jax.shard_map(lambda: MATRIX @ MATRIX, mesh=MESH, in_specs=(), out_specs=PartitionSpec(), check_vma=False)
+    assert counted(spread) == Flops(8 * ONE)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import threading
 
 import pytest
 
@@ -26,6 +28,24 @@ def twice() -> None:
 
 def test_the_second_stops_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         twice()
+    assert stopped.value.signum == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_whoever_was_told_of_signals_before_is_told_again_and_no_thread_and_no_file_stay():
+    mine, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    files = len(os.listdir("/proc/self/fd"))
+    before = signal.set_wakeup_fd(theirs.fileno())
+    try:
+        threads = threading.active_count()
+        with noticed():
+            assert threading.active_count() == threads + 1
+        assert threading.active_count() == threads
+        assert len(os.listdir("/proc/self/fd")) == files
+    finally:
+        assert signal.set_wakeup_fd(before) == theirs.fileno()
+        mine.close()
+        theirs.close()

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import sink
 from attention_jax.kernels.checks import checked
-from attention_jax.kernels.engines import ENGINES, blockwise, chain, recurrence, ring
+from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
 from attention_jax.kernels.engines.choice import choose
 from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
 from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors

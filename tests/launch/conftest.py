@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.command_line import RECALL, Answer, launch, write_config
+from tests.launch.command_line import RECALL, Answer, compiled_once, launch, write_config
 
 # Dropout and drawn features: a run that loses its random state, or draws it anew, cannot leave the same losses.
 MODEL = {**RECALL["model"], "dropout_rate": 0.1, "attention": "performer:features=8"}
@@ -27,10 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("finished")
     sections = {**RECALL, "model": MODEL, "steps": 120}
     config = write_config(folder / "recall.py", sections)
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    compiled = compiled_once(folder)
     answer = launch("train", config, f"--workdir={folder / 'run'}", environment=compiled)
     assert answer.code == 0, answer.err
     return Finished(config, folder / "run", answer, compiled)

@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-from tests.launch.command_line import RECALL, Answer, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
 
 KEYS = [
@@ -34,14 +34,6 @@ def not_a_number() -> SoftmaxScore:
     """Scores that are not numbers."""
     return SoftmaxScore(pairwise=lambda query, key, params: dot(query, key, params) * jnp.nan)
 '''
-
-
-def compiled_once(folder: Path) -> dict[str, str]:
-    """The variables by which what one seed or process compiles serves the others: compiling takes most of the time."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
 
 def trained(answer: Answer) -> list[str]:

@@ -19,7 +19,7 @@ from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.config import load, plain
 from attention_jax.training.workdir import read_lines
-from tests.launch.command_line import RECALL, ROOT, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, ROOT, compiled_once, launch, read_jsonl, start, write_config
 from tests.launch.conftest import MODEL, Finished
 from tests.training.disturbance import final_state
 
@@ -193,10 +193,7 @@ def test_fifty_kills_at_any_moment_leave_the_same_parameters(tmp_path: Path) -> 
     rng, phases = random.Random(1), Counter[str]()
     sections = {**RECALL, "model": MODEL, "steps": 900, "checkpoint": {"every": 5}, "accumulation": 2, "ema_decay": 0.9}
     config = write_config(tmp_path / "recall.py", sections)
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    compiled = compiled_once(tmp_path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert launch("train", config, f"--workdir={undisturbed}", environment=compiled).code == 0
     expected, seconds_to_start = losses(undisturbed), 0.0

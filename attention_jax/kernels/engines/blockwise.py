@@ -33,8 +33,8 @@ KEY_TILE = 1024
 ONE_THREAD_TILE = 512
 
 _ONLY_REVERSE = (
-    "the tiled engines (blockwise, gather, ring) have no forward-mode derivative (jvp, jacfwd, linearize): take grad, or "
-    "jax.hessian for a second derivative, or name engine='dense', which has all."
+    "the tiled engines (blockwise, gather, ring) have no forward-mode derivative (jvp, jacfwd, linearize): take grad, "
+    "or jax.hessian for a second derivative, or name engine='dense', which has all."
 )
 _ONLY_ONCE = (
     "the tiled engines (blockwise, gather, ring) have no second derivative in reverse mode (grad of grad): take it in "

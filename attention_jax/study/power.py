@@ -17,8 +17,8 @@ from attention_jax.study.verdicts import Complete
 POWER = 0.8
 MOST_SEEDS = 40  # more than anyone adds; beyond it the answer is "more"
 
-_STUDIES = 300  # the chance 80% is then known to 2.3 points
-_SHUFFLES = 399
+_STUDIES = 250  # the chance 80% is then known to 2.5 points
+_SHUFFLES = 199
 _LARGEST = 64.0  # residual standard deviations: with three seeds of two variants about 5 are found
 
 
@@ -77,7 +77,7 @@ def _more_seeds(
     needed: dict[int, int] = {}
     seeds = shape[0]
     while seeds < MOST_SEEDS and len(needed) < len(places):
-        seeds = min(MOST_SEEDS, seeds + max(1, seeds // 5))
+        seeds = min(MOST_SEEDS, seeds + max(1, seeds // 4))
         drawn = np.array(means) + _draw(pool, (_STUDIES, seeds, shape[1]))
         power = (p_values(drawn, reference=0, shuffles=_SHUFFLES) <= ERROR).mean(0)
         for place in places:

@@ -74,6 +74,15 @@ class Summary:
         return [row for row in self.rows if row.score is not None]
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How the scores of one benchmark are read: the bounds of the measure, its direction, and what solves the task."""
+
+    within: tuple[float, float]
+    rising: bool
+    solved_at: float | None
+
+
 def done(results: Sequence[Result], *, benchmark: str, variant: str | None = None) -> list[Result]:
     """Returns the finished results of one benchmark, of one variant or all."""
     return [
@@ -110,25 +119,17 @@ def _summary(plan: Plan, results: Sequence[Result], benchmark: str, solved_at: f
     scores = {variant: _scores(found) for variant, found in finished.items() if found}
     notes = {variant: _notes(plan, results, benchmark, variant) for variant in plan.variants}
     if not metrics:
-        rows = tuple(_row(variant, [], {}, notes=notes[variant]) for variant in plan.variants)
+        rows = tuple(_row(variant, [], {}, None, notes=notes[variant]) for variant in plan.variants)
         return Summary(benchmark, None, None, plan.reference, rows)
     rising, within = higher_is_better(metrics[0]), bounds(metrics[0])
     if solved_at is None:
         solved_at = threshold([list(runs.values()) for runs in scores.values()], within=within)
     part = complete(scores, reference=plan.reference)
     compared = against_reference(scores, part, reference=plan.reference, rising=rising)
+    reading = _Reading(within, rising, solved_at)
     table = [
-        _row(
-            variant,
-            finished[variant],
-            scores.get(variant, {}),
-            within=within,
-            rising=rising,
-            solved_at=solved_at,
-            comparison=compared.get(variant),
-            notes=notes[variant],
-        )
-        for variant in plan.variants
+        _row(v, finished[v], scores.get(v, {}), reading, comparison=compared.get(v), notes=notes[v])
+        for v in plan.variants
     ]
     table.sort(key=lambda row: (row.score is None, row.score.mean * (-1 if rising else 1) if row.score else 0.0))
     undecided = [row.variant for row in table if row.comparison and row.comparison.verdict == "not separated"]
@@ -149,20 +150,18 @@ def _row(
     variant: str,
     finished: Sequence[Result],
     scores: Mapping[int, float],
+    reading: _Reading | None,
     *,
     notes: tuple[str, ...],
-    within: tuple[float, float] = (0.0, 0.0),
-    rising: bool = True,
-    solved_at: float | None = None,
     comparison: Comparison | None = None,
 ) -> Row:
     runs = list(scores.values())
-    if not runs:
+    if not runs or reading is None:
         return Row(variant, None, None, None, None, None, None, None, notes)
     return Row(
         variant,
-        score=estimate(runs, within=within, solved_or_not=solved_at is not None),
-        solved=None if solved_at is None else solved(runs, at=solved_at, rising=rising),
+        score=estimate(runs, within=reading.within, solved_or_not=reading.solved_at is not None),
+        solved=None if reading.solved_at is None else solved(runs, at=reading.solved_at, rising=reading.rising),
         parameters=max((result.parameters for result in finished if result.parameters is not None), default=None),
         ms_per_step=_mean([result.ms_per_step for result in finished]),
         peak_bytes=max((result.peak_bytes for result in finished if result.peak_bytes is not None), default=None),

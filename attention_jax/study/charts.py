@@ -8,7 +8,7 @@ import altair as alt
 from attention_jax.study.curves import Curves, mean_curve
 from attention_jax.study.results import Result
 from attention_jax.study.summary import Row, Summary, done
-from attention_jax.study.tables import binary_unit, count, memory, milliseconds, plus_minus
+from attention_jax.study.tables import binary_unit, count, memory, milliseconds, score_text
 
 # Okabe and Ito's colours without their yellow and black, which vanish on a white and on a dark page, and two more that
 # are as far from these six as they are from each other, also for a red-blind or green-blind reader.
@@ -67,7 +67,7 @@ class Look:
 
 
 def scores_chart(summary: Summary, results: Sequence[Result], look: Look) -> alt.LayerChart:
-    """Returns each variant's mean score with its 95% interval and its seeds, best on top.
+    """Returns each variant's mean score with its 95% interval, where it has one, and its seeds, best on top.
 
     Not bars: a bar must start at zero, and there the differences of a few percent that are looked for cannot be seen.
     """
@@ -171,13 +171,13 @@ def _score_points(summary: Summary) -> list[dict[str, Any]]:
 
 def _score_point(row: Row) -> dict[str, Any]:
     assert row.score is not None
-    half = row.score.half_width or 0.0
     return {
         "variant": row.variant,
         "score": row.score.mean,
-        "low": row.score.mean - half,
-        "high": row.score.mean + half,
-        "text": plus_minus(row.score),
+        # Without an interval the rule has no length, and the seeds are what is seen.
+        "low": row.score.mean if row.score.low is None else row.score.low,
+        "high": row.score.mean if row.score.high is None else row.score.high,
+        "text": score_text(row.score),
         "seeds": row.score.seeds,
         "verdict": "-" if row.comparison is None else row.comparison.verdict,
         "parameters": "-" if row.parameters is None else count(row.parameters),

@@ -56,7 +56,7 @@ def save_svg(results: Sequence[Result], workdir: Path, path: Path) -> None:
 
 
 def _benchmark_row(summary: Summary, results: Sequence[Result], workdir: Path, look: Look) -> alt.HConcatChart:
-    subtitle = "mean, 95% interval and seeds; dashed: the reference"
+    subtitle = "mean, 95% interval where there is one, seeds; dashed: the reference"
     scores = scores_chart(summary, results, look).properties(width=_WIDTH)
     charts = [scores.properties(title=alt.Title(summary.benchmark, subtitle=subtitle))]
     curves = learning_curves(done(results, benchmark=summary.benchmark), workdir)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +12,25 @@ import altair as alt
 from rich.console import Console
 
 from attention_jax.study.charts import Look, cost_chart, curves_chart, scores_chart
-from attention_jax.study.curves import learning_curves
+from attention_jax.study.curves import Curve, learning_curves
 from attention_jax.study.environment import Environment, environment
+from attention_jax.study.intervals import CONFIDENCE
+from attention_jax.study.overall import Overall, overall
 from attention_jax.study.overview import save_svg
 from attention_jax.study.page import Figure, Section, page
 from attention_jax.study.plan import Plan
 from attention_jax.study.results import Result
-from attention_jax.study.statistics import CONFIDENCE
+from attention_jax.study.sentences import explanation, heading, over_benchmarks, sentences, verdicts
+from attention_jax.study.solved import steps_to_solve
 from attention_jax.study.summary import Summary, done, summaries
-from attention_jax.study.tables import explanation, heading, html_table, markdown_table, terminal_table, verdicts
+from attention_jax.study.tables import (
+    html_table,
+    markdown_table,
+    overall_html,
+    overall_markdown,
+    overall_terminal,
+    terminal_table,
+)
 from attention_jax.training.workdir import write_atomically
 
 _ZOOM = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")  # the wheel alone scrolls
@@ -38,7 +49,8 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     Raises:
       Refused: a benchmark has results under more than one metric.
     """
-    found = summaries(plan, results)
+    found = [with_steps_to_solve(summary, results, workdir) for summary in summaries(plan, results)]
+    together = overall(found)
     here = environment()
     write_atomically(workdir / "report.json", report_json(plan, found, here, command=command))
     write_atomically(workdir / "report.md", report_markdown(plan, found, here, command=command))
@@ -53,8 +65,11 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     for summary in found:
         console.print(terminal_table(summary, plan=plan))
         console.print()
+    if together is not None:
+        console.print(overall_terminal(together))
+        console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
     for line in explanation(plan):
-        console.print(line)
+        console.print(line, markup=False)
     for name in written:
         print(workdir / name)
 
@@ -68,6 +83,7 @@ def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, comm
         "reference": plan.reference,
         "confidence": CONFIDENCE,
         "benchmarks": [dataclasses.asdict(summary) for summary in found],
+        "overall": None if (together := overall(found)) is None else dataclasses.asdict(together),
     }
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
@@ -77,6 +93,8 @@ def report_markdown(plan: Plan, found: Sequence[Summary], here: Environment, *, 
     facts = "\n".join(f"- {name}: {value}" for name, value in _facts(plan, here).items())
     reading = "\n".join(f"- {line}" for line in explanation(plan))
     tables = "\n".join(markdown_table(summary, plan=plan) for summary in found)
+    if (together := overall(found)) is not None:
+        tables += "\n" + overall_markdown(together)
     return (
         f"# {_title(plan)}\n\n{tables}\n## How to read the tables\n\n{reading}\n\n"
         f"## Reproduce\n\n```\n{command}\n```\n\n{facts}\n"
@@ -99,12 +117,14 @@ def report_html(
     sections = [
         Section(
             title=summary.benchmark,
-            lead=f"Score: {heading(summary)}. {verdicts(summary)}",
+            lead=" ".join([f"Score: {heading(summary)}. {verdicts(summary)}", *sentences(summary, plan=plan)]),
             figures=_figures(summary, results, workdir, look, prefix=f"chart{index}"),
             table=html_table(summary, plan=plan),
         )
         for index, summary in enumerate(found)
     ]
+    if (together := overall(found)) is not None:
+        sections.append(_over_benchmarks(together))
     return page(
         title=_title(plan),
         lead=(
@@ -120,6 +140,42 @@ def report_html(
     )
 
 
+def with_steps_to_solve(summary: Summary, results: Sequence[Result], workdir: Path) -> Summary:
+    """Returns `summary` with the median step at which each variant's seeds first solve the task.
+
+    Of a task that is solved or not, where the learning curves are of the measure that the score is of; seeds whose
+    curve never gets there are left out, as are variants of which none does.
+    """
+    if summary.solved_at is None:
+        return summary
+    curves = learning_curves(done(results, benchmark=summary.benchmark), workdir)
+    if curves.metric is None or _measure(curves.metric) != _measure(str(summary.metric)):
+        return summary
+    steps = {
+        row.variant: _steps([run for run in curves.runs if run.variant == row.variant], summary)
+        for row in summary.scored
+    }
+    return dataclasses.replace(
+        summary, steps_to_solve={variant: statistics.median(found) for variant, found in steps.items() if found}
+    )
+
+
+def _steps(runs: Sequence[Curve], summary: Summary) -> list[int]:
+    assert summary.solved_at is not None
+    rising = bool(summary.higher_is_better)
+    found = (steps_to_solve(run.points, at=summary.solved_at, rising=rising) for run in runs)
+    return [step for step in found if step is not None]
+
+
+def _measure(metric: str) -> str:
+    """Returns what is measured, without on what: "accuracy" of "test_accuracy"."""
+    return metric.removeprefix("test_").removeprefix("validation_")
+
+
+def _over_benchmarks(together: Overall) -> Section:
+    return Section("Over the benchmarks", " ".join(over_benchmarks(together)), [], overall_html(together))
+
+
 def _figures(summary: Summary, results: Sequence[Result], workdir: Path, look: Look, *, prefix: str) -> list[Figure]:
     """Returns the charts of one benchmark that there is something to draw in."""
     if not summary.scored:
@@ -129,7 +185,7 @@ def _figures(summary: Summary, results: Sequence[Result], workdir: Path, look: L
     charts: list[tuple[str, str, alt.LayerChart | None]] = [
         (
             "Scores",
-            "Mean, 95% interval and each seed. Dashed: the reference.",
+            "Mean, 95% interval where there is one, and each seed. Dashed: the reference.",
             scores_chart(summary, results, look),
         ),
         (

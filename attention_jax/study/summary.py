@@ -1,13 +1,17 @@
 """Results brought together: one row per variant, one summary per benchmark."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from attention_jax.kernels.errors import Refused
+from attention_jax.study.intervals import Estimate, estimate
+from attention_jax.study.measures import bounds, higher_is_better
 from attention_jax.study.plan import Plan
+from attention_jax.study.power import Outlook, outlook
 from attention_jax.study.results import Result
-from attention_jax.study.statistics import Comparison, Estimate, estimate, higher_is_better, paired
+from attention_jax.study.solved import Solved, solved, threshold
+from attention_jax.study.verdicts import Comparison, against_reference, complete, tie_groups
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Row:
     Attributes:
       variant: its spec.
       score: mean and interval over the seeds that are done, None when none is.
+      solved: in how many seeds it solved a task that is solved or not; None on any other.
       parameters: number of trained parameters.
       ms_per_step: mean over the seeds, in milliseconds.
       peak_bytes: largest of the seeds, in bytes.
@@ -27,6 +32,7 @@ class Row:
 
     variant: str
     score: Estimate | None
+    solved: Solved | None
     parameters: int | None
     ms_per_step: float | None
     peak_bytes: int | None
@@ -37,18 +43,44 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """One benchmark: its rows best first, those without a score last; `metric` is None when no run is done."""
+    """One benchmark.
+
+    Attributes:
+      benchmark: its name.
+      metric, higher_is_better: None when no run is done.
+      reference: the variant compared with.
+      rows: best first, those without a score last.
+      solved_at: the score that divides the runs that solve the task from the others; None where there is no such gap.
+      seeds: those that the verdicts are drawn from, which every variant with a verdict has; none without verdicts.
+      groups: of variants of which no two are separated, best first.
+      outlook: what the study could have found and what more seeds would; None without verdicts.
+      steps_to_solve: variant -> median first step at which its learning curves reach `solved_at`.
+    """
 
     benchmark: str
     metric: str | None
     higher_is_better: bool | None
     reference: str
     rows: tuple[Row, ...]
+    solved_at: float | None = None
+    seeds: tuple[int, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    outlook: Outlook | None = None
+    steps_to_solve: dict[str, float] = field(default_factory=dict)
 
     @property
     def scored(self) -> list[Row]:
         """The rows that have a score, best first."""
         return [row for row in self.rows if row.score is not None]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the scores of one benchmark are read: the bounds of the measure, its direction, and what solves the task."""
+
+    within: tuple[float, float]
+    rising: bool
+    solved_at: float | None
 
 
 def done(results: Sequence[Result], *, benchmark: str, variant: str | None = None) -> list[Result]:
@@ -60,43 +92,76 @@ def done(results: Sequence[Result], *, benchmark: str, variant: str | None = Non
     ]
 
 
-def summaries(plan: Plan, results: Sequence[Result]) -> list[Summary]:
+def summaries(plan: Plan, results: Sequence[Result], *, solved_at: Mapping[str, float] | None = None) -> list[Summary]:
     """Returns the summary of every benchmark of `plan`, in its order; results outside the plan are left out.
+
+    Args:
+      plan: what was compared.
+      results: of its trials.
+      solved_at: benchmark -> the score from which on a run has solved it; where none is given it is looked for.
 
     Raises:
       Refused: a benchmark has results under more than one metric, which cannot be put in one order.
     """
     planned = set(plan.trials())
     results = [result for result in results if result.trial in planned]
-    return [_summary(plan, results, benchmark) for benchmark in plan.benchmarks]
+    return [_summary(plan, results, benchmark, (solved_at or {}).get(benchmark)) for benchmark in plan.benchmarks]
 
 
-def _summary(plan: Plan, results: Sequence[Result], benchmark: str) -> Summary:
+def _summary(plan: Plan, results: Sequence[Result], benchmark: str, solved_at: float | None) -> Summary:
     metrics = sorted({str(result.metric) for result in done(results, benchmark=benchmark)})
     if len(metrics) > 1:
         raise Refused(
             f"{benchmark} has results under {' and '.join(metrics)}, which cannot be compared: "
             "delete the lines of all but one from results.jsonl, or use a new workdir."
         )
-    metric = metrics[0] if metrics else None
-    rows = [_row(plan, results, benchmark, variant, metric=metric) for variant in plan.variants]
-    rising = None if metric is None else higher_is_better(metric)
-    rows.sort(key=lambda row: (row.score is None, 0.0 if row.score is None else row.score.mean * (-1 if rising else 1)))
-    return Summary(benchmark, metric, rising, plan.reference, tuple(rows))
+    finished = {variant: done(results, benchmark=benchmark, variant=variant) for variant in plan.variants}
+    scores = {variant: _scores(found) for variant, found in finished.items() if found}
+    notes = {variant: _notes(plan, results, benchmark, variant) for variant in plan.variants}
+    if not metrics:
+        rows = tuple(_row(variant, [], {}, None, notes=notes[variant]) for variant in plan.variants)
+        return Summary(benchmark, None, None, plan.reference, rows)
+    rising, within = higher_is_better(metrics[0]), bounds(metrics[0])
+    if solved_at is None:
+        solved_at = threshold([list(runs.values()) for runs in scores.values()], within=within)
+    part = complete(scores, reference=plan.reference)
+    compared = against_reference(scores, part, reference=plan.reference, rising=rising)
+    reading = _Reading(within, rising, solved_at)
+    table = [
+        _row(v, finished[v], scores.get(v, {}), reading, comparison=compared.get(v), notes=notes[v])
+        for v in plan.variants
+    ]
+    table.sort(key=lambda row: (row.score is None, row.score.mean * (-1 if rising else 1) if row.score else 0.0))
+    undecided = [row.variant for row in table if row.comparison and row.comparison.verdict == "not separated"]
+    return Summary(
+        benchmark,
+        metrics[0],
+        rising,
+        plan.reference,
+        tuple(table),
+        solved_at=solved_at,
+        seeds=part.seeds if part else (),
+        groups=tuple(tie_groups(part, rising=rising)) if part else (),
+        outlook=outlook(part, undecided) if part else None,
+    )
 
 
-def _row(plan: Plan, results: Sequence[Result], benchmark: str, variant: str, *, metric: str | None) -> Row:
-    notes = _notes(plan, results, benchmark, variant)
-    finished = done(results, benchmark=benchmark, variant=variant)
-    if metric is None or not finished:
-        return Row(variant, None, None, None, None, None, None, notes)
-    scores = _scores(finished)
-    comparison = None
-    if variant != plan.reference:
-        comparison = paired(scores, _scores(done(results, benchmark=benchmark, variant=plan.reference)), metric=metric)
+def _row(
+    variant: str,
+    finished: Sequence[Result],
+    scores: Mapping[int, float],
+    reading: _Reading | None,
+    *,
+    notes: tuple[str, ...],
+    comparison: Comparison | None = None,
+) -> Row:
+    runs = list(scores.values())
+    if not runs or reading is None:
+        return Row(variant, None, None, None, None, None, None, None, notes)
     return Row(
         variant,
-        score=estimate(list(scores.values())),
+        score=estimate(runs, within=reading.within, solved_or_not=reading.solved_at is not None),
+        solved=None if reading.solved_at is None else solved(runs, at=reading.solved_at, rising=reading.rising),
         parameters=max((result.parameters for result in finished if result.parameters is not None), default=None),
         ms_per_step=_mean([result.ms_per_step for result in finished]),
         peak_bytes=max((result.peak_bytes for result in finished if result.peak_bytes is not None), default=None),

@@ -1,55 +1,51 @@
 """The tables of a comparison: for the terminal, in Markdown and in HTML, from the same cells."""
 
 import html
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from attention_jax.study.intervals import Estimate
+from attention_jax.study.numbers import number
+from attention_jax.study.overall import Overall
 from attention_jax.study.plan import Plan
-from attention_jax.study.statistics import Estimate, quantile
+from attention_jax.study.sentences import heading, over_benchmarks, sentences, verdicts
 from attention_jax.study.summary import Row, Summary
+from attention_jax.study.verdicts import letters
 
-COLUMNS = ("variant", "score", "seeds", "params", "ms/step", "memory", "seconds", "difference", "verdict")
-
-
-def explanation(plan: Plan) -> list[str]:
-    """Returns how to read the tables, with what the number of seeds of `plan` allows to say, a line each."""
-    seeds = len(plan.seeds)
-    if seeds == 1:
-        power = "with the one seed here there is no interval and no verdict, give at least three"
-    else:
-        power = (
-            f"Student's t, which is {quantile(seeds):.1f} with the {seeds} seeds here and {quantile(seeds + 2):.1f} "
-            f"with {seeds + 2}: few seeds separate only large differences"
-        )
-    return [
-        f"score: mean over seeds ± the half-width of its 95% interval ({power}).",
-        "difference: variant minus reference, paired by seed, with its 95% interval. verdict: better or worse when "
-        "that interval excludes zero, otherwise not separated.",
-        "The intervals hold what changes from seed to seed, not the choice of the test examples. They are not "
-        "corrected for the number of variants: of 20 that equal the reference, one is expected to look separated.",
-        "params: trained parameters. ms/step and seconds (of one run): means over seeds. memory: the largest peak.",
-    ]
+_COLUMNS = (
+    *("variant", "score", "solved", "seeds", "params", "ms/step", "memory", "seconds"),
+    *("difference", "p", "group", "verdict"),
+)
+_WORDS = ("variant", "group", "verdict")  # set to the left; numbers to the right
+OVERALL_COLUMNS = ("variant", "mean rank", "better")
 
 
-def number(value: float, *, like: float | None = None, sign: Literal["-", "+"] = "-") -> str:
-    """Returns `value` with four decimals, fewer when `like`, which is `value` by default, is large: 0.8312, 12.346.
+def columns(summary: Summary) -> tuple[str, ...]:
+    """Returns the columns of the table: "solved" where the task is solved or not, "group" where pairs were compared."""
+    left_out = {"solved": summary.solved_at is None, "group": not summary.groups}
+    return tuple(column for column in _COLUMNS if not left_out.get(column))
 
-    `sign` is that of a format specification: "+" shows the sign of a positive number too.
+
+def score_text(measured: Estimate) -> str:
+    """Returns the mean with what is known of it, in the decimals of the mean.
+
+    "0.8312 ± 0.0105", "0.9891 [0.931, 0.999]" where the interval leans, "0.7667 (0.300 to 1.000)", the lowest and the
+    highest run, where there is none, "0.7667" for one run, and "1.0000 (all equal)".
     """
-    magnitude = max(abs(value if like is None else like), 1.0)
-    return f"{value:{sign}.{max(0, 4 - math.floor(math.log10(magnitude)))}f}"
-
-
-def plus_minus(measured: Estimate, *, like: float | None = None, sign: Literal["-", "+"] = "-") -> str:
-    """Returns "0.8312 ± 0.0105", or "0.8312 ± -" when there is one seed; `like` and `sign` as in `number`."""
-    like = measured.mean if like is None else like
-    half = "-" if measured.half_width is None else number(measured.half_width, like=like)
-    return f"{number(measured.mean, like=like, sign=sign)} ± {half}"
+    mean = number(measured.mean)
+    if measured.low is not None and measured.high is not None:
+        down, up = measured.mean - measured.low, measured.high - measured.mean
+        if abs(up - down) < 1e-9 * max(1.0, abs(measured.mean)):
+            return f"{mean} ± {number(up, like=measured.mean)}"
+        return f"{mean} [{_end(measured.low, measured)}, {_end(measured.high, measured)}]"
+    if measured.without == "equal scores":
+        return f"{mean} (all equal)"
+    if measured.without == "too wide":
+        return f"{mean} ({_end(min(measured.runs), measured)} to {_end(max(measured.runs), measured)})"
+    return mean
 
 
 def count(value: float) -> str:
@@ -77,24 +73,43 @@ def memory(size: float) -> str:
     return f"{size / unit:.{1 if size < 100 * unit and unit > 1 else 0}f} {name}"
 
 
-def cells(row: Row, *, plan: Plan) -> tuple[str, ...]:
-    """Returns the text of `row` under each of COLUMNS; a row without a score shows "-" and what became of it."""
+def _end(value: float, measured: Estimate) -> str:
+    return number(value, like=10 * max(1.0, abs(measured.mean)))  # a decimal less than the mean
+
+
+def cells(row: Row, *, summary: Summary, plan: Plan) -> tuple[str, ...]:
+    """Returns the text of `row` under each of `columns`; a row without a score shows "-" and what became of it."""
+    shown = columns(summary)
     if row.score is None:
         fates = " and ".join(dict.fromkeys(note.split(" (")[0] for note in row.notes))
-        return (row.variant, fates, f"0/{len(plan.seeds)}", *("-",) * (len(COLUMNS) - 3))
+        texts = {"variant": row.variant, "score": fates, "seeds": f"0/{len(plan.seeds)}"}
+        return tuple(texts.get(column, "-") for column in shown)
     comparison = row.comparison
     verdict = "reference" if row.variant == plan.reference else "no shared seed"
-    return (
-        row.variant,
-        plus_minus(row.score),
-        f"{row.score.seeds}/{len(plan.seeds)}",
-        "-" if row.parameters is None else count(row.parameters),
-        "-" if row.ms_per_step is None else milliseconds(row.ms_per_step),
-        "-" if row.peak_bytes is None else memory(row.peak_bytes),
-        "-" if row.train_seconds is None else f"{row.train_seconds:.1f}",
-        "-" if comparison is None else plus_minus(comparison.difference, like=row.score.mean, sign="+"),
-        verdict if comparison is None else comparison.verdict,
-    )
+    texts = {
+        "variant": row.variant,
+        "score": score_text(row.score),
+        "solved": "-" if row.solved is None else _solved_text(row),
+        "seeds": f"{row.score.seeds}/{len(plan.seeds)}",
+        "params": "-" if row.parameters is None else count(row.parameters),
+        "ms/step": "-" if row.ms_per_step is None else milliseconds(row.ms_per_step),
+        "memory": "-" if row.peak_bytes is None else memory(row.peak_bytes),
+        "seconds": "-" if row.train_seconds is None else f"{row.train_seconds:.1f}",
+        "difference": "-" if comparison is None else number(comparison.difference, like=row.score.mean, sign="+"),
+        "p": "-" if comparison is None or comparison.p is None else _p_text(comparison.p),
+        "group": letters(summary.groups, row.variant) or "-",
+        "verdict": verdict if comparison is None else comparison.verdict,
+    }
+    return tuple(texts[column] for column in shown)
+
+
+def _solved_text(row: Row) -> str:
+    assert row.solved is not None
+    return f"{row.solved.count} of {row.solved.seeds} [{row.solved.low:.2f}, {row.solved.high:.2f}]"
+
+
+def _p_text(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def notes(summary: Summary) -> list[str]:
@@ -102,79 +117,123 @@ def notes(summary: Summary) -> list[str]:
     return [f"{row.variant} {note}" for row in summary.rows for note in row.notes]
 
 
-def heading(summary: Summary) -> str:
-    """Returns the metric and its direction: "test_accuracy, higher is better"."""
-    if summary.metric is None:
-        return "no run is done"
-    return f"{summary.metric}, {'higher' if summary.higher_is_better else 'lower'} is better"
-
-
-def verdicts(summary: Summary) -> str:
-    """Returns the verdicts, in one line: "Against scaled_dot: better: ...; worse: ..."."""
-    found: dict[str, list[str]] = {}
-    for row in summary.scored:
-        if row.comparison is not None:
-            found.setdefault(row.comparison.verdict, []).append(row.variant)
-    if not found:
-        return f"Nothing to compare with the reference, {summary.reference}."
-    listed = "; ".join(f"{verdict}: {', '.join(found[verdict])}" for verdict in sorted(found))
-    return f"Against {summary.reference}: {listed}."
-
-
 def terminal_table(summary: Summary, *, plan: Plan) -> Table:
-    """Returns the table of one benchmark, for 100 columns; the differences are left to the reports."""
+    """Returns the table of one benchmark, for 100 columns; the reports show more of them."""
     table = Table(
         title=Text(f"{summary.benchmark}: {heading(summary)}", style="bold"),
-        caption=Text("\n".join(notes(summary)), style="none"),
+        caption=Text("\n".join([*notes(summary), *sentences(summary, plan=plan)]), style="none"),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    shown = [index for index, column in enumerate(COLUMNS) if column != "difference"]
+    every = columns(summary)
+    # "2 of 3 [0.09, 0.99]" says how many seeds there are, and needs their room.
+    left_out = ("seconds", "difference", "p", *(("seeds",) if "solved" in every else ()))
+    shown = [index for index, column in enumerate(every) if column not in left_out]
     for index in shown:
-        text = COLUMNS[index] in ("variant", "verdict")
         # Only a spec may be broken: a number on two lines misleads.
-        table.add_column(COLUMNS[index], justify="left" if text else "right", overflow="fold", no_wrap=index > 0)
+        justify = "left" if every[index] in _WORDS else "right"
+        table.add_column(every[index], justify=justify, overflow="fold", no_wrap=index > 0)  # type: ignore[arg-type]
     for row in summary.rows:
-        texts = cells(row, plan=plan)
+        texts = cells(row, summary=summary, plan=plan)
         table.add_row(*(Text(texts[index]) for index in shown))
     return table
 
 
 def markdown_table(summary: Summary, *, plan: Plan) -> str:
-    """Returns the section of one benchmark: heading, table, verdicts and notes."""
+    """Returns the section of one benchmark: heading, verdicts, table and notes."""
     lines = [
         f"## {summary.benchmark}",
         "",
         f"Score: {heading(summary)}. {verdicts(summary)}",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join(" --- " if column in ("variant", "verdict") else " ---: " for column in COLUMNS) + "|",
-        *(_markdown_line(cells(row, plan=plan)) for row in summary.rows),
+        *_markdown(columns(summary), [cells(row, summary=summary, plan=plan) for row in summary.rows]),
         "",
-        *(f"- {note}" for note in notes(summary)),
+        *(f"- {line}" for line in (*notes(summary), *sentences(summary, plan=plan))),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def html_table(summary: Summary, *, plan: Plan) -> str:
     """Returns the <table> of one benchmark."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    body = "\n".join(_html_row(row, plan=plan) for row in summary.rows)
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    body = "\n".join(_html_row(row, summary=summary, plan=plan) for row in summary.rows)
+    return _html(columns(summary), body)
+
+
+def overall_cells(overall: Overall) -> list[tuple[str, ...]]:
+    """Returns the rows of the table over all benchmarks, best first, the texts under each of OVERALL_COLUMNS."""
+    return [(variant, f"{rank:.2f}", _chance_text(overall, variant)) for variant, rank in overall.ranks.items()]
+
+
+def overall_terminal(overall: Overall) -> Table:
+    """Returns the table over all benchmarks."""
+    table = Table(
+        title=Text("over the benchmarks", style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for index, column in enumerate(OVERALL_COLUMNS):
+        table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=index > 0)
+    for texts in overall_cells(overall):
+        table.add_row(*(Text(text) for text in texts))
+    return table
+
+
+def overall_markdown(overall: Overall) -> str:
+    """Returns the section over all benchmarks."""
+    lines = [
+        "## Over the benchmarks",
+        "",
+        *_markdown(OVERALL_COLUMNS, overall_cells(overall)),
+        "",
+        *(f"- {line}" for line in over_benchmarks(overall)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def overall_html(overall: Overall) -> str:
+    """Returns the <table> over all benchmarks."""
+    rows = (
+        f"<tr>{_html_variant(html.escape(variant))}<td>{rank}</td><td>{html.escape(better)}</td></tr>"
+        for variant, rank, better in overall_cells(overall)
+    )
+    return _html(OVERALL_COLUMNS, "\n".join(rows))
+
+
+def _chance_text(overall: Overall, variant: str) -> str:
+    if variant == overall.reference:
+        return "reference"
+    chance = overall.better.get(variant)
+    return "-" if chance is None else f"{chance.probability:.2f} [{chance.low:.2f}, {chance.high:.2f}]"
+
+
+def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = "|".join(" --- " if name in _WORDS else " ---: " for name in names)
+    return ["| " + " | ".join(names) + " |", f"|{rule}|", *(_markdown_line(texts) for texts in rows)]
 
 
 def _markdown_line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
 
 
-def _html_row(row: Row, *, plan: Plan) -> str:
-    texts = [html.escape(text) for text in cells(row, plan=plan)]
+def _html(names: Sequence[str], body: str) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _html_variant(escaped: str) -> str:
+    return f'<td><span class="glyph" data-variant="{escaped}"></span>{escaped}</td>'
+
+
+def _html_row(row: Row, *, summary: Summary, plan: Plan) -> str:
+    texts = [html.escape(text) for text in cells(row, summary=summary, plan=plan)]
     reasons = "".join(f'<p class="note">{html.escape(note)}</p>' for note in row.notes)
-    first = f'<td><span class="glyph" data-variant="{texts[0]}"></span>{texts[0]}</td>'
-    rest = f'<td colspan="{len(COLUMNS) - 1}">{reasons}</td>'
+    first = _html_variant(texts[0])
+    rest = f'<td colspan="{len(texts) - 1}">{reasons}</td>'
     if row.score is None:
         return f'<tr class="unscored">{first}{rest}</tr>'
     verdict = f'<td class="{texts[-1].replace(" ", "-")}">{texts[-1]}</td>'

@@ -9,7 +9,7 @@ import vl_convert
 
 from attention_jax.study.environment import environment
 from attention_jax.study.overview import VEGA_LITE
-from attention_jax.study.plan import Plan
+from attention_jax.study.plan import Plan, run_folder
 from attention_jax.study.report import summarise
 
 COMMAND = "python launch.py compare --config=experiments/demo.py --workdir='my runs' && echo <done>"
@@ -113,7 +113,7 @@ def test_the_page_says_what_it_is_and_how_to_make_it_again(page):
     for words in (
         "3 attention variants on listops, copy",
         "14 of 18 runs are done (3 seeds each)",
-        "Against scaled_dot: not separated: performer:features=64; worse: linear.",
+        "Against scaled_dot: too few seeds: performer:features=64; worse: linear.",
         "linear <cannot> copy | use [scaled_dot]",
         "the loss is nan at step 40",
         COMMAND,
@@ -122,6 +122,21 @@ def test_the_page_says_what_it_is_and_how_to_make_it_again(page):
         environment().jax,
     ):
         assert words in page.words, words
+
+
+def test_steps_to_solve_are_read_from_the_curves(tmp_path, result, log):
+    plan = Plan(benchmarks=("mqar",), variants=("scaled_dot", "linear"), seeds=(0, 1, 2))
+    scores = {"scaled_dot": (1.0, 0.3, 1.0), "linear": (0.3, 0.31, 0.3)}
+    results = []
+    for trial in plan.trials():
+        score = scores[trial.variant][trial.seed]
+        results.append(result(trial.variant, trial.seed, score, benchmark="mqar"))
+        log(run_folder(tmp_path, trial), final=score)
+    summarise(plan, results, tmp_path, command="c")
+    text = (tmp_path / "report.md").read_text()
+    # The curves rise in a line to their end at step 100, evaluated every 20: 0.655 is passed at 80.
+    assert "Steps to solve, the median of the seeds whose learning curve gets there: scaled_dot 80." in text
+    assert "2 of 3 [0.09, 0.99]" in text
 
 
 def test_hostile_names_stay_text(tmp_path, result):
@@ -147,13 +162,15 @@ def test_report_json_is_strict_and_complete(reports, plan):
     first, second, third = listops["rows"]
     assert first["score"] == {
         "mean": pytest.approx(0.8),
-        "half_width": pytest.approx(0.02484, abs=1e-5),
-        "seeds": 3,
+        "low": pytest.approx(0.8 - 0.02484, abs=1e-5),
+        "high": pytest.approx(0.8 + 0.02484, abs=1e-5),
+        "runs": [pytest.approx(0.79), pytest.approx(0.80), pytest.approx(0.81)],
+        "without": None,
     }
     assert (first["variant"], first["comparison"], first["notes"]) == ("scaled_dot", None, [])
     assert second["notes"] == ["failed (seed 1): the loss is nan at step 40"]
     assert third["comparison"]["verdict"] == "worse"
-    assert third["comparison"]["difference"]["mean"] == pytest.approx(-0.1)
+    assert third["comparison"]["difference"] == pytest.approx(-0.1)
     assert copy["rows"][-1]["score"] is None
 
 
@@ -163,8 +180,8 @@ def test_one_seed_gives_null_for_the_interval(tmp_path, result):
     summarise(plan, results, tmp_path, command="c")
     report = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse_constant)
     [x, y] = report["benchmarks"][0]["rows"]
-    assert x["score"]["half_width"] is None
-    assert y["comparison"] == {"difference": {"mean": 0.0, "half_width": None, "seeds": 1}, "verdict": "one seed"}
+    assert (x["score"]["low"], x["score"]["without"]) == (None, "one seed")
+    assert y["comparison"] == {"difference": 0.0, "seeds": 1, "p": None, "verdict": "too few seeds"}
 
 
 def test_report_markdown_has_a_table_for_each_benchmark_and_how_to_reproduce(reports):
@@ -173,6 +190,7 @@ def test_report_markdown_has_a_table_for_each_benchmark_and_how_to_reproduce(rep
         "# 3 attention variants on listops, copy",
         "## listops",
         "## copy",
+        "## Over the benchmarks",
         "## How to read the tables",
         "## Reproduce",
     ]

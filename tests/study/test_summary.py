@@ -24,7 +24,8 @@ def test_a_row_brings_the_seeds_together(result):
     ).rows[0]
     assert row.variant == "scaled_dot"
     assert (row.score.mean, row.score.seeds) == (pytest.approx(0.6), 2)
-    assert row.score.half_width == pytest.approx(1.2706, abs=1e-4)
+    # 0.6 ± 1.27 by Student's t, which is no interval of an accuracy.
+    assert (row.score.low, row.score.without) == (None, "too wide")
     assert (row.ms_per_step, row.peak_bytes, row.train_seconds, row.parameters) == (20.0, 300, 1.5, 7)
 
 
@@ -46,14 +47,35 @@ def test_rows_without_a_score_come_last_in_the_order_of_the_plan(result):
 
 
 def test_each_variant_is_compared_with_the_reference_by_seed(result):
-    results = [result("scaled_dot", 0, 0.5), result("scaled_dot", 1, 0.7)]
-    results += [result("linear", 0, 0.4), result("linear", 1, 0.6), result("performer", 1, 0.8)]
-    rows = {row.variant: row for row in only(results).rows}
+    plan = Plan(benchmarks=("listops",), variants=PLAN.variants, seeds=(0, 1, 2, 3))
+    results = [result("scaled_dot", seed, 0.50 + 0.01 * seed) for seed in plan.seeds]
+    results += [result("linear", seed, 0.40 + 0.009 * seed) for seed in plan.seeds]
+    results += [result("performer", 1, 0.8)]
+    summary = only(results, plan)
+    rows = {row.variant: row for row in summary.rows}
     assert rows["scaled_dot"].comparison is None
-    assert rows["linear"].comparison.difference.mean == pytest.approx(-0.1)
+    assert rows["linear"].comparison.difference == pytest.approx(-0.1015)
     assert rows["linear"].comparison.verdict == "worse"
-    assert rows["performer"].comparison.difference.mean == pytest.approx(0.1)
-    assert rows["performer"].comparison.verdict == "one seed"
+    assert rows["performer"].comparison.difference == pytest.approx(0.29)
+    assert rows["performer"].comparison.verdict == "too few seeds"
+    assert summary.seeds == plan.seeds
+    assert summary.groups == (("scaled_dot",), ("linear",))
+    assert summary.outlook.more_seeds == {}
+    assert summary.outlook.smallest > 0
+
+
+def test_a_threshold_that_is_declared_is_used(result):
+    results = [result("scaled_dot", 0, 0.5), result("scaled_dot", 1, 0.7)]
+    [summary] = summaries(PLAN, results, solved_at={"listops": 0.6})
+    assert summary.solved_at == 0.6
+    assert (summary.rows[0].solved.count, summary.rows[0].score.without) == (1, "solved or not")
+
+
+def test_a_gap_within_a_variant_makes_a_task_solved_or_not(result):
+    scores = {"scaled_dot": (1.0, 0.3), "linear": (0.3, 0.31)}
+    summary = only([result(v, seed, score) for v, runs in scores.items() for seed, score in enumerate(runs)])
+    assert summary.solved_at == pytest.approx((1 + 0.31) / 2)
+    assert [row.solved.count for row in summary.scored] == [1, 0]
 
 
 def test_without_a_reference_there_is_no_comparison(result):

@@ -16,6 +16,8 @@ from jaxtyping import Array
 from attention_jax.bench.cases import Case, LeftOut, Process, Quantity, arrays, digest, free_bytes, imported
 from attention_jax.bench.timing import Ready, seconds, timed
 from attention_jax.kernels import Causal, KeyValueCache, Mask, Refused, Window, attend, attend_cached
+from attention_jax.kernels.engines.triangular import solve_unit_lower
+from attention_jax.kernels.mechanism import unit
 from attention_jax.study.environment import environment
 from attention_jax.study.tables import memory
 from attention_jax.training.host import use_every_core
@@ -70,11 +72,37 @@ def flax_nnx(case: Case) -> Attention:
     return lambda query, key, value: module.dot_product_attention(query, key, value, is_causal=case.causal)
 
 
+def _systems(solve: Callable[[Array, Array], Array], case: Case) -> Attention:
+    """The systems of the delta rule in chunks of 64 tokens, (I + L) x = value with L the products of unit keys."""
+    if case.tokens % 64:
+        raise LeftOut(f"{case.tokens} tokens are no whole chunks of 64")
+
+    def solved(query: Array, key: Array, value: Array) -> Array:
+        keys, values = (array.swapaxes(1, 2).reshape(-1, 64, case.width) for array in (unit(key), value))
+        products = jnp.einsum("cim,cjm->cij", keys, keys)
+        return solve(products, values).reshape(case.batch, case.heads, -1, case.width).swapaxes(1, 2)
+
+    return solved
+
+
+def delta_rule(case: Case) -> Attention:
+    """The systems of the delta rule as the recurrence engine solves them."""
+    return _systems(solve_unit_lower, case)
+
+
+def lapack(case: Case) -> Attention:
+    """The same by LAPACK, through `jax.lax.linalg.triangular_solve`."""
+    solve = functools.partial(jax.lax.linalg.triangular_solve, left_side=True, lower=True, unit_diagonal=True)
+    return _systems(solve, case)
+
+
 CONTESTANTS: dict[str, Callable[[Case], Attention]] = {
     "attention_jax": ours,
     "jax.nn": jax_nn,
     "tokamax": tokamax,
     "flax.nnx": flax_nnx,
+    "delta rule": delta_rule,
+    "LAPACK": lapack,
 }
 
 

@@ -181,6 +181,17 @@ def _decode(settings: Settings) -> Iterator[Comparison]:
     )
 
 
+def _delta(settings: Settings) -> Iterator[Comparison]:
+    for pass_name, backward in PASSES.items():
+        ours = settings.case(who="delta rule", engine=None, backward=backward)
+        yield Comparison(
+            what=f"systems of the delta rule, 64 tokens each, {pass_name}, T={settings.tokens}",
+            ratio="speed",
+            ours=ours,
+            peers={"LAPACK": replace(ours, who="LAPACK")},
+        )
+
+
 def _compile(settings: Settings) -> Iterator[Comparison]:
     ours = settings.case(quantity="compile", backward=True)
     yield Comparison(
@@ -212,5 +223,6 @@ MEASURES = (
     Measure("linear", "causal linear attention against dense softmax at 4T", _linear),
     Measure("window", "a window of T/16 against full causal attention at 4T", _window),
     Measure("decode", "one token at cache length T against attending to all tokens again", _decode),
+    Measure("delta", "the triangular systems of the delta rule against LAPACK", _delta),
     Measure("compile", "compile time of forward + backward, against jax.nn and tokamax", _compile),
 )

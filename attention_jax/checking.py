@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.contract_events import EVENTS, SPEC
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.training import Progress
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jax
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.supported import check_jax
 
 

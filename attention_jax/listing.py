@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from attention_jax import data, models, tasks
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import option_parameters
 from attention_jax.kernels import lookup, names
-from attention_jax.kernels.catalogue import Catalogue, option_parameters
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.registry import Variant
 
 CATALOGUES: dict[str, Catalogue] = {"model": models.models, "task": tasks.tasks, "data set": data.dataset.data_sets}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import Blocks, Causal, Dense, Global, Mask, Padding, PrefixLM, Segments, Window
-from attention_jax.kernels.errors import Refused, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from attention_jax.study.tables import memory
+from attention_jax.base.formatting import memory
 from attention_jax.training import Experiment
 from attention_jax.training.by_path import path_of
 from attention_jax.training.collectives import KINDS, collectives

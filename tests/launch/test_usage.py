@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from attention_jax import commands, data, models, tasks
+from attention_jax.base.options import option_parameters
 from attention_jax.command_line import COMMANDS
 from attention_jax.kernels import names
-from attention_jax.kernels.catalogue import option_parameters
 from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import adamw, build_optimizer, own_options
 from attention_jax.training.schedule import warmup_cosine

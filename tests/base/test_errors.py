@@ -1,7 +1,7 @@
 """What the product says when a word is wrong."""
 
+from attention_jax.base.errors import did_you_mean
 from attention_jax.kernels import Refused
-from attention_jax.kernels.errors import did_you_mean
 
 
 def test_the_nearest_word_is_offered():

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.options import check_options, option_parameters
 from attention_jax.kernels import Refused
-from attention_jax.kernels.catalogue import Catalogue, check_options, option_parameters
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     (folder / "lamps.py").write_text(
-        "from tests.kernels.test_catalogue import CATALOGUES\n"
+        "from tests.base.test_catalogue import CATALOGUES\n"
         "@CATALOGUES[-1].register\n"
         "def lamp(*, watts: int, colour: str = 'white'):\n"
         "    return watts, colour\n"

@@ -1,12 +1,12 @@
 """Names to builders: one decorator at the definition, no list to edit elsewhere."""
 
 import importlib
-import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import check_options
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -70,33 +70,3 @@ class Catalogue(Generic[Builder]):
         for module in pkgutil.walk_packages(package.__path__, prefix=f"{self._package}."):
             importlib.import_module(module.name)
         self._discovered = True
-
-
-def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns the parameters of `function` that can be given by name, by name.
-
-    What Flax adds to the fields of a module, `parent` and `name`, are not options.
-    """
-    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters
-    return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "name")}
-
-
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:
-    """Checks that `function` can be called with exactly these keyword `options`.
-
-    Args:
-      function: what is to be called.
-      options: the keyword arguments.
-      owner: how the message names it, such as "model 'gpt'".
-
-    Raises:
-      Refused: an option is unknown, or one without a default is missing.
-    """
-    known = option_parameters(function)
-    for key, value in options.items():
-        if key not in known:
-            raise Refused(f"{owner} has no option {key!r} (given {value!r}).{did_you_mean(key, known)}")
-    missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in options]
-    if missing:
-        raise Refused(f"{owner} needs {', '.join(map(repr, missing))}, which was not given.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.checking import ROOT, check
+from attention_jax.cli.checking import ROOT, check
 from attention_jax.kernels import Refused
 from tests.launch.command_line import launch
 from tests.launch.test_refusals import answers, assert_refused

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.contract_events import EVENTS, SPEC
+from attention_jax.cli.contract_plugin import EVENTS, SPEC
 from attention_jax.training import Progress
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Imports the file in a process of its own, whatever it does there, and says what it raised.
 LOOKUP = """
 import sys
@@ -158,9 +158,9 @@ def _events(spec: str, files: list[Path], contract: Path) -> Iterator[dict[str, 
       Refused: pytest could not run them.
     """
     reading, writing = os.pipe()
-    root = contract.parents[1]
+    root = contract.parents[2]
     command = [
-        *(sys.executable, "-m", "pytest", *map(str, files), "-p", "attention_jax.contract_events"),
+        *(sys.executable, "-m", "pytest", *map(str, files), "-p", "attention_jax.cli.contract_plugin"),
         *("-p", "no:cacheprovider", "--tb=long", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)),
     ]
     environment = {**_environment(), SPEC: spec, EVENTS: str(writing)}

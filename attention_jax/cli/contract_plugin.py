@@ -7,12 +7,15 @@ It imports nothing of the house: the tests watch the kernels as they are importe
    "said": "why"}
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 # The names of the variables that the caller sets: the number of the file, and the spec that is checked.
 EVENTS, SPEC = "ATTENTION_JAX_CONTRACT_EVENTS", "ATTENTION_JAX_VARIANTS"

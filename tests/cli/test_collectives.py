@@ -2,7 +2,7 @@
 
 import pytest
 
-from attention_jax.training.collectives import Collective, collectives
+from attention_jax.cli.collectives import Collective, collectives
 
 PROGRAM = """\
 HloModule jit_train_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})->(f32[8,4]{1,0})}

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.formatting import memory
+from attention_jax.cli.mask_syntax import Tokens, parse_mask
 from attention_jax.kernels import Candidate, Widths, attend, explain, init, lookup
 from attention_jax.kernels.mask_algebra import describe
-from attention_jax.mask_words import Tokens, parse_mask
 
 # The letters of a shape in the order in which they may be given without them, and what each is when it is left out.
 LETTERS = {"B": None, "T": None, "N": None, "H": None, "S": "T", "K": "N", "J": "H", "Hv": "H"}

@@ -1,9 +1,10 @@
 """`launch.py check FILE.py:FUNCTION`: runs the contract on an attention and says, line by line, what it holds.
 
-The lines are the tests of tests/contract, in the words of their names; another process runs them with pytest.
+The lines are the tests of attention_jax/contract, in the words of their names; another process runs them with pytest.
 """
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -20,7 +21,9 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.cli.contract_plugin import EVENTS, SPEC
 from attention_jax.training import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+# What the tests need that the package does not.
+NEEDED = ("pytest", "beartype")
 # Imports the file in a process of its own, whatever it does there, and says what it raised.
 LOOKUP = """
 import sys
@@ -79,7 +82,7 @@ class Chapter:
     lines: dict[str, Line]
 
 
-def check(spec: str, *, only: list[str] | None, contract: Path = ROOT / "tests" / "contract") -> bool:
+def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "contract") -> bool:
     """Runs the contract on a variant and prints a verdict for each line.
 
     Args:
@@ -91,8 +94,12 @@ def check(spec: str, *, only: list[str] | None, contract: Path = ROOT / "tests" 
       Whether every line that applies holds.
 
     Raises:
-      Refused: the variant cannot be made, or the tests are not there.
+      Refused: the variant cannot be made, or what runs the tests is not installed.
     """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        way_out = f"{sys.executable} -m pip install {' '.join(missing)}"
+        raise Refused(f"check needs {' and '.join(missing)}, not installed here: {way_out}")
     files = _files(contract, only)
     _check_spec(spec)
     chapters = {path.name: _chapter(path) for path in files}
@@ -113,11 +120,6 @@ def check(spec: str, *, only: list[str] | None, contract: Path = ROOT / "tests" 
 
 def _files(contract: Path, only: list[str] | None) -> list[Path]:
     there = {path.stem.removeprefix("test_"): path for path in sorted(contract.glob("test_*.py"))}
-    if not there:
-        raise Refused(
-            f"the contract's tests are not in {str(contract)!r}: an installed package has none, so run "
-            "`python launch.py check` in a clone of the repository."
-        )
     for name in only or ():
         if name not in there:
             raise Refused(f"the contract has no part {name!r}.{did_you_mean(name, there)}")
@@ -138,7 +140,7 @@ def _check_spec(spec: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, "PYTHONPATH": path}
 
 
@@ -158,10 +160,9 @@ def _events(spec: str, files: list[Path], contract: Path) -> Iterator[dict[str, 
       Refused: pytest could not run them.
     """
     reading, writing = os.pipe()
-    root = contract.parents[2]
     command = [
         *(sys.executable, "-m", "pytest", *map(str, files), "-p", "attention_jax.cli.contract_plugin"),
-        *("-p", "no:cacheprovider", "--tb=long", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)),
+        *("-p", "no:cacheprovider", "--tb=long", "-c", os.devnull, "--rootdir", str(contract)),
     ]
     environment = {**_environment(), SPEC: spec, EVENTS: str(writing)}
     with tempfile.TemporaryFile("w+") as log:
@@ -196,5 +197,5 @@ def _print_verdict(spec: str, chapters: dict[str, Chapter]) -> bool:
     apply = sum(line.cases > 0 for line in lines)
     print(f"{spec}: {apply - failed} of {apply} lines hold, {len(lines) - apply} do not apply.")
     if failed:
-        print(f"more of a failure: {SPEC}={spec} python -m pytest tests/contract")
+        print(f"more of a failure: {SPEC}={spec} python -m pytest --pyargs attention_jax.contract")
     return not failed

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Claims, Refused, Widths, init, lookup
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     MASKS,
     SPECS,
     claims,
@@ -22,6 +21,7 @@ from tests.contract.cases import (
     takes,
     usual_mask,
 )
+from attention_jax.kernels import Claims, Refused, Widths, init, lookup
 
 KEY = jax.random.key(0)
 LIMITS = [

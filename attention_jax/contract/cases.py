@@ -1,6 +1,7 @@
 """What the contract tests share: one spec for each variant, one set of inputs, one list of masks, one measure of error.
 
-`ATTENTION_JAX_VARIANTS=my_file.py:my_attention pytest tests/contract` runs the contract on a variant of your own.
+`ATTENTION_JAX_VARIANTS=my_file.py:my_attention python -m pytest --pyargs attention_jax.contract` runs the contract on a
+variant of your own.
 """
 
 import functools
@@ -35,7 +36,6 @@ from attention_jax.kernels import (
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import split_specs
-from tests.oracle.equations import EQUATIONS
 
 # Options that make a variant do at seven tokens what it is for.
 SMALL = {
@@ -44,9 +44,6 @@ SMALL = {
     "sliding_window": "sliding_window:window=3",
 }
 SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(name, name) for name in names()]
-
-# Those of them that the oracle knows: all but a user's own.
-KNOWN = [spec for spec in SPECS if lookup(spec).name in EQUATIONS]
 
 # Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
 RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
@@ -193,7 +190,7 @@ def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
     """
     every = accepting(spec, inputs, **arguments)
     name = lookup(spec).name
-    return [engine for engine in every if engine not in TRIED_ON or name in TRIED_ON[engine] or name not in EQUATIONS]
+    return [engine for engine in every if engine not in TRIED_ON or name in TRIED_ON[engine] or name not in names()]
 
 
 TRIED_ON = {"blockwise": {"scaled_dot", "additive"}, "decode": {"scaled_dot"}, "gather": {"sliding_window"}}
@@ -208,6 +205,11 @@ def explained(spec: str, inputs: Inputs, **arguments: Any) -> list[Candidate]:
     """`explain` of these inputs."""
     given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
     return explain(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+def doubled(inputs: Inputs) -> Inputs:
+    """The same numbers in float64, where it is enabled."""
+    return jax.tree.map(lambda array: jnp.asarray(np.asarray(array, np.float64)), inputs)
 
 
 def error(result: Any, reference: Any) -> float:

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
     GRADIENT_AGREEMENT,
     SPECS,
@@ -19,6 +18,7 @@ from tests.contract.cases import (
     run,
     same_bits,
 )
+from attention_jax.kernels import Causal, Padding
 
 
 def mask_of(lengths):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import SPECS, Inputs, accepting, claims, make, reference_engine, run
 from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Widths, attend_cached, lookup
-from tests.contract.cases import SPECS, Inputs, accepting, claims, make, reference_engine, run
 
 STRICT = {
     "rank promotion": lambda: jax.numpy_rank_promotion("raise"),

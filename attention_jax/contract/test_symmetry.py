@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
     MASKS,
     RECURRENT,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import AGREEMENT, Inputs, claiming, claims, error, make, quick_jit, run
 from attention_jax.kernels import (
     Causal,
     Global,
@@ -19,7 +20,6 @@ from attention_jax.kernels import (
     attend_cached,
     lookup,
 )
-from tests.contract.cases import AGREEMENT, Inputs, claiming, claims, error, make, quick_jit, run
 
 CACHED = [spec for spec in claiming(causal="strict", cross=True, state=False) if not lookup(spec).mechanism.inputs]
 CAPACITY = 9

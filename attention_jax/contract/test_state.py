@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import AGREEMENT, claiming, error, make, quick_jit, run
 from attention_jax.kernels import Causal, Padding, Refused
-from tests.contract.cases import AGREEMENT, claiming, error, make, quick_jit, run
 
 STATEFUL = claiming(state=True)
 TOKENS = 66

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import SPECS, accepting, claims, make, qualified, quick_jit, run
 from attention_jax.kernels import (
     Blocks,
     Causal,
@@ -16,7 +17,6 @@ from attention_jax.kernels import (
     Window,
     attend_cached,
 )
-from tests.contract.cases import SPECS, accepting, claims, make, qualified, quick_jit, run
 
 TOKENS = 7
 DISTANCE = np.arange(TOKENS)[:, None] - np.arange(TOKENS)

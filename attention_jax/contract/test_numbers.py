@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, FeatureMap, Refused, SoftmaxScore, Widths, attend, init
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
     SPECS,
     accepting,
@@ -22,6 +21,7 @@ from tests.contract.cases import (
     run,
     usual_mask,
 )
+from attention_jax.kernels import Causal, FeatureMap, Refused, SoftmaxScore, Widths, attend, init
 
 # Variants that divide queries and keys by their norms.
 DIRECTIONS = ("cosine", "delta_net", "gated_delta_net", "kimi_delta")

@@ -1,21 +1,14 @@
-"""Dropout of weights is a function of (key, batch, head, query position, key position), after the normalisation."""
+"""Dropout of weights is a function of (key, batch, head, query position, key position)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Refused
-from attention_jax.kernels.dropout import keep_mask
-from attention_jax.kernels.scores import Place
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
-    KNOWN,
-    MASKS,
-    ROUNDING,
     SPECS,
     claiming,
-    claims,
     error,
     like_output,
     make,
@@ -23,33 +16,12 @@ from tests.contract.cases import (
     quick_jit,
     run,
     same_bits,
-    visible,
 )
-from tests.oracle.equations import equation
-from tests.oracle.loops import oracle
+from attention_jax.kernels import Causal, Refused
 
 DROPS = claiming(dropout=True)
 KEY = jax.random.key(7)
 RATE = 0.4
-
-
-def kept(queries=7, keys=7):
-    """Which weights stay, of 2 sequences and 4 heads, [B, N, T, S]."""
-    place = Place(jnp.arange(2), jnp.arange(4), jnp.arange(queries)[None], jnp.arange(keys)[None])
-    return np.asarray(keep_mask(KEY, RATE, place))
-
-
-@pytest.mark.parametrize("spec", ["scaled_dot:scale=3.0", *(spec for spec in DROPS if spec in KNOWN)])
-def test_the_order_is_scale_bias_mask_normalise_dropout(spec):
-    inputs, kind = make(spec), MASKS["causal&padding&segments"]
-    bias = np.random.default_rng(3).normal(size=(4, 1, 7)) if claims(spec).bias else 0.0
-    expected = oracle(equation(spec), *inputs, visible=visible(spec, kind), bias=bias, keep=kept(), rate=RATE)
-    arguments = {"bias": jnp.asarray(bias, jnp.float32)} if claims(spec).bias else {}
-    outputs = ("out", "weights") if claims(spec).weights else ("out",)
-    result = run(spec, inputs, mask=kind.mask, rng=KEY, dropout_rate=RATE, outputs=outputs, **arguments)
-    assert error(result.out, expected.out) < ROUNDING
-    if claims(spec).weights:
-        np.testing.assert_allclose(result.weights, expected.weights, atol=2e-6)
 
 
 @pytest.mark.parametrize("spec", DROPS)

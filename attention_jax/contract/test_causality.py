@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
     MASKS,
     RECURRENT,
@@ -19,6 +18,7 @@ from tests.contract.cases import (
     run,
     visible,
 )
+from attention_jax.kernels import Causal, Padding, Refused
 
 STRICT = claiming(causal="strict")
 PADDED = MaskKind(Causal() & Padding(np.array([7, 5])), lambda b, n, i, j: j <= i and j < (7, 5)[b])

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import SPECS, claims, make, quick_jit, run, usual_mask
 from attention_jax.kernels import Causal, Global, Padding, PrefixLM, Refused, Segments, Window, attend
-from tests.contract.cases import SPECS, claims, make, quick_jit, run, usual_mask
 
 INT32 = np.iinfo(np.int32)
 

@@ -5,11 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Refused, lookup
-from attention_jax.kernels.engines import ENGINES, recurrence
-from attention_jax.kernels.engines.engine import Engine
-from attention_jax.kernels.mechanism import FeatureMap
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     GRADIENT_AGREEMENT,
     MASKS,
     RECURRENT,
@@ -26,6 +22,10 @@ from tests.contract.cases import (
     run,
     under,
 )
+from attention_jax.kernels import Refused, lookup
+from attention_jax.kernels.engines import ENGINES, recurrence
+from attention_jax.kernels.engines.engine import Engine
+from attention_jax.kernels.mechanism import FeatureMap
 
 LINEAR = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, FeatureMap)]
 

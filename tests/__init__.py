@@ -1,1 +1,1 @@
-"""The tests mirror the house: a folder a room, and `contract`, which is made from the registry."""
+"""The tests mirror the house: a folder a room, and `contract` for what the oracle knows of each variant."""

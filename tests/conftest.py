@@ -1,51 +1,5 @@
-"""Has XLA compile fast while the tests run, and checks every array in the kernels against its annotated shape."""
+"""See attention_jax/contract/strictly.py."""
 
-import inspect
-import os
-import typing
-from collections.abc import Callable
-from typing import Any
+from attention_jax.contract.strictly import pytest_configure
 
-import jaxtyping
-import pytest
-from beartype import beartype
-
-# Most tests wait for the compiler, not for what it makes. XLA's passes all run; LLVM's optimiser does not, nor what
-# writes fused loops for it at length. Both flags together take compiling to a third; XLA takes names that it does not
-# know for the second, so it may end with a version.
-COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Sets the flags for the tests and the commands they start, but not for `-m long`, whose runs take minutes.
-
-    `XLA_FLAGS= pytest` compiles everything as a user's program is compiled.
-    """
-    if config.option.markexpr != "long":
-        os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
-
-
-# `attend` itself is left out: it meets wrong shapes with a refusal, which is tested.
-CHECKED = ("dropout", "engines", "mask", "mask_algebra", "mechanism", "problem", "variants")
-
-
-def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `function` with its shape annotations checked at each call.
-
-    Constructors are left alone: JAX rebuilds a pytree with whatever it likes at the leaves.
-    """
-    if function.__name__ == "__init__":
-        return function
-    function.__annotations__ = {
-        name: hint if _has_shape(hint) else Any for name, hint in function.__annotations__.items()
-    }
-    return beartype(function)
-
-
-def _has_shape(hint: Any) -> bool:
-    if inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray):
-        return True
-    return any(_has_shape(part) for part in typing.get_args(hint))
-
-
-jaxtyping.install_import_hook([f"attention_jax.kernels.{name}" for name in CHECKED], f"{__name__}.check_shapes")
+__all__ = ["pytest_configure"]

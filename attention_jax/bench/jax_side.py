@@ -13,13 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from attention_jax.base.errors import Refused
+from attention_jax.base.formatting import memory
 from attention_jax.bench.cases import Case, LeftOut, Process, Quantity, arrays, digest, free_bytes, imported
 from attention_jax.bench.timing import Ready, seconds, timed
-from attention_jax.kernels import Causal, KeyValueCache, Mask, Refused, Window, attend, attend_cached
+from attention_jax.kernels import Causal, KeyValueCache, Mask, Window, attend, attend_cached
 from attention_jax.kernels.engines.triangular import solve_unit_lower
 from attention_jax.kernels.mechanism import unit
 from attention_jax.study.environment import environment
-from attention_jax.study.tables import memory
 from attention_jax.training.host import use_every_core
 
 Attention = Callable[[Array, Array, Array], Array]

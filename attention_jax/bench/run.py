@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.bench import measures, steps
 from attention_jax.bench.cases import UNITS, Kind, LeftOut, Measured, Process
 from attention_jax.bench.group import Group, WorkerEnded
@@ -24,7 +25,6 @@ from attention_jax.bench.measures import Comparison, Measure, Settings
 from attention_jax.bench.steps import StepSettings
 from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times
 from attention_jax.kernels.engines import ENGINES
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.training import Progress
 from attention_jax.training.workdir import write_atomically
 

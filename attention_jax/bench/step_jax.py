@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from attention_jax.base.errors import Refused
 from attention_jax.bench import jax_side
 from attention_jax.bench.cases import LeftOut, Process
 from attention_jax.bench.steps import (
@@ -32,7 +33,6 @@ from attention_jax.bench.steps import (
 )
 from attention_jax.bench.timing import Ready, seconds, timed
 from attention_jax.data import Ahead, train_batches
-from attention_jax.kernels import Refused
 from attention_jax.training import Experiment, Outcome, config, train
 from attention_jax.training.by_path import path_of
 from attention_jax.training.host import keep_freed_memory

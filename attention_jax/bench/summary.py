@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attention_jax.base.formatting import memory, milliseconds
 from attention_jax.bench.measures import Comparison, Ratio
-from attention_jax.study.tables import memory, milliseconds
 
 COLUMNS = ("measure", "attention_jax", "against", "its figure", "ratio", "difference")
 # Of two right answers in float32, over the standard deviation of either: rounding is a hundredth of it.

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Source
 from attention_jax.data.order import Order, groups
-from attention_jax.kernels.errors import Refused
 
 
 class Batches:

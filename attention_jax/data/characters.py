@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.text import decode, encode, held_out, read_text
 from attention_jax.data.tfds_source import count, open_prepared, read
-from attention_jax.kernels.errors import Refused
 
 
 @register

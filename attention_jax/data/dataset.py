@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from attention_jax.kernels.catalogue import Catalogue
+from attention_jax.base.catalogue import Catalogue
 
 
 class Source(Protocol):

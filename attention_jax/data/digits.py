@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import ArraySource, Dataset, register
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.errors import Refused
 
 _CLASSES = 10
 

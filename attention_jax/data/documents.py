@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.packing import Rows, best_fit_decreasing, cut
 from attention_jax.data.text import decode, encode, held_out, read_text, universal_newlines
 from attention_jax.data.tfds_source import open_prepared, read
-from attention_jax.kernels.errors import Refused
 
 
 @register

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.tfds_source import count, open_prepared, read
-from attention_jax.kernels.errors import Refused
 
 _IMAGES_AT_ONCE = 1024  # bounds the memory of the statistics, which are float64
 

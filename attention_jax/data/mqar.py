@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import ArraySource, Dataset, Source, register
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.errors import Refused
 
 _ROWS_AT_ONCE = 8192  # bounds the memory of the gap draw, which is [rows, gaps] of float64
 

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.batches import Batches
-from attention_jax.kernels.errors import Refused
 
 Host = TypeVar("Host")
 Placed = TypeVar("Placed")

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from attention_jax.base.errors import Refused
 from attention_jax.data.tfds_source import check_format, find_builder, quiet
-from attention_jax.kernels.errors import Refused
 
 _RETRIES = 5  # of a download
 

@@ -1,6 +1,6 @@
 """The seeds there are: what NumPy, scikit-learn and JAX all take."""
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 LARGEST_SEED = 2**32 - 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 def read_text(path: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 _READ_AT_ONCE = 1024  # one by one takes three times as long
 

@@ -1,8 +1,8 @@
 """Pure functions on arrays: `attend` computes any variant under any mask, or refuses what it cannot honour."""
 
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.attend import Candidate, attend, explain, init
 from attention_jax.kernels.cache import KeyValueCache, attend_cached
-from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.mask_algebra import Dense, Mask
 from attention_jax.kernels.mechanism import FeatureMap, Features, LinearRecurrence, Params, SoftmaxScore, Widths

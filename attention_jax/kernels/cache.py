@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.attend import attend
-from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import PrefixLM, Segments
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import Segments
 from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe

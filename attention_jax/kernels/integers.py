@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 def whole_numbers(values: Any, *, owner: str) -> Int[Array, "..."]:

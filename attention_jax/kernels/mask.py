@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.integers import identities, moved, whole_numbers
 from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Run, Tiles, extreme, pytree, rows
 

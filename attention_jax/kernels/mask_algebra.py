@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 @jax.tree_util.register_dataclass

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import sink
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
@@ -24,7 +25,6 @@ from attention_jax.kernels.engines.choice import choose
 from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
 from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
 from attention_jax.kernels.engines.tiling import tile_size
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.mask_algebra import Axis, Run, rows
 from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths
 from attention_jax.kernels.problem import AttentionOutput, Problem, Share

@@ -7,18 +7,17 @@ that it registers, "my_file.py:my_attention:window=8".
 import ast
 import functools
 import hashlib
-import importlib.util
 import inspect
 import sys
-import types
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from attention_jax.kernels.catalogue import Catalogue, check_options
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused
+from attention_jax.base.options import check_options, check_types
+from attention_jax.base.python_file import load_python_file
 from attention_jax.kernels.mechanism import Mechanism, Params, Widths
 
 
@@ -177,7 +176,7 @@ def lookup(spec: str) -> Variant:
         builder = _catalogue.lookup(name)
     definition: _Definition = vars(builder)["definition"]
     check_options(builder, options, owner=f"variant {name!r}")
-    _check_types(builder, options, owner=f"variant {name!r}")
+    check_types(builder, options, owner=f"variant {name!r}")
     defaults = {key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()}
     return Variant(
         spec=spec,
@@ -233,43 +232,13 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _check_types(builder: Callable[..., Mechanism], options: dict[str, Any], *, owner: str) -> None:
-    hints = typing.get_type_hints(builder)
-    for key, value in options.items():
-        hint = hints.get(key, Any)
-        allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        accepted = any(
-            kind is Any
-            or (kind is float and isinstance(value, (int, float)) and not isinstance(value, bool))
-            or (isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)))
-            or (typing.get_origin(kind) is Literal and value in typing.get_args(kind))
-            for kind in allowed
-        )
-        if not accepted:
-            wanted = " or ".join(
-                "None" if kind is type(None) else getattr(kind, "__name__", str(kind)) for kind in allowed
-            )
-            raise Refused(f"{owner} has option {key}={value!r}, which is not {wanted}.")
-
-
 def _from_file(path: Path, name: str) -> Callable[..., Mechanism]:
     if not path.is_file():
         raise Refused(f"attention file {str(path)!r} does not exist: give a Python file that registers {name!r}.")
     module_name = f"{_FILE_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
-        specification = importlib.util.spec_from_file_location(module_name, path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
         _catalogue.names()  # The library's own names come first: a file cannot take one of them.
-        sys.modules[module_name] = module
-        try:
-            specification.loader.exec_module(module)
-        except BaseException as error:
-            del sys.modules[module_name]
-            if isinstance(error, SyntaxError):
-                raise Refused(f"attention file {str(path)!r} is not valid Python: {error}.") from error
-            raise
+        load_python_file(path, kind="attention file", module=module_name)
     builder = getattr(sys.modules[module_name], name, None)
     if builder is None or not hasattr(builder, "definition"):
         registered = [key for key, value in vars(sys.modules[module_name]).items() if hasattr(value, "definition")]

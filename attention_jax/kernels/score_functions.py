@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 from jaxtyping import Array, Bool, Num
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 ScoreMod = Callable[[Array, Array, Array, Array, Array], Array]
 

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.lib
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 # On a CPU a compiled vmap of a matrix-vector product with a sum is wrong from 32769 rows on, and sums of arrays of rank
 # 7 and 8 end the process. 0.10.1 and 0.11.2 are right (tests/test_jax.py).

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Mask, Refused, Widths, init, lookup
+from attention_jax.base.errors import Refused
+from attention_jax.kernels import Mask, Widths, init, lookup
 from attention_jax.kernels.mechanism import Params
 from attention_jax.layers.defaults import Initializer, normal
 from attention_jax.layers.product import product

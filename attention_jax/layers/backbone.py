@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Mask, Refused
-from attention_jax.kernels.errors import did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.kernels import Mask
 from attention_jax.layers.block import Block
 from attention_jax.layers.defaults import NORM_EPSILON, compute_dtype
 from attention_jax.layers.spread import spread_tokens

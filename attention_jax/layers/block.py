@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Mask, Refused
-from attention_jax.kernels.errors import did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.kernels import Mask
 from attention_jax.layers.attention import Attention
 from attention_jax.layers.defaults import NORM_EPSILON, Initializer, layer_norm, normal
 from attention_jax.layers.feed_forward import FeedForward

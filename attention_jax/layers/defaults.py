@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from attention_jax.kernels import Refused
-from attention_jax.kernels.errors import did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
 
 Initializer = nn.initializers.Initializer
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.layers.defaults import Initializer, normal
 from attention_jax.layers.spread import gathered
 

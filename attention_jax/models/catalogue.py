@@ -7,8 +7,9 @@ from typing import Any
 
 import flax.linen as nn
 
-from attention_jax.kernels.catalogue import Catalogue, check_options, option_parameters
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused
+from attention_jax.base.options import check_options, option_parameters
 
 models: Catalogue = Catalogue("model", "attention_jax.models")
 

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.layers import Backbone, PositionEmbedding
 from attention_jax.layers.defaults import compute_dtype, layer_norm
 from attention_jax.models.catalogue import register

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import altair as alt
 
+from attention_jax.base.formatting import binary_unit, memory, milliseconds
 from attention_jax.study.curves import Curves, mean_curve
 from attention_jax.study.results import Result
 from attention_jax.study.summary import Row, Summary, done
-from attention_jax.study.tables import binary_unit, count, memory, milliseconds, score_text
+from attention_jax.study.tables import count, score_text
 
 # Okabe and Ito's colours without their yellow and black, which vanish on a white and on a dark page, and two more that
 # are as far from these six as they are from each other, also for a red-blind or green-blind reader.

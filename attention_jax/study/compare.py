@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
+from attention_jax.base.formatting import readable_seconds
 from attention_jax.study.plan import Plan, Trial, run_folder
 from attention_jax.study.results import OF_OUTCOME, Result, read_results, unfinished, write_results
 from attention_jax.training.outcome import Outcome, RunFailed
-from attention_jax.training.progress import readable_seconds
 
 __all__ = ["Cell", "Plan", "Result", "Trial", "compare"]
 

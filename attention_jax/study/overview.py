@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.charts import Look, curves_chart, scores_chart
 from attention_jax.study.curves import learning_curves
 from attention_jax.study.plan import Plan

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 _LONGEST_NAME = 255  # bytes of one path component on every common file system
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from attention_jax.base.errors import Refused
+from attention_jax.base.formatting import readable_seconds
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.registry import lookup, split_specs
 from attention_jax.study.compare import compare
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import read_results
 from attention_jax.training import Experiment, Outcome, Progress, config, train
-from attention_jax.training.progress import readable_seconds
 from attention_jax.training.workdir import claim, usable
 
 _LONGEST_SEED = 20

@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.family import LEAST_SEEDS, p_values
 from attention_jax.study.intervals import CONFIDENCE, intervals, quantile
 from attention_jax.study.solved import solved, threshold

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.intervals import Estimate, estimate
 from attention_jax.study.measures import bounds, higher_is_better
 from attention_jax.study.plan import Plan

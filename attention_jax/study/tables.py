@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from attention_jax.base.formatting import memory, milliseconds
 from attention_jax.study.intervals import Estimate
 from attention_jax.study.numbers import number
 from attention_jax.study.overall import Overall
@@ -54,23 +55,6 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
-
-
-def milliseconds(value: float) -> str:
-    """Returns `value`, in milliseconds, to a hundredth below 100 and without decimals above."""
-    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
-
-
-def binary_unit(size: float) -> tuple[str, int]:
-    """Returns the largest binary unit in which `size`, in bytes, is not below one, and its bytes: ("MiB", 1048576)."""
-    units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-    return next(((name, unit) for name, unit in units if size >= unit), ("B", 1))
-
-
-def memory(size: float) -> str:
-    """Returns `size`, in bytes, in the unit that suits it: "12.3 MiB", "123 MiB"."""
-    name, unit = binary_unit(size)
-    return f"{size / unit:.{1 if size < 100 * unit and unit > 1 else 0}f} {name}"
 
 
 def _end(value: float, measured: Estimate) -> str:

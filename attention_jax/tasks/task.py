@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from attention_jax.kernels.catalogue import Catalogue
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused, did_you_mean
 
 Batch = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 _BLOCK = re.compile(r"(?:(.*)/)?(?:block_(\d+)|blocks)/.*")
 _EMBEDDING = re.compile(r"(.*/)?(token|position|patch|\w+_token|embedding\w*)(/.*)?")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.training import hosts
 from attention_jax.training.workdir import usable, write_atomically
 

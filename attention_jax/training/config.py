@@ -6,9 +6,7 @@ exist, and every option of what is built is a key.
 """
 
 import ast
-import importlib.util
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +16,9 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from attention_jax import data, models, tasks
-from attention_jax.kernels.catalogue import check_options, option_parameters
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import check_options, kinds, option_parameters, takes, words
+from attention_jax.base.python_file import load_python_file
 from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
 from attention_jax.training.schedule import schedules
@@ -122,14 +121,7 @@ def _read(spec: str) -> ConfigDict:
     if not path.is_file():
         siblings = [str(sibling) for sibling in (path.parent if path.parent.is_dir() else Path()).glob("*.py")]
         raise Refused(f"there is no config file {str(path)!r}.{did_you_mean(str(path), siblings)}")
-    specification = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if specification is None or specification.loader is None:
-        raise Refused(f"config file {str(path)!r} is not a Python file: give one that ends in .py.")
-    module = importlib.util.module_from_spec(specification)
-    try:
-        specification.loader.exec_module(module)
-    except SyntaxError as error:
-        raise Refused(f"config file {str(path)!r} is not valid Python: {error}.") from error
+    module = load_python_file(path, kind="config file", module=f"config_{path.stem}")
     if not hasattr(module, "get_config"):
         raise Refused(f"config file {str(path)!r} has no function get_config: add one that returns a ConfigDict.")
     parameters = list(inspect.signature(module.get_config).parameters.values())
@@ -214,17 +206,13 @@ def _with_defaults(
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
     """Returns a value as its parameter takes it: a whole number as float, None as a placeholder that has the type."""
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = [kind for kind in kinds if kind in (int, float, str, bool)]
-    if value is None and type(None) in kinds:
+    plain = [kind for kind in kinds(hint) if kind in (int, float, str, bool)]
+    if value is None and takes(hint, None):
         return placeholder(plain[0]) if plain else None
-    if not plain:
-        return value
-    whole_as_float = type(value) is int and float in plain
-    if not whole_as_float and type(value) not in plain:
+    if plain and not takes(hint, value):
         value = value.to_dict() if isinstance(value, ConfigDict) else value
-        raise Refused(f"{key}={value!r}: it takes {' or '.join(kind.__name__ for kind in plain)}.")
-    return float(value) if whole_as_float else value
+        raise Refused(f"{key}={value!r}: it takes {' or '.join(map(words, plain))}.")
+    return float(value) if float in plain and takes(int, value) else value
 
 
 def _override(config: ConfigDict, overrides: Mapping[str, str], spec: str) -> None:

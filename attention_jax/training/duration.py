@@ -2,7 +2,7 @@
 
 import math
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 def steps_of(

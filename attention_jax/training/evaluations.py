@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
+from attention_jax.base.errors import Refused
 from attention_jax.data import evaluation_batches
-from attention_jax.kernels.errors import Refused
 from attention_jax.tasks import Task
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints

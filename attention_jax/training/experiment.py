@@ -13,9 +13,9 @@ import numpy as np
 
 from attention_jax import data as data_sets
 from attention_jax import models, tasks
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import check_options
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.catalogue import check_options
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
 from attention_jax.training.duration import steps_of

@@ -5,7 +5,7 @@ import os
 
 import jax
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8

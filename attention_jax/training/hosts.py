@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 Result = TypeVar("Result")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from attention_jax.base.formatting import readable_rate
 from attention_jax.data import Ahead, train_batches
 from attention_jax.data.seeds import check_seed
 from attention_jax.training import hosts
@@ -17,7 +18,7 @@ from attention_jax.training.evaluations import describe, evaluate, history
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.flops import peak_flops
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
-from attention_jax.training.meter import Meter, Window, readable_rate, tokens_of
+from attention_jax.training.meter import Meter, Window, tokens_of
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.profiling import Profile
 from attention_jax.training.progress import Progress

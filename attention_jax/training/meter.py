@@ -1,7 +1,7 @@
 """How fast a run goes: its time between two records, cut into windows, and what was done in it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 from typing import NamedTuple
 
@@ -102,14 +102,3 @@ def tokens_of(batch: Mapping[str, np.ndarray], reads: str) -> int:
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
         return 0
     return int(np.count_nonzero(batch["segments"])) if "segments" in batch else array.size
-
-
-def readable_rate(value: float, unit: str) -> str:
-    """Returns "950 tokens/s", "12.3k tokens/s" or "4.56G FLOP/s": three figures."""
-    for factor, prefix in _PREFIXES:
-        if value >= factor:
-            return f"{value / factor:.3g}{prefix} {unit}"
-    return f"{value:.3g} {unit}"
-
-
-_PREFIXES: Sequence[tuple[float, str]] = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -13,8 +13,8 @@ import jax
 import optax
 import optax.contrib
 
-from attention_jax.kernels.catalogue import Catalogue
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused
 from attention_jax.training.by_path import block_of, check_freeze, check_rates, freezing, path_of, scale_by_path
 from attention_jax.training.schedule import schedules
 

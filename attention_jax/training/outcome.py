@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 
-from attention_jax.training.meter import readable_rate
+from attention_jax.base.formatting import readable_rate
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 def parse_window(text: str, *, steps: int) -> range:

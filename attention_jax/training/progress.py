@@ -4,15 +4,7 @@ import sys
 import time
 from typing import TextIO
 
-
-def readable_seconds(seconds: float) -> str:
-    """Returns "42s", "3m20s" or "1h05m"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+from attention_jax.base.formatting import readable_seconds
 
 
 class Progress:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.layers.spread import AXES
 from attention_jax.training.by_path import block_of, path_of
 from attention_jax.training.state import TrainState

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from attention_jax.kernels.catalogue import Catalogue
-from attention_jax.kernels.errors import Refused, did_you_mean
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused, did_you_mean
 
 schedules: Catalogue = Catalogue("learning-rate schedule", "attention_jax.training")
 

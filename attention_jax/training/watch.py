@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from statistics import median
 
-from attention_jax.training.progress import readable_seconds
+from attention_jax.base.formatting import readable_seconds
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A step is slow when it takes this many times the median of those before it, and at least so many seconds; the first

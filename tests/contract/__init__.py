@@ -1,1 +1,1 @@
-"""What every variant in the registry must hold, made from its own claims: see "The kernel contract" in the design."""
+"""The library's own variants against the oracle; the rest of the contract is attention_jax/contract."""

@@ -6,14 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
-from attention_jax.kernels import Causal, Widths, init
-from tests.contract.cases import (
-    KNOWN,
+from attention_jax.contract.cases import (
     ROUNDING,
-    SPECS,
-    Inputs,
+    doubled,
     error,
     like_output,
     make,
@@ -21,15 +17,15 @@ from tests.contract.cases import (
     qualified,
     quick_jit,
     reference_engine,
-    run,
     run_compiled,
 )
+from attention_jax.kernels import Causal
+from tests.contract.known import KNOWN
 from tests.oracle.equations import equation
 from tests.oracle.loops import naive, oracle
 
 OPTIONS = ["scaled_dot:scale=1.0", "sliding_window:window=1"]
 SIZE = {"batch": 1, "queries": 33, "heads": 2}
-WIDTHS = Widths(2, 1, 2, 2, 1)
 PAST = np.tri(33, dtype=bool)
 # Of an array of one number for each head, one gradient is one draw of the rounding, and may be exact by chance.
 WEIGHINGS = range(8)
@@ -50,10 +46,6 @@ def results(spec, inputs, engine):
     return each[0][0], jax.tree.map(
         lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *(g for _, g in each)
     )
-
-
-def doubled(inputs):
-    return jax.tree.map(lambda array: jnp.asarray(np.asarray(array, np.float64)), inputs)
 
 
 @functools.cache
@@ -102,34 +94,3 @@ def test_bfloat16_is_within_twice_the_rounding_of_the_naive_implementation_and_t
         assert result[0].dtype == jnp.bfloat16
         assert ours[0] <= 2 * theirs[0], engine
         assert all(own <= 3 * other for own, other in zip(ours[1:], theirs[1:], strict=True)), engine
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_derivatives_of_both_orders_and_modes_equal_finite_differences(spec):
-    """What `jax.test_util.check_grads(order=2)` checks, compiled once in place of seven times."""
-    with jax.enable_x64(True):
-        inputs = doubled(make(spec, batch=1, queries=3, heads=2, width=2, value_width=1))
-        drawn = {name: inputs.params[name] for name in init(spec, jax.random.key(0), WIDTHS)[1]}
-        trained = {name: array for name, array in inputs.params.items() if name not in drawn}
-        start, unravel = ravel_pytree((*inputs[:3], trained, inputs.beside))
-        direction, weighing = (jnp.asarray(np.random.default_rng(seed).normal(size=start.shape)) for seed in (0, 1))
-
-        def loss(flat):
-            *three, arrays, beside = unravel(flat)
-            inputs = Inputs(*three, arrays | drawn, beside)
-            out = run(spec, inputs, mask=Causal(), engine=reference_engine(spec)).out
-            return out.ravel() @ weighing[: out.size]
-
-        @quick_jit
-        def derivatives(flat):
-            gradient = jax.grad(loss)
-            forward, over_reverse = (jax.jvp(of, (flat,), (direction,))[1] for of in (loss, gradient))
-            reverse_over_reverse = jax.grad(lambda flat: gradient(flat) @ direction)(flat)
-            return loss(flat), gradient(flat), forward, over_reverse, reverse_over_reverse
-
-        ahead, behind = (derivatives(start + step * direction) for step in (1e-5, -1e-5))
-        _, gradient, forward, over_reverse, reverse_over_reverse = derivatives(start)
-        first, second = ((after - before) / 2e-5 for after, before in zip(ahead[:2], behind[:2], strict=True))
-        reverse = gradient @ direction
-    np.testing.assert_allclose([forward, reverse], [first, first], rtol=1e-6)
-    np.testing.assert_allclose([over_reverse, reverse_over_reverse], [second, second], rtol=1e-6, atol=1e-7)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from attention_jax.base.errors import Refused
 from attention_jax.data import ArraySource, Batches, evaluation_batches, train_batches
-from attention_jax.kernels.errors import Refused
 
 EXAMPLES = 23  # prime: no batch size below ends with an epoch
 

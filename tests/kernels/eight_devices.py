@@ -19,9 +19,9 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
+from attention_jax.contract.cases import Inputs, error, make  # noqa: E402
 from attention_jax.kernels import attend, attend_sharded, lookup, zigzag  # noqa: E402
 from attention_jax.kernels.engines import blockwise, recurrence  # noqa: E402
-from tests.contract.cases import Inputs, error, make  # noqa: E402
 from tests.kernels.sharded_cases import BATCH, CASES, Case  # noqa: E402
 
 COLLECTIVES = ("collective-permute", "all-gather", "all-to-all", "reduce-scatter", "all-reduce")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from attention_jax.contract.cases import make, quick_jit, run
 from attention_jax.kernels import Blocks, Causal, Dense, Global, Mask, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.engines import blockwise, gather
-from tests.contract.cases import make, quick_jit, run
 
 Tree = str | tuple[Any, ...]
 

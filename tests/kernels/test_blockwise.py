@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, make, quick_jit, run, same_bits
 from attention_jax.kernels import Causal, Padding, Refused, attend, lookup
 from attention_jax.kernels.mask_algebra import Axis
-from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, make, quick_jit, run, same_bits
 from tests.kernels.random_problems import TREES, Case, problem, solved, tiles, too_far
 
 FILE = Path(__file__).with_name("own_attention.py")

@@ -7,8 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    GRADIENT_AGREEMENT,
+    error,
+    like_output,
+    make,
+    quick_jit,
+    run,
+    same_bits,
+)
 from attention_jax.kernels import Causal
-from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, quick_jit, run, same_bits
 from tests.kernels.random_problems import tiles
 
 FILE = Path(__file__).with_name("own_attention.py")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo
 
+from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, quick_jit
 from attention_jax.kernels import (
     Causal,
     Global,
@@ -31,7 +32,6 @@ from attention_jax.kernels import (
 )
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import cudnn, dense, platform
-from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, quick_jit
 
 LENGTHS = Padding(np.array([5, 0]))
 IDS = Segments(np.zeros((2, 8), int))

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import make
 from attention_jax.kernels import Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import dense, dot_product
 from attention_jax.kernels.engines.dot_product import parts_of
 from attention_jax.kernels.problem import Share
-from tests.contract.cases import make
 
 LENGTHS = Padding(np.array([3, 5]))
 IDS = Segments(np.zeros((2, 7), int))

@@ -8,12 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    GRADIENT_AGREEMENT,
+    error,
+    explained,
+    like_output,
+    make,
+    quick_jit,
+    run,
+)
+from attention_jax.contract.cases import same_bits as same
 from attention_jax.kernels import Blocks, Causal, Global, Padding, PrefixLM, Refused, Window, lookup
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import gather
 from attention_jax.kernels.engines.tiling import tile_lists
-from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, explained, like_output, make, quick_jit, run
-from tests.contract.cases import same_bits as same
 from tests.kernels.random_problems import Case, tiles, too_far
 
 METERED = f"{Path(__file__).with_name('own_attention.py')}:metered"

@@ -7,8 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    ROUNDING,
+    error,
+    make,
+    out_and_gradients,
+    run,
+    run_compiled,
+    same_bits,
+)
 from attention_jax.kernels import Causal, Padding, Refused, Widths, attend, explain, init
-from tests.contract.cases import AGREEMENT, ROUNDING, error, make, out_and_gradients, run, run_compiled, same_bits
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, make
 from attention_jax.kernels import Causal, Refused, Window, attend_sharded, zigzag
 from attention_jax.kernels.engines.tiling import TileSizes, tile_lists
 from attention_jax.kernels.mask_algebra import Axis
-from tests.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, make
 from tests.kernels.sharded_cases import CASES
 
 DEFAULT = [name for name, case in CASES.items() if not case.long]

@@ -1,12 +1,12 @@
 """Defects of published attention code, each a regression test named after where it was found.
 
-Others are held elsewhere.
-tests/contract/test_masks.py: a row without keys gives mean(V) (jax.nn, tokamax, attnax); NaN in a masked value poisons
+Others are held elsewhere, by attention_jax/contract and here.
+contract/test_masks.py: a row without keys gives mean(V) (jax.nn, tokamax, attnax); NaN in a masked value poisons
 the rest (jax.nn); masks are dropped, scores are multiplied by sqrt(H) (Long Range Arena).
-tests/contract/test_causality.py: the future leaks through what is chosen by content (reformer-pytorch, routing).
-tests/contract/test_claims.py: the future leaks through the stabiliser (performer-pytorch).
-tests/contract/test_dropout.py: dropout from a fixed key (Long Range Arena).
-tests/contract/test_precision.py: no forward mode and no second derivative (tokamax), which the reference engine has.
+contract/test_causality.py: the future leaks through what is chosen by content (reformer-pytorch, routing).
+contract/test_claims.py: the future leaks through the stabiliser (performer-pytorch).
+contract/test_dropout.py: dropout from a fixed key (Long Range Arena).
+contract/test_derivatives.py: no forward mode and no second derivative (tokamax), which the reference engine has.
 tests/kernels/test_cudnn.py: a window of the left side alone sees the future (jax.nn by cuDNN).
 """
 
@@ -17,11 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Global, Padding, Refused, Widths, Window, init
-from attention_jax.kernels.dropout import keep_mask
-from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.scores import Place
-from tests.contract.cases import (
+from attention_jax.contract.cases import (
     AGREEMENT,
     ROUNDING,
     SPECS,
@@ -34,6 +30,10 @@ from tests.contract.cases import (
     same_bits,
     usual_mask,
 )
+from attention_jax.kernels import Causal, Global, Padding, Refused, Widths, Window, init
+from attention_jax.kernels.dropout import keep_mask
+from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.scores import Place
 from tests.kernels.random_problems import tiles
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Causal, Padding, Refused, Segments, attend, lookup
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import dense, recurrence
-from tests.contract.cases import quick_jit
 
 IDS = jnp.zeros((1, 3), int)
 RNG = np.random.default_rng(0)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import AGREEMENT, Inputs, error, make, out_and_gradients, quick_jit, run, same_bits
 from attention_jax.kernels import Causal, Padding, Refused, Segments
 from attention_jax.kernels.engines import recurrence
-from tests.contract.cases import AGREEMENT, Inputs, error, make, out_and_gradients, quick_jit, run, same_bits
 
 SPECS = ["linear", "performer:features=16", "retention", "gated_linear", "delta_net", "kimi_delta"]
 # Shorter and longer than a chunk of 4, on and off its borders; ids in no order.

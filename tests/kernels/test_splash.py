@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import AGREEMENT, error, like_output, make, quick_jit
 from attention_jax.kernels import (
     Causal,
     Global,
@@ -22,7 +23,6 @@ from attention_jax.kernels import (
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import ENGINES, dense, platform, splash
 from attention_jax.kernels.engines.engine import Engine
-from tests.contract.cases import AGREEMENT, error, like_output, make, quick_jit
 
 TOKENS = 256
 SHAPES = {"queries": TOKENS, "heads": 2, "width": 64, "value_width": 64}

@@ -1,84 +1,18 @@
-"""`launch.py explain`: the shape and the mask as a user types them, the table, and what is refused."""
+"""`launch.py explain`: the shape as a user types it, the table, and what is refused."""
 
 import re
 import subprocess
 import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import explaining
-from attention_jax.command_line import EXPLAIN
-from attention_jax.explaining import Question, parse_shape, print_explanation
-from attention_jax.kernels import Blocks, Causal, Dense, Global, Padding, PrefixLM, Refused, Segments, Window
+from attention_jax.cli import explaining
+from attention_jax.cli.explaining import Question, parse_shape, print_explanation
+from attention_jax.kernels import Refused
 from attention_jax.kernels.engines import ENGINES
-from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.mask_words import RULES, Tokens, parse_mask
 from tests.launch.command_line import ROOT
 from tests.launch.test_refusals import answers, assert_refused
-
-TOKENS = Tokens(batch=2, queries=6, keys=6)
-AXIS = Axis(jnp.arange(6), jnp.arange(6)[None])
-
-
-def seen(mask) -> np.ndarray:
-    """Who sees whom under a mask of TOKENS, [B, T, S]."""
-    return np.broadcast_to(np.asarray(mask.visible(AXIS, AXIS)), (2, 1, 6, 6))[:, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "mask"),
-    [
-        ("causal", Causal()),
-        ("causal() & padding(4, 2,)", Causal() & Padding(np.array([4, 2]))),
-        (" window( 2 ) ", Window(2)),
-        ("causal & window(2) | global(1)", Causal() & Window(2) | Global(1)),
-        ("global(1) | window(2) & causal", Causal() & Window(2) | Global(1)),
-        ("causal&(window(2)|global(1))", Causal() & (Window(2) | Global(1))),
-        ("((causal))&padding(4,2)&segments", Causal() & Padding(np.array([4, 2])) & Segments(np.zeros((2, 6), int))),
-        ("prefix_lm(3)", PrefixLM(3)),
-        ("blocks(4) & causal", Blocks(np.ones((1, 1, 2, 2), bool), 4, 4) & Causal()),
-        ("blocks(4, 1)", Blocks(np.ones((1, 1, 2, 6), bool), 4, 1)),
-        ("prefix_lm(3,1) & dense", PrefixLM(np.array([3, 1])) & Dense(np.ones((6, 6), bool))),
-    ],
-)
-def test_a_mask_is_read_as_python_would(text, mask):
-    np.testing.assert_array_equal(seen(parse_mask(text)(TOKENS)), seen(mask))
-
-
-def test_every_rule_is_in_the_help_and_can_be_written():
-    for name, rule in RULES.items():
-        assert re.search(rf"\b{name}\b", EXPLAIN)
-        assert seen(parse_mask(f"{name}({'1' if rule.fewest else ''})")(TOKENS)).shape == (2, 6, 6)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("casual", "there is no rule 'casual'. Did you mean 'causal'?"),
-        ("causal & windw(3)", "Did you mean 'window'?"),
-        ("causal window(3)", "expected & or |, at 'window'"),
-        ("causal &", "expected a rule, at its end"),
-        ("", "expected a rule, at its end"),
-        ("& causal", "expected a rule, at '&'"),
-        ("(causal", "a ( is not closed, at its end"),
-        ("causal)", "there is a ) too much, at ')'"),
-        ("window", "window is given 0 numbers; write window(size)"),
-        ("window(1, 2)", "window is given 2 numbers"),
-        ("causal(1)", "causal is given 1 numbers; write causal"),
-        ("window(x)", "expected a whole number, at 'x'"),
-        ("window(-1)", "expected a whole number, at '-'"),
-        ("window(1", "expected , or ), at its end"),
-        ("padding(1,,2)", "expected a whole number, at ','"),
-        ("__import__('os')", "there is no rule '__import__'."),
-    ],
-)
-def test_what_is_not_a_mask_is_refused_where_it_goes_wrong(text, says):
-    with pytest.raises(Refused) as refusal:
-        parse_mask(text)
-    assert says in str(refusal.value)
-    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -181,4 +115,4 @@ def test_the_help_of_the_commands_on_kernels_answers_without_jax(command):
     answer = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith(f"usage: launch.py {command}")
     assert "argparse" in answer.stderr
-    assert not re.search(r"\| +(jax\b|numpy\b|attention_jax\.(?!command_line$))", answer.stderr, re.MULTILINE)
+    assert not re.search(r"\| +(jax\b|numpy\b|attention_jax\.(?!cli\b|base\b))", answer.stderr, re.MULTILINE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import launch
+from attention_jax.cli.main import parse
 from attention_jax.training import config
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,6 @@ def test_there_are_command_lines_of_every_kind():
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_line_is_parsed_and_its_keys_are_those_of_the_config(line, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parsed = launch.parse(words_of(line))
+    parsed = parse(words_of(line))
     loaded = config.load(parsed.config, parsed.overrides)
     assert not config.is_comparison(loaded)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.training import Experiment, train
 from tests.launch.command_line import RECALL, launch, read_jsonl, write_config
 from tests.launch.test_refusals import answers

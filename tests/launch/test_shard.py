@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from attention_jax.shard_report import print_shards
+from attention_jax.cli.shard_report import print_shards
 from attention_jax.training import Experiment
 from tests.launch.command_line import RECALL, Answer, contents, launch, write_config
 from tests.launch.test_refusals import answers, assert_refused

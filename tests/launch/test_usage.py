@@ -1,5 +1,6 @@
 """Help, usage errors, `list` and `show`: what answers without training."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import commands, data, models, tasks
-from attention_jax.command_line import COMMANDS
+from attention_jax import cli, data, models, tasks
+from attention_jax.base.options import option_parameters
+from attention_jax.cli import commands
+from attention_jax.cli.commands import COMMANDS
 from attention_jax.kernels import names
-from attention_jax.kernels.catalogue import option_parameters
 from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import adamw, build_optimizer, own_options
 from attention_jax.training.schedule import warmup_cosine
@@ -64,13 +66,16 @@ def test_each_command_has_help(command: str) -> None:
     assert answer.out.startswith(f"usage: launch.py {command}")
     if command in ("train", "eval", "compare", "shard"):
         assert "--config.a.b=VALUE" in answer.out
-    _, _, options = COMMANDS[command]
-    shown = [flag if flag.startswith("--") else settings["metavar"] for flag, settings in options.items()]
+    parser = argparse.ArgumentParser(add_help=False)
+    commands.load(command).add_arguments(parser)
+    shown = [word for action in parser._actions for word in action.option_strings or [str(action.metavar)]]
     assert all(re.search(rf"^  {re.escape(word)}\b", answer.out, re.MULTILINE) for word in shown)
 
 
-def test_every_command_can_be_parsed_and_run() -> None:
-    assert list(commands.COMMANDS) == list(COMMANDS)
+def test_every_file_with_a_run_is_a_command() -> None:
+    files = {path.stem for path in Path(cli.__path__[0]).glob("*.py") if "\ndef run(" in path.read_text()}
+    assert files == set(COMMANDS.values())
+    assert len(COMMANDS) == len(files)
 
 
 def test_help_names_every_command_and_every_exit_code() -> None:
@@ -89,7 +94,11 @@ def test_help_and_usage_errors_answer_at_once(words: tuple[str, ...]) -> None:
     assert "argparse" in imported
     assert not re.search(r"\| +(jax|numpy)\b", imported)
     ours = re.findall(r"\| +(attention_jax\S*)$", imported, re.MULTILINE)
-    assert sorted(ours) == ["attention_jax", "attention_jax.command_line"]
+    assert {".".join(name.split(".")[:2]) for name in ours} == {
+        "attention_jax",
+        "attention_jax.cli",
+        "attention_jax.base",
+    }
     assert takes_less_than(0.5, *words)
 
 

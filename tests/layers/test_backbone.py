@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
+from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Causal, Refused
 from attention_jax.layers.backbone import REMAT, Backbone
-from tests.contract.cases import quick_jit
 from tests.training.parameters import flat
 
 EMBEDDED = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 8)), jnp.float32)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels.engines import platform
 from attention_jax.layers.product import product
-from tests.contract.cases import quick_jit
 
 # Inputs, kernel and how many axes are summed over; a kernel that narrows and one that widens.
 SHAPES = {

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from attention_jax import models, tasks
+from attention_jax.contract.cases import quick_jit
 from attention_jax.data.packing import Pieces, Rows
 from attention_jax.kernels import Refused
 from attention_jax.layers import PositionEmbedding
-from tests.contract.cases import quick_jit
 from tests.layers.arrays import random_variables
 
 VOCABULARY, LENGTH = 11, 16

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.plan import Plan, Trial, folder_name, run_folder
 
 

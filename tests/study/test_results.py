@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.plan import Trial
 from attention_jax.study.results import read_results, unfinished, write_results
 

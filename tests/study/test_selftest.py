@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.selftest import SHAPES, Row, print_rows, run
 
 NORMAL, CEILING, SOLVED, SEEDS, UNEQUAL = SHAPES

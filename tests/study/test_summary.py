@@ -2,7 +2,7 @@
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study.plan import Plan, Trial
 from attention_jax.study.results import unfinished
 from attention_jax.study.summary import summaries

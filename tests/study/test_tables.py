@@ -18,8 +18,6 @@ from attention_jax.study.tables import (
     count,
     html_table,
     markdown_table,
-    memory,
-    milliseconds,
     overall_html,
     overall_markdown,
     overall_terminal,
@@ -66,18 +64,6 @@ def test_the_ends_of_an_interval_have_the_decimals_of_the_mean():
 )
 def test_counts(value, text):
     assert count(value) == text
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(12, "12 B"), (1024, "1.0 KiB"), (3 * 2**20, "3.0 MiB"), (123.4 * 2**20, "123 MiB"), (1.5 * 2**30, "1.5 GiB")],
-)
-def test_memory_in_units_for_people(size, text):
-    assert memory(size) == text
-
-
-def test_milliseconds():
-    assert [milliseconds(value) for value in (0.5, 9.876, 20.0, 1234.5)] == ["0.50", "9.88", "20.00", "1234"]
 
 
 @pytest.fixture

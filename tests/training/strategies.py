@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
+from attention_jax.cli.collectives import collectives
 from attention_jax.data import train_batches
 from attention_jax.training import Experiment
-from attention_jax.training.collectives import collectives
 from tests.training import tiny
 
 STEPS = 20

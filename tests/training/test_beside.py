@@ -2,7 +2,7 @@
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.workdir import locked
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Refused
 from attention_jax.training import Experiment, config
 from attention_jax.training.by_path import Block, block_of, multipliers
 from attention_jax.training.optimizer import build_optimizer
-from tests.contract.cases import quick_jit
 from tests.training import tiny
 from tests.training.config_files import minimal
 from tests.training.parameters import HEAD, QUERY, SCANNED, TOKEN, drawn, flat

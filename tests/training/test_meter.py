@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attention_jax.training.meter import Meter, Window, readable_rate, tokens_of
+from attention_jax.training.meter import Meter, Window, tokens_of
 
 
 @pytest.fixture
@@ -52,11 +52,3 @@ def test_tokens_are_counted_without_padding_where_it_is_told():
     assert tokens_of({"inputs": tokens, "segments": np.array([[1, 1, 2, 0], [1, 0, 0, 0]])}, "inputs") == 4
     assert tokens_of({"image": np.zeros((2, 4, 4, 3), np.float32)}, "image") == 0
     assert tokens_of({"features": np.zeros((2, 4), np.float32)}, "features") == 0
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.5, "0.5 FLOP"), (950, "950 FLOP"), (12345, "12.3k FLOP"), (4.56e9, "4.56G FLOP"), (1.5e15, "1.5P FLOP")],
-)
-def test_rates_for_people(value, text):
-    assert readable_rate(value, "FLOP") == text

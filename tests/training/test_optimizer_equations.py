@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
+from attention_jax.contract.cases import quick_jit
 from attention_jax.training.optimizer import build_optimizer
-from tests.contract.cases import quick_jit
 from tests.training.parameters import HEAD, QUERY, TOKEN, drawn, flat
 
 STEPS, PEAK, DECAY = 8, 0.1, 0.3

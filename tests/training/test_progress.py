@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from attention_jax.training.progress import Progress, readable_seconds
+from attention_jax.training.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -32,22 +32,6 @@ def clock(monkeypatch) -> list[float]:
 
 def update(progress: Progress, step: int, *, rate: float = 2.0) -> None:
     progress.update(step=step, steps=500, rate=rate, values={"loss": 1.23456789})
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0s"),
-        (59.4, "59s"),
-        (59.6, "1m00s"),
-        (200, "3m20s"),
-        (3599.6, "1h00m"),
-        (3900, "1h05m"),
-        (90000, "25h00m"),
-    ],
-)
-def test_seconds_for_people(seconds, text):
-    assert readable_seconds(seconds) == text
 
 
 def test_a_log_gets_a_plain_line_every_ten_seconds(clock):

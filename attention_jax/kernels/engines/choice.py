@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels.engines import ENGINES
-from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.kernels.problem import Problem
 
 

@@ -11,7 +11,7 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 
 _linear = Primitive("attention_derivative")
 

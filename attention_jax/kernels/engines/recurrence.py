@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.engines import segments
 from attention_jax.kernels.engines.chunk import RecurrentState, Rows, Tokens, step
 from attention_jax.kernels.engines.poison import without_nonfinite
-from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.mask import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import describe, terms
 from attention_jax.kernels.mechanism import FeatureMap, LinearRecurrence, statistics_dtype, to_statistics

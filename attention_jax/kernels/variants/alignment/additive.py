@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, fan_in_normal, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
 

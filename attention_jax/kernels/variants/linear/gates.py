@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Inputs, Params, to_statistics, unit
 from attention_jax.kernels.registry import Claims
 

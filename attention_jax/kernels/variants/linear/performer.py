@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import FeatureMap, Features, Params, Widths, to_statistics
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 

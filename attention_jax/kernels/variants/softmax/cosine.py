@@ -7,7 +7,7 @@ have a direction here, so there is no epsilon; the authors' code takes max(norm,
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, unit
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 

@@ -1,0 +1,1 @@
+"""The ground floor, which imports nothing of the house: refusals, names, options, Python files, numbers in words."""

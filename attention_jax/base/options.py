@@ -1,0 +1,77 @@
+"""The options that a function takes by name: which there are, and whether the values given suit their types."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from attention_jax.base.errors import Refused, did_you_mean
+
+
+def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of `function` that can be given by name, by name.
+
+    What Flax adds to the fields of a module, `parent` and `name`, are not options.
+    """
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters
+    return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "name")}
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:
+    """Checks that `function` can be called with exactly these keyword `options`.
+
+    Args:
+      function: what is to be called.
+      options: the keyword arguments.
+      owner: how the message names it, such as "model 'gpt'".
+
+    Raises:
+      Refused: an option is unknown, or one without a default is missing.
+    """
+    known = option_parameters(function)
+    for key, value in options.items():
+        if key not in known:
+            raise Refused(f"{owner} has no option {key!r} (given {value!r}).{did_you_mean(key, known)}")
+    missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in options]
+    if missing:
+        raise Refused(f"{owner} needs {', '.join(map(repr, missing))}, which was not given.")
+
+
+def check_types(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:
+    """Checks that each of `options` is of the type that `function` declares for it.
+
+    Raises:
+      Refused: a value is of another type; the message names the option and the types that it takes.
+    """
+    hints = typing.get_type_hints(function)
+    for key, value in options.items():
+        hint = hints.get(key, Any)
+        if not takes(hint, value):
+            raise Refused(f"{owner} has option {key}={value!r}, which is not {words(hint)}.")
+
+
+def takes(hint: Any, value: Any) -> bool:
+    """Returns whether an option of type `hint` takes `value`. A whole number is a float too; a bool is no number."""
+    return any(_is(kind, value) for kind in kinds(hint))
+
+
+def kinds(hint: Any) -> tuple[Any, ...]:
+    """Returns the types of a union, or the one type."""
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def words(hint: Any) -> str:
+    """Returns a type as a message names it: "int or None"."""
+    return " or ".join("None" if kind is type(None) else getattr(kind, "__name__", str(kind)) for kind in kinds(hint))
+
+
+def _is(kind: Any, value: Any) -> bool:
+    if kind is Any:
+        return True
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind) if isinstance(kind, type) else False

@@ -1,0 +1,32 @@
+"""The options that several commands share, and how a list of words is read."""
+
+import argparse
+
+KEYS = """\
+Any key of a config is set with --config.a.b=VALUE, such as --config.model.attention=performer:features=64;
+`show --config=FILE.py` prints every key."""
+
+
+def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declares --config, which also lets --config.KEY be set."""
+    parser.add_argument("--config", metavar="FILE.py[:ARG]", help="the experiment's config file", required=required)
+
+
+def add_workdir(parser: argparse.ArgumentParser) -> None:
+    """Declares --workdir of a command that has a --config."""
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Declares what joins several processes, one a host, to one run."""
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes; docs/scale.md")
+    parser.add_argument("--processes", metavar="N", help="how many there are", type=int)
+    parser.add_argument("--process_id", metavar="I", help="which one this is, from 0", type=int)
+    parser.add_argument(
+        "--cluster", action="store_true", help="take all three from the environment (Slurm, a TPU pod ...)"
+    )
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Returns the words of "a, b"; None where none are given."""
+    return None if text is None else [word.strip() for word in text.split(",")]

@@ -1,0 +1,41 @@
+"""`launch.py compare`."""
+
+import argparse
+import sys
+
+from attention_jax.cli import arguments, running
+
+SUMMARY = "train every variant on every benchmark with every seed, and report"
+EPILOG = arguments.KEYS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares its options."""
+    arguments.add_config(parser)
+    arguments.add_workdir(parser)
+    parser.add_argument("--variants", metavar="A,B", help="attention variants; the first one is the reference")
+    parser.add_argument("--seeds", metavar="0,1", help="the seeds of each")
+
+
+def run(options: argparse.Namespace, line: str) -> int:
+    """Trains all that is not trained yet, and prints and writes the report."""
+    return running.run_on_devices(_compare, options, line)
+
+
+def _compare(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.study import run_comparison
+    from attention_jax.training import config
+
+    failed = run_comparison(
+        config.load(options.config, options.overrides),
+        name=running.name_of(options.config),
+        variants=options.variants,
+        seeds=options.seeds,
+        workdir=running.workdir_of(options),
+        command=line,
+    )
+    if failed:
+        print(
+            f"{failed} runs failed, for the reasons in the table; the same command tries them again.", file=sys.stderr
+        )
+    return 1 if failed else 0

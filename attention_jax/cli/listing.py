@@ -1,0 +1,99 @@
+"""What there is, and all that is known of one thing, for `launch.py list` and `show`."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from attention_jax import data, models, tasks
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import option_parameters
+from attention_jax.kernels import lookup, names
+from attention_jax.kernels.registry import Variant
+
+CATALOGUES: dict[str, Catalogue] = {"model": models.models, "task": tasks.tasks, "data set": data.dataset.data_sets}
+
+
+def print_list(experiments: Path = Path("experiments")) -> None:
+    """Prints the variants, models, tasks, data sets, and the config files of a folder, a line each."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    table = _table("attention variant", "causal", "memory", "what it is")
+    for name in names():
+        variant = lookup(name)
+        table.add_row(name, variant.claims.causal, variant.claims.memory, _first_line(variant.doc))
+    console.print(table, "")
+    for kind, catalogue in CATALOGUES.items():
+        table = _table(kind, "what it is")
+        for name in catalogue.names():
+            table.add_row(name, _first_line(inspect.getdoc(catalogue.lookup(name))))
+        console.print(table, "")
+    table = _table("experiment", "what it is")
+    for path in sorted(experiments.glob("*.py")):
+        table.add_row(str(path), _first_line(ast.get_docstring(ast.parse(path.read_text()))))
+    console.print(table, "")
+    console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")
+
+
+def print_one(name: str) -> None:
+    """Prints all that is known of a variant (by spec), model, task or data set.
+
+    Raises:
+      Refused: there is nothing of that name, or the spec has a wrong option.
+    """
+    for kind, catalogue in CATALOGUES.items():
+        if name in catalogue.names():
+            builder = catalogue.lookup(name)
+            print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n\noptions:")
+            print("\n".join(_options(option_parameters(builder).values())))
+            return
+    others = [other for catalogue in CATALOGUES.values() for other in catalogue.names()]
+    base = name.partition(":")[0]
+    if name.endswith(".py"):
+        raise Refused(
+            f"{name!r} is a file: give --config={name} for the keys of an experiment, or {name}:NAME for an attention "
+            "that it registers."
+        )
+    if base in others:
+        raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
+    if ".py:" not in name and base not in names():
+        raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*names(), *others])}")
+    _print_variant(lookup(name))
+
+
+def _print_variant(variant: Variant) -> None:
+    print(f"attention variant {variant.spec}\n\n{variant.doc}\n\nsource: {variant.source}\n\noptions:")
+    lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in variant.options.items()]
+    print("\n".join(lines) or "  none")
+    print("\ninputs of each token, beside query, key and value:")
+    shapes = {"head": "[B, T, K]", "channel": "[B, T, K, H]"}
+    print("\n".join(f"  {name} {shapes[per]}" for name, per in variant.mechanism.inputs.items()) or "  none")
+    check = f"tested by launch.py check {variant.spec}"
+    print(f"\nclaims, {check if '.py:' in variant.spec else 'each held by a test'}:")
+    for claim, value in vars(variant.claims).items():
+        if claim != "limits":
+            print(f"  {claim}: {value}")
+    for limit in variant.claims.limits:
+        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
+
+
+def _options(parameters: Iterable[inspect.Parameter]) -> list[str]:
+    return [
+        f"  {parameter.name}"
+        + (" (from the data)" if parameter.default is parameter.empty else f" = {parameter.default!r}")
+        for parameter in parameters
+    ]
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().partition("\n")[0]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table.columns[0].no_wrap = True
+    return table

@@ -1,0 +1,69 @@
+"""`launch.py train`."""
+
+import argparse
+import io
+import shlex
+
+from attention_jax.cli import arguments, running
+
+SUMMARY = "train one experiment, or go on where it was stopped"
+EPILOG = arguments.KEYS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares its options."""
+    arguments.add_config(parser)
+    arguments.add_workdir(parser)
+    arguments.add_hosts(parser)
+    parser.add_argument(
+        "--profile", metavar="FIRST:END", help="trace these steps, counted from 1, END not among them: 10:15"
+    )
+
+
+def run(options: argparse.Namespace, line: str) -> int:
+    """Trains, and prints the score, the speed and the command that evaluates again."""
+    return running.run_on_devices(_train, options, line)
+
+
+def _train(options: argparse.Namespace, line: str) -> int:
+    import jax
+
+    from attention_jax.training import Experiment, Progress, hosts, train
+    from attention_jax.training.outcome import describe_speed
+    from attention_jax.training.profiling import parse_window
+    from attention_jax.training.workdir import claim
+
+    workdir = running.workdir_of(options)
+    experiment = Experiment(**running.sections(options))
+    profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
+    # Before anything is said, so that a folder that cannot be used is the one line of an error.
+    hosts.first_does(lambda: claim(workdir, experiment.config))
+    progress = Progress(stream=None if hosts.is_first() else io.StringIO())
+    progress.say(
+        f"{experiment.parameters:,} parameters, {experiment.steps} steps of {experiment.batch_size}, split over "
+        f"{experiment.mesh.size} of {jax.device_count()} {jax.default_backend()} devices; results in {workdir}"
+    )
+    outcome = train(experiment, workdir, progress=progress, profile=profile)
+    if not hosts.is_first():
+        return 0
+    best = experiment.checkpoint.best
+    print(f"{outcome.metric} {outcome.score:.6g}{f' (the best, of step {outcome.score_step})' if best else ''}")
+    print(
+        f"{outcome.steps} steps, {outcome.ms_per_step:.3g} ms each (median), {outcome.peak_bytes / 2**20:.1f} MiB peak"
+        f"; compiled in {outcome.compile_seconds:.1f} s"
+    )
+    # Rows of several lengths are padded to them.
+    print(describe_speed(outcome, padded=len(experiment.abstract_batches) > 1))
+    print(f"losses: {workdir / 'metrics.jsonl'}")
+    print(f"evaluate again: {_to_evaluate(line, best=best)}")
+    return 0
+
+
+def _to_evaluate(line: str, *, best: bool) -> str:
+    """The command that evaluates what a command trains."""
+    words = shlex.split(line.replace(" train ", " eval ", 1))
+    for place, word in enumerate(words):
+        if word.partition("=")[0] == "--profile":
+            del words[place : place + (1 if "=" in word else 2)]
+            break
+    return shlex.join([*words, *(["--checkpoint=best"] if best else [])])

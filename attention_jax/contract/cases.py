@@ -1,0 +1,287 @@
+"""What the contract tests share: one spec for each variant, one set of inputs, one list of masks, one measure of error.
+
+`ATTENTION_JAX_VARIANTS=my_file.py:my_attention python -m pytest --pyargs attention_jax.contract` runs the contract on a
+variant of your own.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.kernels import (
+    AttentionOutput,
+    Candidate,
+    Causal,
+    Claims,
+    Dense,
+    Global,
+    Mask,
+    Padding,
+    PrefixLM,
+    Segments,
+    Widths,
+    Window,
+    attend,
+    explain,
+    init,
+    lookup,
+    names,
+)
+from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.mechanism import LinearRecurrence
+from attention_jax.kernels.registry import split_specs
+
+# Options that make a variant do at seven tokens what it is for.
+SMALL = {
+    "additive": "additive:hidden=3",
+    "performer": "performer:features=16",
+    "sliding_window": "sliding_window:window=3",
+}
+SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(name, name) for name in names()]
+
+# Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
+RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
+
+# These tests wait for the compiler, not for what it makes: XLA's passes all run, LLVM's optimiser does not.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+# What float32 rounding may do to a result, over the standard deviation of the results.
+ROUNDING = 2e-6
+# And by how much two results may differ, each of which is that near to the truth; gradients half as much again.
+AGREEMENT = 2 * ROUNDING
+GRADIENT_AGREEMENT = 3 * ROUNDING
+
+
+def claims(spec: str) -> Claims:
+    """What the variant says of itself."""
+    return lookup(spec).claims
+
+
+def claiming(**wanted: Any) -> list[str]:
+    """The specs whose claims have all these values."""
+    return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
+
+
+def usual_mask(spec: str) -> Mask | None:
+    """None, or the mask that a variant cannot be without."""
+    return None if claims(spec).bidirectional else Causal()
+
+
+def reference_engine(spec: str) -> str:
+    """The engine that has derivatives of any order and is held against the oracle in float64."""
+    return "recurrence" if spec in RECURRENT else "dense"
+
+
+class Inputs(NamedTuple):
+    """What is differentiated.
+
+    Attributes:
+      query: [B, T, N, H].
+      key: [B, S, K, J].
+      value: [B, S, K, Hv].
+      params: the variant's arrays by name.
+      beside: what the variant takes of each token beside these, by name, each [B, S, K] or [B, S, K, J].
+    """
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+    params: dict[str, jax.Array]
+    beside: dict[str, jax.Array] = {}  # noqa: RUF012
+
+    @property
+    def tokens(self) -> tuple[Any, ...]:
+        """All that belongs to tokens: query, key, value, and what is beside them."""
+        return (*self[:3], *self.beside.values())
+
+    def with_tokens(self, change: Callable[..., Any], *others: "Inputs") -> "Inputs":
+        """The same params, and `change` of each array that belongs to tokens, with those of `others` in its place."""
+        *three, beside = jax.tree.map(change, (*self[:3], self.beside), *((*o[:3], o.beside) for o in others))
+        return Inputs(*three, self.params, beside)
+
+
+@functools.cache
+@jax.ensure_compile_time_eval()  # so that a first call while something is traced keeps arrays and not tracers
+def make(
+    spec: str,
+    *,
+    batch: int = 2,
+    queries: int = 7,
+    keys: int | None = None,
+    heads: int = 4,
+    kv_heads: int | None = None,
+    width: int = 8,
+    key_width: int | None = None,
+    value_width: int = 5,
+    dtype: Any = jnp.float32,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> Inputs:
+    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can."""
+    if kv_heads is None:
+        kv_heads = heads // 2 if claims(spec).grouped and heads % 2 == 0 else heads
+    key_width = key_width or width
+    keys = keys or queries
+    rng = np.random.default_rng(seed)
+    shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
+    query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
+    trained, drawn = init(spec, jax.random.key(seed), Widths(heads, kv_heads, width, key_width, value_width))
+    # As after some training: no two heads alike.
+    trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
+    arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
+    of_each = {"head": (batch, keys, kv_heads), "channel": (batch, keys, kv_heads, key_width)}
+    wanted = lookup(spec).mechanism.inputs
+    beside = {name: jnp.asarray(rng.normal(size=of_each[per]) * scale, dtype) for name, per in wanted.items()}
+    return Inputs(*arrays, {**trained, **drawn}, beside)
+
+
+def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
+    """`attend` on these inputs."""
+    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+def out_and_gradients(
+    spec: str, inputs: Inputs, weighing: Any, *, engine: str, compiled: bool = False, **arguments: Any
+) -> tuple[jax.Array, Inputs]:
+    """`out`, and the gradient of <weighing, out> with respect to the inputs.
+
+    Op by op the dense engine compiles next to nothing when only the mask changes; an engine that loops is compiled.
+    """
+    call = _compiled if compiled or engine != "dense" else _out_and_gradients
+    return call(inputs, weighing, arguments, spec, engine)
+
+
+def _out_and_gradients(inputs: Inputs, weighing: Any, arguments: dict[str, Any], spec: str, engine: str) -> Any:
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, engine=engine, **arguments).out, inputs)
+    return out, pullback(jnp.asarray(weighing, out.dtype))[0]
+
+
+_compiled = quick_jit(_out_and_gradients, static_argnames=("spec", "engine"))
+
+
+def like_output(inputs: Inputs, seed: int = 1) -> np.ndarray:
+    """Normal numbers of the shape of `out`, to weigh it with."""
+    shape = (*inputs.query.shape[:3], inputs.value.shape[-1])
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def run_compiled(spec: str, inputs: Inputs, engine: str, **arguments: Any) -> AttentionOutput:
+    """`run` in one compiled piece, for shapes that no other test has."""
+    return _run_compiled(inputs, arguments, spec, engine)
+
+
+@functools.partial(quick_jit, static_argnames=("spec", "engine"))
+def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: str) -> AttentionOutput:
+    return run(spec, inputs, engine=engine, **arguments)
+
+
+def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
+    """The engines that a test goes through: those that do not refuse.
+
+    The tiled ones know nothing of a variant but its scores, and have tests of their own on tiles of every size: of the
+    library's variants they are tried on one of dot products, one with a score of its own and one with a mask.
+    """
+    every = accepting(spec, inputs, **arguments)
+    name = lookup(spec).name
+    return [engine for engine in every if engine not in TRIED_ON or name in TRIED_ON[engine] or name not in names()]
+
+
+TRIED_ON = {"blockwise": {"scaled_dot", "additive"}, "decode": {"scaled_dot"}, "gather": {"sliding_window"}}
+
+
+def accepting(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
+    """The engines that do not refuse."""
+    return [candidate.engine for candidate in explained(spec, inputs, **arguments) if candidate.qualified]
+
+
+def explained(spec: str, inputs: Inputs, **arguments: Any) -> list[Candidate]:
+    """`explain` of these inputs."""
+    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    return explain(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+def doubled(inputs: Inputs) -> Inputs:
+    """The same numbers in float64, where it is enabled."""
+    return jax.tree.map(lambda array: jnp.asarray(np.asarray(array, np.float64)), inputs)
+
+
+def error(result: Any, reference: Any) -> float:
+    """The largest difference over the standard deviation of the reference (over its size, when it is constant)."""
+    result, reference = np.asarray(result, np.float64), np.asarray(reference, np.float64)
+    return float(np.abs(result - reference).max() / (reference.std() or np.abs(reference).max() or 1.0))
+
+
+def same_bits(left: Any, right: Any) -> bool:
+    """Whether two trees hold the same numbers, NaN equal to NaN."""
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class MaskKind:
+    """A mask for 2 sequences of 7 tokens, and the same rule in plain Python.
+
+    Attributes:
+      mask: the library's.
+      rule: (batch, head, query, key) -> may the query see the key.
+    """
+
+    mask: Mask | jax.Array | None
+    rule: Callable[[int, int, int, int], bool]
+
+
+_LENGTHS = (5, 0)
+_REAL = np.array([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 0, 0, 0, 1]], bool)
+_SEGMENT = np.array([[0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 3]])
+_PREFIX = (3, 1)
+_DENSE = np.random.default_rng(5).random((2, 4, 7, 7)) < 0.5
+_DENSE[:, :, 2] = False
+
+MASKS: dict[str, MaskKind] = {
+    "none": MaskKind(None, lambda b, n, i, j: True),
+    "causal": MaskKind(Causal(), lambda b, n, i, j: j <= i),
+    "lengths": MaskKind(Padding(np.array(_LENGTHS)), lambda b, n, i, j: j < _LENGTHS[b]),
+    "padding": MaskKind(Padding(_REAL), lambda b, n, i, j: _REAL[b, j]),
+    "segments": MaskKind(Segments(_SEGMENT), lambda b, n, i, j: _SEGMENT[b, i] == _SEGMENT[b, j]),
+    "window": MaskKind(Window(2), lambda b, n, i, j: abs(i - j) < 2),
+    "prefix": MaskKind(PrefixLM(np.array(_PREFIX)), lambda b, n, i, j: j <= i or j < _PREFIX[b]),
+    "global": MaskKind(Global(2), lambda b, n, i, j: i < 2 or j < 2),
+    "dense": MaskKind(Dense(_DENSE), lambda b, n, i, j: _DENSE[b, n, i, j]),
+    "array": MaskKind(jnp.asarray(_DENSE[0, 0]), lambda b, n, i, j: _DENSE[0, 0, i, j]),
+    "causal&lengths": MaskKind(Causal() & Padding(np.array(_LENGTHS)), lambda b, n, i, j: j <= i and j < _LENGTHS[b]),
+    "causal&padding&segments": MaskKind(
+        Causal() & Padding(_REAL) & Segments(_SEGMENT),
+        lambda b, n, i, j: j <= i and _REAL[b, j] and _SEGMENT[b, i] == _SEGMENT[b, j],
+    ),
+    "causal&window|global": MaskKind(
+        Causal() & Window(2) | Global(1), lambda b, n, i, j: (j <= i and i - j < 2) or i < 1 or j < 1
+    ),
+}
+
+
+def takes(spec: str, kind: str) -> bool:
+    """Whether a variant takes this kind of mask, by its claims."""
+    mask = MASKS[kind].mask
+    return claims(spec).bidirectional or (isinstance(mask, Mask) and mask.causal)
+
+
+def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tuple[str, str]]:
+    """Each of the specs with each of these kinds of mask that it takes."""
+    return [(spec, kind) for spec in specs for kind in kinds if takes(spec, kind)]
+
+
+def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4, 7, 7)) -> np.ndarray:
+    """Who sees whom under a mask and the variant's own, bool [B, N, T, S]."""
+    seen = np.array([kind.rule(*pair) for pair in np.ndindex(*shape)], bool).reshape(shape)
+    own = lookup(spec).mechanism.mask
+    if own is None:
+        return seen
+    queries, keys = (Axis(np.arange(size), jnp.arange(size)[None]) for size in shape[2:])
+    return seen & np.asarray(own.visible(queries, keys))

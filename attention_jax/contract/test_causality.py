@@ -1,0 +1,88 @@
+"""A strict variant under a causal mask: nothing of the future reaches the past, seen by derivatives and by bits."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    MASKS,
+    RECURRENT,
+    MaskKind,
+    claiming,
+    error,
+    like_output,
+    make,
+    out_and_gradients,
+    qualified,
+    run,
+    visible,
+)
+from attention_jax.kernels import Causal, Padding, Refused
+
+STRICT = claiming(causal="strict")
+PADDED = MaskKind(Causal() & Padding(np.array([7, 5])), lambda b, n, i, j: j <= i and j < (7, 5)[b])
+ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
+
+
+def influence(spec, inputs, **arguments):
+    """How much out[b, t] depends on each array of tokens at [b, s]: for each an array [B, T, S] of |derivative|."""
+    weighing = like_output(inputs)
+    one_query_each = (weighing * (np.arange(7) == t)[None, :, None, None] for t in range(7))
+    gradients = [out_and_gradients(spec, inputs, one, **arguments)[1] for one in one_query_each]
+    arrays = zip(*(of_one.tokens for of_one in gradients), strict=True)
+    return [np.stack([np.abs(array).reshape(*array.shape[:2], -1).max(2) for array in of], axis=1) for of in arrays]
+
+
+@pytest.mark.parametrize("spec", STRICT)
+def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spec):
+    inputs, sees = make(spec), visible(spec, PADDED).any(1)
+    for engine in qualified(spec, inputs, mask=PADDED.mask):
+        of_query, of_key, of_value, *of_others = influence(spec, inputs, mask=PADDED.mask, engine=engine)
+        assert (of_query[:, ~np.eye(7, dtype=bool)] == 0).all(), "a query is used in its own row alone"
+        assert all((array[~sees] == 0).all() for array in (of_key, *of_others))
+        assert all((array != 0).any() for array in of_others)
+        np.testing.assert_array_equal(of_value != 0, sees, err_msg="each value seen counts, and no other")
+
+
+@pytest.mark.parametrize("spec", STRICT)
+def test_changing_the_future_does_not_change_a_bit_of_the_past(spec):
+    inputs, other = make(spec), make(spec, seed=9, scale=30.0)
+    later = (jnp.arange(7) >= 4)[None, :, None, None]
+    changed = inputs.with_tokens(lambda old, new: jnp.where(later[..., 0] if old.ndim == 3 else later, new, old), other)
+    for engine in qualified(spec, inputs, mask=Causal()):
+        before, after = (np.asarray(run(spec, case, mask=Causal(), engine=engine).out) for case in (inputs, changed))
+        np.testing.assert_array_equal(after[:, :4], before[:, :4])
+        assert (after[:, 4:] != before[:, 4:]).any()
+
+
+@pytest.mark.parametrize("spec", [spec for spec in STRICT if spec not in RECURRENT])
+def test_causality_is_by_position_in_whatever_order_the_tokens_lie(spec):
+    inputs = make(spec)
+    shuffled = inputs.with_tokens(lambda array: np.asarray(array)[:, ORDER])
+    past = (ORDER < 4)[None, :, None, None]
+    out, gradients = out_and_gradients(
+        spec, shuffled, like_output(inputs) * past, engine="dense", mask=Causal(), positions=jnp.asarray(ORDER)[None]
+    )
+    assert error(out, np.asarray(run(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
+    for gradient in gradients[:3]:
+        assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all()
+    assert (np.asarray(gradients.value)[:, ORDER < 4] != 0).all()
+
+
+@pytest.mark.parametrize("spec", claiming(causal="strict", cross=True))
+def test_the_last_queries_alone_give_the_end_of_the_whole_but_only_with_positions(spec):
+    inputs = make(spec)
+    suffix = inputs._replace(query=inputs.query[:, 4:])
+    with pytest.raises(Refused, match="3 queries and 7 keys is ambiguous: give positions"):
+        run(spec, suffix, mask=Causal())
+    positions = (jnp.arange(4, 7)[None], jnp.arange(7)[None])
+    whole = run(spec, inputs, mask=Causal()).out
+    assert error(run(spec, suffix, mask=Causal(), positions=positions).out, whole[:, 4:]) < AGREEMENT
+
+
+@pytest.mark.parametrize("kind", ["causal", "window", "prefix", "global", "causal&window|global"])
+def test_every_mask_by_position_asks_for_positions_when_lengths_differ(kind):
+    inputs = make("scaled_dot")
+    with pytest.raises(Refused, match="give positions"):
+        run("scaled_dot", inputs._replace(query=inputs.query[:, 4:]), mask=MASKS[kind].mask)

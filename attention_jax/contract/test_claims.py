@@ -1,0 +1,150 @@
+"""What a variant does not claim is refused in words; what it claims works, its limits and its memory among it."""
+
+from dataclasses import fields
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import (
+    MASKS,
+    SPECS,
+    claims,
+    error,
+    like_output,
+    make,
+    out_and_gradients,
+    quick_jit,
+    run,
+    run_compiled,
+    takes,
+    usual_mask,
+)
+from attention_jax.kernels import Claims, Refused, Widths, init, lookup
+
+KEY = jax.random.key(0)
+LIMITS = [
+    (limit, mask)
+    for spec in SPECS
+    for limit in claims(spec).limits
+    for mask in ("none", "causal")
+    if takes(limit.spec, mask)
+]
+
+
+def cross(spec):
+    """Three queries and seven keys, with positions: a variant may have a mask by position of its own."""
+    return {"inputs": make(spec, queries=3, keys=7), "positions": (jnp.arange(4, 7)[None], jnp.arange(7)[None])}
+
+
+# For each claim that is true or false: the arguments that make use of it, and what the refusal calls it.
+USES = {
+    "bidirectional": (lambda spec: {"mask": None}, r"give mask=Causal\(\)"),
+    "cross": (cross, "keys of another length"),
+    "grouped": (lambda spec: {"inputs": make(spec, heads=4, kv_heads=2)}, "as many key heads as query heads"),
+    "unequal_widths": (lambda spec: {"inputs": make(spec, width=8, key_width=6)}, "one width, not 8 and 6"),
+    "bias": (lambda spec: {"bias": jnp.ones((7, 7))}, "a bias"),
+    "dropout": (lambda spec: {"rng": KEY, "dropout_rate": 0.1}, "dropout of weights"),
+    "weights": (lambda spec: {"outputs": ("out", "weights")}, "attention weights"),
+    "lse": (lambda spec: {"outputs": ("out", "lse")}, "lse"),
+    "state": (lambda spec: {"mask": MASKS["causal"].mask, "outputs": ("out", "state")}, "a state"),
+}
+
+
+def use(spec, claim):
+    arguments = {"mask": usual_mask(spec)} | USES[claim][0](spec)
+    return run(spec, arguments.pop("inputs", None) or make(spec), **arguments)
+
+
+def test_every_claim_that_is_true_or_false_has_its_test():
+    assert set(USES) == {field.name for field in fields(Claims) if isinstance(field.default, bool)}
+
+
+@pytest.mark.parametrize("claim", USES)
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_claim_that_is_true_works_and_one_that_is_false_is_refused(spec, claim):
+    if getattr(claims(spec), claim):
+        result = use(spec, claim)
+        assert np.isfinite(result.out).all()
+        assert claim not in ("weights", "lse", "state") or getattr(result, claim) is not None
+    else:
+        with pytest.raises(Refused, match=USES[claim][1]) as refusal:
+            use(spec, claim)
+        assert spec in str(refusal.value)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_causal_mask_is_taken_unless_there_is_no_causal_form(spec):
+    if claims(spec).causal == "no":
+        with pytest.raises(Refused, match=f"{spec} does not take a causal mask"):
+            run(spec, make(spec), mask=MASKS["causal"].mask)
+    else:
+        assert np.isfinite(run(spec, make(spec), mask=MASKS["causal"].mask).out).all()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_only_what_was_asked_for_is_returned(spec):
+    result = run(spec, make(spec), mask=usual_mask(spec))
+    assert result.weights is result.lse is result.state is result.aux is None
+
+
+@pytest.mark.parametrize(("limit", "mask"), LIMITS, ids=[f"{of.spec}={of.equals}-{mask}" for of, mask in LIMITS])
+def test_the_limit_equals_the_other_variant(limit, mask):
+    widths = Widths(4, 2 if claims(limit.spec).grouped else 4, 8, 8, 5)
+    inputs = make(limit.spec, scale=limit.input_scale)
+    if limit.unit_norm:
+        unit = (array / jnp.linalg.norm(array, axis=-1, keepdims=True) for array in inputs[:2])
+        inputs = inputs._replace(**dict(zip(("query", "key"), unit, strict=True)))
+    if limit.params is not None:
+        inputs = inputs._replace(params=limit.params(widths))
+    trained, drawn = init(limit.equals, KEY, widths)
+    ours = run(limit.spec, inputs, mask=MASKS[mask].mask).out
+    beside = {name: inputs.beside[name] for name in lookup(limit.equals).mechanism.inputs}
+    other = inputs._replace(params={**trained, **drawn}, beside=beside)
+    other = run(limit.equals, other, mask=MASKS[mask].mask).out
+    assert error(ours, other) <= limit.tolerance
+
+
+def temporary_bytes(spec, tokens):
+    """What the compiled forward and backward of causal attention need beside their inputs and outputs."""
+    inputs = make(spec)
+    inputs = inputs.with_tokens(lambda array: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32))
+    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=MASKS["causal"].mask).out.sum()))
+    return total.lower(inputs).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_memory_grows_with_the_number_of_tokens_as_claimed(spec):
+    at_512, at_2048 = (temporary_bytes(spec, tokens) for tokens in (512, 2048))
+    if claims(spec).memory == "linear":
+        assert at_2048 <= 4.6 * at_512
+    else:
+        assert at_2048 > 9 * at_512, "it claims quadratic memory and needs less"
+
+
+def test_the_error_of_performer_falls_as_the_root_of_its_features():
+    def average_error(features):
+        spec, inputs = f"performer:features={features}", make("scaled_dot", scale=0.5)
+        draws = (init(spec, jax.random.key(seed), Widths(4, 2, 8, 8, 5))[1] for seed in range(8))
+        exact = np.asarray(run("scaled_dot", inputs).out)
+        estimates = (run_compiled(spec, inputs._replace(params=drawn), "dense").out for drawn in draws)
+        errors = [np.asarray(estimate) - exact for estimate in estimates]
+        return float(np.sqrt(np.mean(np.square(errors))))
+
+    few, many = average_error(256), average_error(4096)
+    assert few / 8 < many < few / 2, "16 times the features should give a quarter of the error"
+
+
+@pytest.mark.parametrize("engine", ["recurrence", "dense"])
+def test_performer_does_not_leak_the_future_however_large_its_keys_are(engine):
+    spec = "performer:features=16"
+    inputs, past = make(spec), (np.arange(7) < 4)[None, :, None, None]
+    arguments = {"mask": MASKS["causal"].mask, "engine": engine}
+    plain, _ = out_and_gradients(spec, inputs, past * like_output(inputs), **arguments)
+    for scale in (1e2, 1e4, 1e30):
+        grown = inputs._replace(key=np.where(past, inputs.key, inputs.key * scale))
+        out, gradients = out_and_gradients(spec, grown, past * like_output(inputs), **arguments)
+        np.testing.assert_array_equal(out[:, :4], plain[:, :4])
+        assert all(np.isfinite(array).all() for array in gradients[:3])
+        assert all((np.asarray(array)[:, 4:] == 0).all() for array in gradients[:3])

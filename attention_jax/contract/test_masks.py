@@ -1,0 +1,59 @@
+"""Under every mask: 0 for a query without a key; what is hidden is not felt."""
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import (
+    MASKS,
+    like_output,
+    make,
+    out_and_gradients,
+    qualified,
+    same_bits,
+    under,
+    visible,
+)
+
+LEAVES_NO_KEY = ["lengths", "causal&padding&segments", "dense"]
+HIDES = ["causal", "lengths", "segments", "causal&window|global", "causal&padding&segments", "dense"]
+POISONS = [(np.nan, np.inf), (np.inf, 0), (1e30, -1e30)]
+
+
+@pytest.mark.parametrize(("spec", "kind"), under(LEAVES_NO_KEY))
+def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
+    mask, inputs, weighing = MASKS[kind].mask, make(spec), like_output(make(spec))
+    rows = ~visible(spec, MASKS[kind]).any(-1).swapaxes(1, 2)
+    assert rows.any()
+    for engine in qualified(spec, inputs, mask=mask):
+        out, gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
+        assert (np.asarray(out)[rows] == 0).all()
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+        assert (np.asarray(gradients.query)[rows] == 0).all()
+        unweighed = np.where(rows[..., None], 0, weighing)
+        assert same_bits(gradients, out_and_gradients(spec, inputs, unweighed, mask=mask, engine=engine)[1])
+
+
+@pytest.mark.parametrize(("spec", "kind"), under(HIDES))
+def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
+    mask, inputs, hidden = MASKS[kind].mask, make(spec), 5
+    in_first_group = np.arange(4) < 4 // inputs.key.shape[2]
+    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & in_first_group
+    weighing = np.where(sees[..., None], 0, like_output(inputs))
+    assert not sees.all()
+    for engine in qualified(spec, inputs, mask=mask):
+        clean, clean_gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
+        for in_key, in_value in POISONS:
+            beside = {name: array.at[:, hidden, 0].set(in_key) for name, array in inputs.beside.items()}
+            poisoned = inputs._replace(
+                key=inputs.key.at[:, hidden, 0, 1].set(in_key),
+                value=inputs.value.at[:, hidden, 0, 1].set(in_value),
+                beside=beside,
+            )
+            out, gradients = out_and_gradients(spec, poisoned, weighing, mask=mask, engine=engine)
+            assert same_bits(np.asarray(out)[~sees], np.asarray(clean)[~sees]), (engine, in_key)
+            unusable = not np.isfinite(in_key)
+            assert not unusable or np.isnan(np.asarray(out)[sees]).all(), "a query that sees NaN must say so"
+            # A huge number that another query does see may overflow there, and 0 times infinity is NaN.
+            if unusable or not sees.any():
+                assert same_bits(gradients, clean_gradients), (engine, in_key)

@@ -1,0 +1,166 @@
+"""Numbers at the ends of their range: what is finite stays finite, and what only scales does not matter."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    SPECS,
+    accepting,
+    claiming,
+    claims,
+    error,
+    lookup,
+    make,
+    quick_jit,
+    reference_engine,
+    run,
+    usual_mask,
+)
+from attention_jax.kernels import Causal, FeatureMap, Refused, SoftmaxScore, Widths, attend, init
+
+# Variants that divide queries and keys by their norms.
+DIRECTIONS = ("cosine", "delta_net", "gated_delta_net", "kimi_delta")
+# Those with Mamba-2's gate.
+SELECTIVE = ("mamba2", "gated_delta_net", "kimi_delta")
+OF_DIRECTIONS = [spec for spec in SPECS if lookup(spec).name in DIRECTIONS]
+OF_SELECTIVE = [spec for spec in SPECS if lookup(spec).name in SELECTIVE]
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e20, 1e-6, 1e-20, 1e-30])
+@pytest.mark.parametrize("spec", OF_DIRECTIONS)
+def test_the_length_of_a_vector_does_not_matter_where_only_its_direction_does(spec, scale):
+    inputs, mask = make(spec), usual_mask(spec)
+    scaled = inputs._replace(query=inputs.query * np.float32(scale), key=inputs.key * np.float32(scale))
+    for engine in accepting(spec, inputs, mask=mask):
+        assert error(run(spec, scaled, mask=mask, engine=engine).out, run(spec, inputs, mask=mask).out) < AGREEMENT
+
+
+@pytest.mark.parametrize("spec", OF_DIRECTIONS)
+def test_a_zero_vector_has_a_finite_gradient_that_can_move_it(spec):
+    inputs = make(spec)
+    inputs = inputs._replace(key=inputs.key.at[:, 2].set(0))
+    mask, weighing = Causal(), jnp.cos(jnp.arange(5.0))[None, None, None]
+    found = jax.grad(lambda i: (run(spec, i, mask=mask).out * weighing).sum())(inputs)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    assert np.abs(found.key[:, 2]).max() > 0
+
+
+@functools.partial(quick_jit, static_argnames="spec")
+def _loss_and_gradients(inputs, spec):
+    return jax.value_and_grad(lambda i: (run(spec, i, mask=Causal()).out ** 2).sum())(inputs)
+
+
+@pytest.mark.parametrize("log_rate", [-1e9, 0.0, 80.0, 89.0, 100.0, 1e9])
+@pytest.mark.parametrize("gate", [-1e9, -200.0, 0.0, 200.0])
+@pytest.mark.parametrize("spec", OF_SELECTIVE)
+def test_a_gate_is_finite_whatever_its_rate_and_so_are_its_gradients(spec, gate, log_rate):
+    inputs = make(spec)
+    params = {**inputs.params, "log_rate": jnp.full_like(inputs.params["log_rate"], log_rate)}
+    inputs = inputs._replace(
+        params=params, beside={**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], gate)}
+    )
+    out, found = jax.value_and_grad(lambda i: (run(spec, i, mask=Causal()).out ** 2).sum())(inputs)
+    assert np.isfinite(out)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    if log_rate >= 80 and gate >= 0:
+        np.testing.assert_array_equal(found.params["log_rate"], 0)
+
+
+@pytest.mark.parametrize("spec", OF_SELECTIVE)
+def test_a_fast_rate_with_a_step_of_nothing_keeps_all(spec):
+    inputs = make(spec)
+    gated = {**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], -200.0)}
+    no_bias = jnp.zeros_like(inputs.params["step_bias"])
+    still, fast = (
+        inputs._replace(params={"log_rate": jnp.full((2,), rate), "step_bias": no_bias}, beside=gated)
+        for rate in (-jnp.inf, 100.0)
+    )
+    np.testing.assert_array_equal(run(spec, fast, mask=Causal()).out, run(spec, still, mask=Causal()).out)
+
+
+@pytest.mark.parametrize("spec", claiming(weights=True))
+def test_logits_near_the_largest_float_are_as_good_as_any(spec):
+    mechanism = lookup(spec).mechanism
+    if not isinstance(mechanism, SoftmaxScore) or mechanism.scale is not None:
+        pytest.skip(f"{spec} scales its logits before the product, or bounds them")
+    # Products of 6e38 and 3e38 overflow, or nearly; divided by sqrt(8) they do not.
+    inputs = make(spec, queries=2)
+    large = inputs._replace(query=jnp.full_like(inputs.query, 8e18), key=jnp.full_like(inputs.key, 9.4e18))
+    large = large._replace(key=large.key.at[:, 1].divide(2))
+    for engine in accepting(spec, large):
+        out = run(spec, large, engine=engine).out
+        np.testing.assert_allclose(out, np.repeat(inputs.value[:, :1], 2, axis=2) * np.ones((1, 2, 1, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [None, Causal()], ids=["full", "causal"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_weights_are_not_rounded_to_a_narrower_value(spec, mask):
+    if mask is None and not claims(spec).bidirectional:
+        pytest.skip("it needs a causal mask")
+    inputs = make(spec, queries=40)
+    narrow = inputs._replace(value=inputs.value.astype(jnp.bfloat16))
+    exact = narrow._replace(value=narrow.value.astype(jnp.float32))
+    for engine in accepting(spec, narrow, mask=mask):
+        call = quick_jit(lambda i, e=engine: run(spec, i, mask=mask, engine=e).out)
+        assert error(call(narrow), call(exact)) < AGREEMENT
+
+
+def test_weights_of_a_million_keys_in_float16_are_not_rounded_away():
+    keys = 2**20
+    query = jnp.zeros((1, 1, 1, 1), jnp.float16)
+    value = jnp.ones((1, keys, 1, 1), jnp.float16)
+    for engine in ("dense", "blockwise", "decode"):
+        out = attend(query, jnp.zeros_like(value), value, engine=engine).out
+        np.testing.assert_allclose(out.ravel(), 1, rtol=1e-3)
+
+
+def test_dtypes_that_no_engine_computes_with_are_refused():
+    query = jnp.zeros((1, 2, 1, 4))
+    for dtype in (jnp.float8_e4m3fn, jnp.int32, jnp.complex64, jnp.bool_):
+        with pytest.raises(Refused, match=r"value is \w+: cast it to one of bfloat16, float16, float32, float64"):
+            attend(query, query, query.astype(dtype))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_variants_arrays_are_float32_under_x64_too(spec):
+    with jax.enable_x64(True):
+        for arrays in init(spec, jax.random.key(0), Widths(4, 2 if claims(spec).grouped else 4, 8, 8, 5)):
+            assert {array.dtype for array in arrays.values()} <= {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize("nearly", [0.0, 1e-3], ids=["equal keys", "nearly equal keys"])
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if "delta" in spec])
+def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, nearly):
+    inputs = make(spec, queries=64, heads=2)
+    key = inputs.key[:, :1] + nearly * inputs.key
+    inputs = inputs._replace(key=key, beside={**inputs.beside, "beta": jnp.full_like(inputs.beside["beta"], 30.0)})
+    found = run(spec, inputs, mask=Causal()).out
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
+        expected = run(spec, exact, mask=Causal()).out
+    assert error(found, expected) < 1e-5
+
+
+def test_no_engine_takes_a_mechanism_with_a_part_that_it_does_not_read(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from attention_jax.kernels import Claims, SoftmaxScore, Source, register\n"
+        "@register(source=Source('a test', 'none'), claims=Claims())\n"
+        "def gated() -> SoftmaxScore:\n"
+        "    'Softmax with a gate that nothing reads.'\n"
+        "    return SoftmaxScore(inputs={'gate': 'head'})\n"
+    )
+    spec = f"{file}:gated"
+    query = jnp.zeros((1, 600, 2, 4))
+    with pytest.raises(Refused, match="blockwise: it reads no inputs of each token"):
+        attend(query, query, query, variant=spec, inputs={"gate": jnp.zeros((1, 600, 2))})
+
+
+def test_which_engine_is_held_to_what():
+    kinds = (SoftmaxScore, FeatureMap)
+    assert all(reference_engine(spec) == "dense" for spec in SPECS if isinstance(lookup(spec).mechanism, kinds))

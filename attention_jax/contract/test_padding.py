@@ -1,0 +1,142 @@
+"""Padding, wherever it stands, is as if it were not there: in the output, in the state, and in every gradient."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    SPECS,
+    claiming,
+    claims,
+    error,
+    lookup,
+    make,
+    quick_jit,
+    run,
+    usual_mask,
+)
+from attention_jax.kernels import Causal, Padding, Refused, attend
+
+PADDED = [spec for spec in SPECS if claims(spec).causal == "strict"]
+# Two sequences of 9 places: padding before, between and behind 5 real tokens.
+REAL = np.array([[0, 0, 1, 1, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0, 1]], bool)
+PLACES = REAL.shape[1]
+
+
+def spread(spec, seed=0):
+    """Tokens without padding, and the same at the real places among others that hold large numbers."""
+    alone = make(spec, queries=5, seed=seed)
+    rows = np.arange(2)[:, None], np.stack([np.flatnonzero(row) for row in REAL])
+    padding = make(spec, queries=PLACES, seed=7, scale=30.0)._replace(params=alone.params)
+    return alone, padding.with_tokens(lambda old, new: jnp.asarray(old).at[rows].set(new), alone), rows
+
+
+@functools.partial(quick_jit, static_argnames=("spec", "engine"))
+def out_and_gradient(inputs, mask, weighing, spec, engine=None):
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine=engine).out, inputs)
+    return out, pullback(weighing)[0]
+
+
+@pytest.mark.parametrize("spec", PADDED)
+def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_gradient(spec):
+    alone, padded, rows = spread(spec)
+    weighing = np.random.default_rng(3).normal(size=(2, PLACES, 4, 5)).astype(np.float32)
+    weighing[~REAL] = 0
+    of_alone, gradient_alone = out_and_gradient(alone, Causal(), weighing[rows], spec)
+    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec)
+    if lookup(spec).mechanism.mask is None:
+        assert error(np.asarray(out)[rows], of_alone) < AGREEMENT
+        for found, expected in zip(gradient.tokens, gradient_alone.tokens, strict=True):
+            assert error(np.asarray(found)[rows], expected) < 2 * AGREEMENT
+    for found in gradient.tokens:
+        np.testing.assert_array_equal(np.asarray(found)[~REAL], 0)
+
+
+@pytest.mark.parametrize("spec", PADDED)
+def test_padding_counts_where_the_batch_is_one(spec):
+    inputs = make(spec, batch=1)
+    mask = Causal() & Padding(np.array([4]))
+    changed = inputs.with_tokens(lambda array: jnp.asarray(array).at[:, 4:].set(100.0))
+    out, other = (run(spec, case, mask=mask).out for case in (inputs, changed))
+    np.testing.assert_array_equal(out[:, :4], other[:, :4])
+    assert error(out[:, :4], run(spec, inputs, mask=Causal()).out[:, :4]) < AGREEMENT
+
+
+@pytest.mark.parametrize("spec", claiming(state=True))
+def test_a_state_after_padding_is_that_before_it(spec):
+    inputs = make(spec, queries=9)
+    first, rest = (inputs.with_tokens(lambda a, s=s: a[:, s]) for s in (slice(0, 5), slice(5, 9)))
+    mask = Causal() & Padding(np.array([0, 0]))
+    state = run(spec, first, mask=Causal(), outputs=("out", "state")).state
+    hidden = run(spec, rest, mask=mask, state=state, outputs=("out", "state")).state
+    last = inputs.with_tokens(lambda a: a[:, 5:6])
+    after, before = (run(spec, last, mask=Causal(), state=s, outputs=("out", "state")).out for s in (hidden, state))
+    np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(spec):
+    inputs = make(spec)
+    ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
+    usual = usual_mask(spec)
+    try:
+        both = run(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids).out
+    except Refused:
+        return
+    for start, end in ((0, 3), (3, 7)):
+        part = inputs.with_tokens(lambda array, s=start, e=end: array[:, s:e])
+        lengths = np.clip(np.array([7, 6]) - start, 0, end - start)
+        assert error(both[:, start:end], run(spec, part, mask=Causal() & Padding(lengths)).out) < AGREEMENT
+    if usual is None:
+        one_way = run(spec, inputs, segments=ids).out
+        assert error(one_way[:, :3], run(spec, inputs.with_tokens(lambda array: array[:, :3])).out) < AGREEMENT
+
+
+# What makes a gate 1: the tokens' own arrays and the mechanism's.
+OPEN = {
+    "gated_linear": ({"gate": 1e9}, {}),
+    "gated_retention": ({"gate": 1e9}, {}),
+    "mamba2": ({"gate": 3.0}, {"log_rate": -jnp.inf}),
+    "gated_delta_net": ({"gate": 3.0}, {"log_rate": -jnp.inf}),
+    "kimi_delta": ({"gate": 3.0}, {"log_rate": -jnp.inf}),
+}
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if lookup(spec).name in OPEN])
+def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
+    inputs, name = make(spec), lookup(spec).name
+    of_tokens, of_params = OPEN[name]
+    beside = {k: jnp.full_like(a, of_tokens[k]) if k in of_tokens else a for k, a in inputs.beside.items()}
+    params = {k: jnp.full_like(a, of_params[k]) if k in of_params else a for k, a in inputs.params.items()}
+    opened = run(spec, inputs._replace(params=params, beside=beside), mask=Causal()).out
+    if "delta" in name:
+        given = {"variant": "delta_net", "inputs": {"beta": beside["beta"]}, "mask": Causal()}
+        expected = attend(*inputs[:3], **given).out
+    else:
+        written = np.log1p(np.exp(3.0 + np.asarray(params["step_bias"]))) if name == "mamba2" else np.ones(2)
+        query = np.asarray(inputs.query, np.float64) * (1 if name == "mamba2" else 8**-0.5)
+        key, value = (np.repeat(np.asarray(a, np.float64), 2, axis=2) for a in (inputs.key, inputs.value))
+        weights = np.tril(np.einsum("btnh,bsnh->bnts", query, key)) * np.repeat(written, 2)[None, :, None, None]
+        expected = np.einsum("bnts,bsnv->btnv", weights, value)
+    assert error(opened, expected) < 2 * AGREEMENT
+
+
+@pytest.mark.parametrize("spec", claiming(bias=True))
+def test_a_bias_has_its_gradient_at_any_batch(spec):
+    for batch in (1, 2):
+        inputs = make(spec, batch=batch)
+        heads = inputs.query.shape[2]
+
+        def total(bias, inputs=inputs):
+            return (run(spec, inputs, mask=usual_mask(spec), bias=bias).out ** 2).sum()
+
+        for shape in ((batch, heads, 7, 7), (1, 1, 7, 7), (heads, 1, 1), (7,)):
+            bias = jnp.zeros(shape)
+            found = jax.grad(total)(bias)
+            step = 1e-2 * jnp.cos(jnp.arange(bias.size)).reshape(shape)
+            along = (total(bias + step) - total(bias - step)) / 2
+            np.testing.assert_allclose((found * step).sum(), along, rtol=2e-2, atol=1e-5)

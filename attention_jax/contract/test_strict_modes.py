@@ -1,0 +1,74 @@
+"""JAX's own strict modes: nothing is spread over axes or turned into another dtype unasked, and no step gives NaN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import SPECS, Inputs, accepting, claims, make, reference_engine, run
+from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Widths, attend_cached, lookup
+
+STRICT = {
+    "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
+    "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
+}
+LENGTHS, SEGMENT = np.array([7, 4]), np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
+MASKS = (Causal(), Causal() & Padding(LENGTHS), Causal() & Padding(LENGTHS) & Segments(SEGMENT))
+CACHED = [s for s in SPECS if claims(s).causal == "strict" and claims(s).cross and not claims(s).state]
+
+
+def nearer(score, batch, head, query, key):
+    return score - 0.1 * (query - key).astype(score.dtype) ** 2
+
+
+def arguments_of(spec: str) -> dict:
+    """All that the variant takes beside a mask: a bias of fewer axes, a score function, dropout."""
+    own = claims(spec)
+    return {
+        **({"bias": jnp.ones(7), "score_mod": nearer} if own.bias else {}),
+        **({"dropout_rate": 0.2, "rng": jax.random.key(0)} if own.dropout else {}),
+    }
+
+
+def gradients(spec: str, inputs: Inputs, **arguments) -> Inputs:
+    def total(inputs: Inputs) -> jax.Array:
+        return run(spec, inputs, **arguments).out.astype(jnp.float32).sum()
+
+    return jax.grad(total)(inputs)
+
+
+@pytest.mark.parametrize("mode", STRICT)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_engine_is_traced_forward_and_backward_in_a_strict_mode(spec, dtype, mode):
+    inputs = make(spec, dtype=dtype)
+    for arguments in (*({"mask": mask} for mask in MASKS), {"mask": MASKS[1], **arguments_of(spec)}):
+        for engine in accepting(spec, inputs, **arguments):
+            with STRICT[mode]():
+                jax.eval_shape(lambda i, a=arguments, e=engine: gradients(spec, i, engine=e, **a), inputs)
+
+
+@pytest.mark.parametrize("mode", STRICT)
+@pytest.mark.parametrize("spec", CACHED)
+def test_a_cache_is_traced_in_a_strict_mode(spec, mode):
+    inputs, lengths = make(spec), jnp.array([7, 3])
+    heads, kv_heads, width = inputs.query.shape[2], inputs.key.shape[2], inputs.query.shape[3]
+    cache = KeyValueCache.empty(Widths(heads, kv_heads, width, width, 5), batch=2, capacity=600)
+
+    def step(inputs: Inputs, lengths: jax.Array) -> jax.Array:
+        given = {"variant": spec, "params": inputs.params, "new_lengths": lengths}
+        return attend_cached(*inputs[:3], cache, mask=Causal(), **given)[0].out
+
+    if lookup(spec).mechanism.inputs:
+        pytest.skip("the cache holds no inputs of each token")
+    with STRICT[mode]():
+        jax.eval_shape(step, inputs, lengths)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_no_operation_gives_nan_on_the_way_to_finite_results(spec):
+    inputs, engine = make(spec), reference_engine(spec)
+    for arguments in ({"mask": MASKS[2]}, {"mask": MASKS[1], **arguments_of(spec)}):
+        with jax.debug_nans(True):
+            found = gradients(spec, inputs, engine=engine, **arguments)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))

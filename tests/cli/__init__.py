@@ -1,0 +1,1 @@
+"""Tests of the commands' own modules; tests/launch runs the commands themselves."""

@@ -1,0 +1,49 @@
+"""Every variant is the equation of its paper, under every mask, and with a bias and dropout in their order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import MASKS, ROUNDING, claims, error, make, qualified, run, under, visible
+from attention_jax.kernels.dropout import keep_mask
+from attention_jax.kernels.scores import Place
+from tests.contract.known import KNOWN
+from tests.oracle.equations import equation
+from tests.oracle.loops import oracle
+
+KEY = jax.random.key(7)
+RATE = 0.4
+
+
+@pytest.mark.parametrize(("spec", "kind"), under(MASKS, KNOWN))
+def test_equals_the_equation_of_the_paper(spec, kind):
+    mask, inputs = MASKS[kind].mask, make(spec)
+    reference = oracle(equation(spec), *inputs, visible=visible(spec, MASKS[kind]))
+    for engine in qualified(spec, inputs, mask=mask):
+        assert error(run(spec, inputs, mask=mask, engine=engine).out, reference.out) < ROUNDING, engine
+    if claims(spec).weights:
+        weights = run(spec, inputs, mask=mask, outputs=("weights",)).weights
+        np.testing.assert_allclose(weights, reference.weights, atol=ROUNDING)
+    if claims(spec).lse:
+        lse = run(spec, inputs, mask=mask, outputs=("lse",)).lse
+        np.testing.assert_allclose(lse, reference.lse, rtol=ROUNDING, atol=ROUNDING)
+
+
+def kept(queries=7, keys=7):
+    """Which weights stay, of 2 sequences and 4 heads, [B, N, T, S]."""
+    place = Place(jnp.arange(2), jnp.arange(4), jnp.arange(queries)[None], jnp.arange(keys)[None])
+    return np.asarray(keep_mask(KEY, RATE, place))
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot:scale=3.0", *(spec for spec in KNOWN if claims(spec).dropout)])
+def test_the_order_is_scale_bias_mask_normalise_dropout(spec):
+    inputs, kind = make(spec), MASKS["causal&padding&segments"]
+    bias = np.random.default_rng(3).normal(size=(4, 1, 7)) if claims(spec).bias else 0.0
+    expected = oracle(equation(spec), *inputs, visible=visible(spec, kind), bias=bias, keep=kept(), rate=RATE)
+    arguments = {"bias": jnp.asarray(bias, jnp.float32)} if claims(spec).bias else {}
+    outputs = ("out", "weights") if claims(spec).weights else ("out",)
+    result = run(spec, inputs, mask=kind.mask, rng=KEY, dropout_rate=RATE, outputs=outputs, **arguments)
+    assert error(result.out, expected.out) < ROUNDING
+    if claims(spec).weights:
+        np.testing.assert_allclose(result.weights, expected.weights, atol=2e-6)

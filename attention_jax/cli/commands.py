@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "check",
     "bench": "bench",
     "prepare": "prepare",
+    "selftest": "selftest",
 }
 
 

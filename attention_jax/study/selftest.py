@@ -4,6 +4,7 @@ What a user cannot see in one report, thousands of simulated ones show: how ofte
 difference, how often a true difference is found, and how often the intervals that are shown hold the true mean.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -192,7 +193,7 @@ def print_rows(rows: Sequence[Row], *, console: Console | None = None) -> bool:
         texts[0] += "" if row.judged else "*"
         width = "-" if row.width is None else f"{row.width:.2f}"
         table.add_row(row.shape, str(row.variants), str(row.seeds), *texts, width, row.judgement)
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     for line in _reading(rows):
         console.print(line)

@@ -25,10 +25,10 @@ class SourceOfLengths(Source, Protocol):
     """A split whose examples are of a few shapes: those of one length have one shape, and a batch has one length.
 
     Attributes:
-      lengths: [N], the length of each example.
+      padded_lengths: [N], the length of each example with its padding; or [N, k], where it has k sequences.
     """
 
-    lengths: np.ndarray
+    padded_lengths: np.ndarray
 
 
 class ArraySource:
@@ -63,11 +63,14 @@ class Dataset:
     Attributes:
       splits: "train" and "validation" always, "test" where there is one. The fields of an example are, by kind:
         sequences to predict: inputs and targets int32 [B, T], weights float32 [B, T] (0 where there is no loss), and
-        where documents share a row segments and positions int32 [B, T], which a model must read;
+        where documents share a row segments and positions int32 [B, T];
         sequences to classify: tokens int32 [B, T], label int32 [B];
         images to classify: image float32 [B, H, W, C], label int32 [B].
-      facts: what a model must know. Sequences: vocabulary_size, length (the largest T), and vocabulary (a list of
-        characters) where tokens are characters. Images: image_shape (H, W, C). Classification: num_classes.
+        Where sequences are padded at their end, lengths int32 [B] says how many tokens of each are real; where an
+        example has two, source_lengths and target_lengths. Each field must be read by the model or the task.
+      facts: what a model must know. Sequences: vocabulary_size, length (the largest T), and vocabulary (what each token
+        stands for) where it is text. Images: image_shape (H, W, C). Classification: num_classes, and classes (their
+        names) where they have any.
     """
 
     splits: dict[str, Source]

@@ -6,7 +6,7 @@ import numpy as np
 
 from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
-from attention_jax.data.packing import Rows, best_fit_decreasing, cut
+from attention_jax.data.packing import Rows, best_fit_decreasing, bucketed, check_rows, cut
 from attention_jax.data.text import decode, encode, held_out, read_text, universal_newlines
 from attention_jax.data.tfds_source import open_prepared, read
 
@@ -52,11 +52,11 @@ def text_documents(
     and takes no share of the validation split.
 
     Without `buckets`, rows are packed by `best_fit_decreasing`, once, and have two more fields: segments int32 [B, T]
-    (1, 2 ... by document, 0 on padding) and positions int32 [B, T] (0, 1 ... in each document). A model that does not
-    read both is refused.
+    (1, 2 ... by document, 0 on padding) and positions int32 [B, T] (0, 1 ... in each document).
 
-    With `buckets`, each row is one document, padded at its end to the shortest bucket that holds it, and each batch has
-    rows of one bucket: [B, 64], then [B, 256], as they come.
+    With `buckets`, each row is one document, padded at its end to the shortest bucket that holds it, and has one more
+    field: lengths int32 [B], its tokens without the padding. Each batch has rows of one bucket: [B, 64], then [B, 256],
+    as they come.
 
     Args:
       path: the file.
@@ -87,13 +87,7 @@ def _text(value: object, name: str, field: str) -> str:
 
 def _dataset(documents: Mapping[str, Sequence[str]], context: int, buckets: tuple[int, ...], name: str) -> Dataset:
     """Returns the rows of the `documents` (by split) of the data set `name`."""
-    if context < 1:
-        raise Refused(f"context must be at least 1 character, got {context}.")
-    whole = all(isinstance(length, int) for length in buckets)
-    if buckets and not (whole and buckets[0] > 0 and list(buckets) == sorted({*buckets}) and buckets[-1] == context):
-        raise Refused(
-            f"buckets {buckets} must be whole numbers of at least 1, rising, the last of them context, {context}."
-        )
+    check_rows(context, buckets)
     for split, texts in documents.items():
         if not any(len(text) > 1 for text in texts):
             raise Refused(
@@ -112,7 +106,7 @@ def _dataset(documents: Mapping[str, Sequence[str]], context: int, buckets: tupl
 def _rows(ids: np.ndarray, document_lengths: np.ndarray, context: int, buckets: tuple[int, ...]) -> Rows:
     pieces = cut(document_lengths, longest=context)
     if buckets:
-        lengths = np.array(buckets)[np.searchsorted(buckets, pieces.lengths)]
-        return Rows(ids, pieces, rows=np.arange(len(lengths)), lengths=lengths, packed=False)
+        lengths = bucketed(pieces.lengths, buckets)
+        return Rows(ids, pieces, rows=np.arange(len(lengths)), padded_lengths=lengths, packed=False)
     rows = best_fit_decreasing(pieces.lengths, capacity=context)
-    return Rows(ids, pieces, rows=rows, lengths=np.full(rows.max() + 1, context), packed=True)
+    return Rows(ids, pieces, rows=rows, padded_lengths=np.full(rows.max() + 1, context), packed=True)

@@ -11,7 +11,9 @@ def groups(source: Source) -> list[np.ndarray]:
     """Returns the indices of the examples that may share a batch, shortest length first; most sources are one group."""
     if not isinstance(source, SourceOfLengths):
         return [np.arange(len(source))]
-    return [np.flatnonzero(source.lengths == length) for length in np.unique(source.lengths)]
+    # By row, since an example of several sequences has several lengths.
+    lengths, group = np.unique(source.padded_lengths, axis=0, return_inverse=True)
+    return [np.flatnonzero(group.ravel() == number) for number in range(len(lengths))]
 
 
 def shape_examples(source: Source) -> tuple[int, ...]:

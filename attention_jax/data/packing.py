@@ -3,9 +3,12 @@
 Documents longer than a row are cut into pieces first; each piece is then a document of its own.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from attention_jax.base.errors import Refused
 
 
 class Pieces(NamedTuple):
@@ -72,18 +75,18 @@ class Rows:
     """Rows of pieces, laid out when they are asked for: nothing but the text and where the pieces are is held.
 
     Attributes:
-      lengths: [R], tokens in each row, padding included.
+      padded_lengths: [R], tokens in each row, padding included.
       efficiency: the share of all tokens that is not padding.
     """
 
-    def __init__(self, ids: np.ndarray, pieces: Pieces, *, rows: np.ndarray, lengths: np.ndarray, packed: bool):
+    def __init__(self, ids: np.ndarray, pieces: Pieces, *, rows: np.ndarray, padded_lengths: np.ndarray, packed: bool):
         """Keeps the pieces in the order of their rows.
 
         Args:
           ids: the text of all documents, integers [characters].
           pieces: the parts of it, [P].
           rows: [P], the row of each, every one of 0 ... R - 1 among them.
-          lengths: [R], tokens in each row; a row's pieces fit into it.
+          padded_lengths: [R], tokens in each row; a row's pieces fit into it.
           packed: whether a row may hold several pieces, which are told apart by segments and positions.
         """
         in_order = np.argsort(rows, kind="stable")
@@ -94,20 +97,21 @@ class Rows:
         ends = np.concatenate([[0], np.cumsum(self._piece_lengths)])
         self._offsets = ends[:-1] - np.repeat(ends[self._first[:-1]], counts)
         self._packed = packed
-        self.lengths = lengths
-        self.efficiency = float(ends[-1] / lengths.sum())
+        self.padded_lengths = padded_lengths
+        self.efficiency = float(ends[-1] / padded_lengths.sum())
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.padded_lengths)
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the rows `indices` ([B]), padded with 0 to the longest of them: arrays [B, T].
 
         inputs, targets int32 and weights float32 (0 on padding); of packed rows segments int32 (1, 2 ... by document, 0
-        on padding) and positions int32 (0, 1 ... in each document) too.
+        on padding) and positions int32 (0, 1 ... in each document) too, of others lengths int32 [B], the tokens that
+        are no padding.
         """
         indices = np.asarray(indices)
-        shape = len(indices), int(self.lengths[indices].max())
+        shape = len(indices), int(self.padded_lengths[indices].max())
         counts = self._first[indices + 1] - self._first[indices]
         number = ragged_arange(counts)
         piece = np.repeat(self._first[indices], counts) + number
@@ -130,7 +134,34 @@ class Rows:
         if self._packed:
             batch["segments"] = laid(np.repeat(number + 1, lengths), np.int32)
             batch["positions"] = laid(position, np.int32)
+        else:
+            batch["lengths"] = lengths.astype(np.int32)
         return batch
+
+
+def check_rows(context: int, buckets: Sequence[int]) -> None:
+    """Checks the lengths that rows may have.
+
+    Args:
+      context: the most tokens in a row.
+      buckets: the lengths of rows, rising, the last of them `context`; none is one length, or packs.
+
+    Raises:
+      Refused: they are not whole numbers of at least 1 that rise to `context`.
+    """
+    if context < 1:
+        raise Refused(f"context must be at least 1 token, got {context}.")
+    whole = all(isinstance(length, int) for length in buckets)
+    if buckets and not (whole and buckets[0] > 0 and list(buckets) == sorted({*buckets}) and buckets[-1] == context):
+        raise Refused(
+            f"buckets {tuple(buckets)} must be whole numbers of at least 1, rising, the last of them context, "
+            f"{context}."
+        )
+
+
+def bucketed(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
+    """Returns the shortest of the rising `buckets` that holds each of the lengths, [N]; the last holds them all."""
+    return np.array(buckets)[np.searchsorted(buckets, lengths)]
 
 
 def ragged_arange(counts: np.ndarray) -> np.ndarray:

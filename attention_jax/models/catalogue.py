@@ -1,7 +1,7 @@
 """Models by name."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,56 @@ models: Catalogue = Catalogue("model", "attention_jax.models")
 def register(name: str) -> Any:
     """Registers the decorated Flax module as the model `name`; its fields are the options of `config.model`.
 
-    The module says with `reads` which array of a batch it takes. A field without a default is a fact of the data set
+    The module says with `reads` which arrays of a batch it needs, and may say with `may_read` which ones it takes where
+    the batch has them; each is an argument of its `__call__`. A field without a default is a fact of the data set
     (vocabulary_size, length, image_shape, num_classes).
+
+    Raises:
+      Refused: the name is taken, or the module does not say what it reads in this way.
     """
-    return partial(models.register, name=name)
+    return partial(_registered, name=name)
+
+
+def _registered(module: type[nn.Module], *, name: str) -> type[nn.Module]:
+    taken = inspect.signature(module.__call__).parameters
+    for said in ("reads", "may_read"):
+        arrays = getattr(module, said, ())
+        # A lone name would be read letter by letter.
+        if not isinstance(arrays, tuple) or (said == "reads" and not arrays):
+            raise Refused(f"model {name!r} has {said}={arrays!r}: give a tuple of names, such as ('tokens',).")
+        for array in arrays:
+            if array not in taken:
+                raise Refused(
+                    f"model {name!r} has {array!r} in {said}, which its __call__ does not take: add an argument "
+                    f"{array}, or leave it out of {said}."
+                )
+    return models.register(module, name=name)
+
+
+def may_read(model: nn.Module | type[nn.Module]) -> tuple[str, ...]:
+    """Returns the arrays that a model takes where a batch has them."""
+    return getattr(model, "may_read", ())
+
+
+def arrays_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arrays of a batch that a model is called with, by name.
+
+    Args:
+      model: what reads them.
+      batch: named arrays, all that the model needs among them.
+    """
+    there = (name for name in may_read(model) if name in batch)
+    return {name: batch[name] for name in (*model.reads, *there)}
+
+
+def readers(arrays: Collection[str], *, batch: Collection[str]) -> list[str]:
+    """Returns the registered models that read all of these arrays and find all that they need in a batch of these."""
+    known = {name: models.lookup(name) for name in models.names()}
+    return [
+        name
+        for name, module in known.items()
+        if {*arrays} <= {*module.reads, *may_read(module)} and {*module.reads} <= {*batch}
+    ]
 
 
 def build(name: str, *, facts: Mapping[str, Any], **options: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A transformer encoder that classifies a sequence from the mean of its outputs."""
+"""A transformer encoder that classifies a sequence from the mean of its outputs over the real tokens."""
 
 from typing import ClassVar
 
@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding
+from attention_jax.kernels import Padding
+from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, mean_of_tokens
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
 
@@ -27,14 +28,19 @@ class EncoderClassifier(Backbone, kw_only=True):
     num_classes: int
     init_stddev: float = INIT_STDDEV
 
-    reads: ClassVar[str] = "tokens"
+    reads: ClassVar[tuple[str, ...]] = ("tokens",)
+    may_read: ClassVar[tuple[str, ...]] = ("lengths",)
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "B T"], *, deterministic: bool = True) -> Float[Array, "B C"]:
+    def __call__(
+        self, tokens: Int[Array, "B T"], *, lengths: Int[Array, " B"] | None = None, deterministic: bool = True
+    ) -> Float[Array, "B C"]:
         """Returns the logits of the classes, float32 [B, num_classes].
 
         Args:
           tokens: [B, T], each smaller than V.
+          lengths: [B], how many tokens of each sequence, from the first, are real; the others are padding, which no
+            token sees and which the mean leaves out. None: all are.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
@@ -45,7 +51,12 @@ class EncoderClassifier(Backbone, kw_only=True):
         embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
         positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
         hidden = self.run_blocks(
-            positions(embedding(tokens)), deterministic=deterministic, kernel_init=init, out_init=init
+            positions(embedding(tokens)),
+            mask=None if lengths is None else Padding(lengths),
+            deterministic=deterministic,
+            kernel_init=init,
+            out_init=init,
         )
-        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden.mean(axis=1))
+        mean = mean_of_tokens(hidden, lengths=lengths)
+        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(mean)
         return nn.Dense(self.num_classes, kernel_init=init, dtype=dtype, name="head")(pooled).astype(jnp.float32)

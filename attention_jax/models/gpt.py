@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Segments
+from attention_jax.kernels import Causal, Mask, Padding, Segments
 from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
@@ -33,24 +33,26 @@ class GPT(Backbone, kw_only=True):
     init_stddev: float = INIT_STDDEV
     approximate_causal: bool = False
 
-    reads: ClassVar[str] = "inputs"
-    also_reads: ClassVar[tuple[str, ...]] = ("segments", "positions")
+    reads: ClassVar[tuple[str, ...]] = ("inputs",)
+    may_read: ClassVar[tuple[str, ...]] = ("segments", "positions", "lengths")
 
     @nn.compact
     def __call__(
         self,
-        tokens: Int[Array, "B T"],
+        inputs: Int[Array, "B T"],
         *,
         segments: Int[Array, "B T"] | None = None,
         positions: Int[Array, "B T"] | None = None,
+        lengths: Int[Array, " B"] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B T V"]:
         """Returns the logits of the token after each token, float32 [B, T, V].
 
         Args:
-          tokens: [B, T], each smaller than V.
+          inputs: [B, T], each smaller than V.
           segments: [B, T], the document of each token where several share a row; a token sees its own alone.
           positions: [B, T], where each token stands in its document, for the learned positions; by default its index.
+          lengths: [B], how many tokens of each row, from the first, are real; no token sees the others. None: all are.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
@@ -61,9 +63,14 @@ class GPT(Backbone, kw_only=True):
         init, out_init = normal(self.init_stddev), normal(self.init_stddev / (2 * self.num_layers) ** 0.5)
         embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
         position_embedding = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
+        mask: Mask = Causal()
+        if segments is not None:
+            mask = mask & Segments(segments)
+        if lengths is not None:
+            mask = mask & Padding(lengths)
         hidden = self.run_blocks(
-            position_embedding(embedding(tokens), positions=positions),
-            mask=Causal() if segments is None else Causal() & Segments(segments),
+            position_embedding(embedding(inputs), positions=positions),
+            mask=mask,
             deterministic=deterministic,
             kernel_init=init,
             out_init=out_init,

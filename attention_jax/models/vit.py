@@ -31,7 +31,7 @@ class ViT(Backbone, kw_only=True):
     patch: int = 4
     norm_epsilon: float = 1e-6
 
-    reads: ClassVar[str] = "image"
+    reads: ClassVar[tuple[str, ...]] = ("image",)
     parameter_rules = (
         *Backbone.parameter_rules,
         ("class_token", ()),

@@ -33,4 +33,4 @@ def classification(*, metric: str = "accuracy", label_smoothing: float = 0.0) ->
         correct = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)
         return {"loss": weighted(losses, weights), "accuracy": weighted(correct, weights)}
 
-    return Task(metric=metric, needs=("label",), measure=measure)
+    return Task(metric=metric, reads=("label",), measure=measure)

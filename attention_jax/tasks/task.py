@@ -1,7 +1,7 @@
 """A task joins a model to a data set: it hands a batch to the model and turns what comes back into measures."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,11 +10,10 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.models import arrays_of, may_read, readers
 
 Batch = Mapping[str, Any]
 
-# What tells documents that share a row apart: a model that does not read it would mix them in silence.
-_TELLS_APART = ("segments", "positions")
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
 
 
@@ -36,13 +35,15 @@ class Task:
 
     Attributes:
       metric: the measure that decides which model is better.
-      needs: the arrays of a batch that `measure` reads.
+      reads: the arrays of a batch that `measure` needs.
       measure: (the model's output, batch) -> measures by name, "loss" among them.
+      name: what messages call it.
     """
 
     metric: str
-    needs: tuple[str, ...]
+    reads: tuple[str, ...]
     measure: Callable[[Array, Batch], dict[str, Ratio]]
+    name: str = ""
 
     @property
     def higher_is_better(self) -> bool:
@@ -50,23 +51,27 @@ class Task:
         return higher_is_better(self.metric)
 
     def check(self, model: nn.Module, batch: Batch) -> None:
-        """Checks that a batch holds what the model and the measures read.
+        """Checks that a batch holds what the model and the measures read, and nothing else.
 
         Raises:
-          Refused: it does not; or its rows hold several documents and the model would take each for one.
+          Refused: it does not; or an array of it would be dropped without a word.
         """
-        for owner, names in ((f"the model reads {model.reads!r}", (model.reads,)), ("the task", self.needs)):
+        of_model, of_task = f"model {type(model).__name__}", f"task {self.name}".rstrip()
+        for owner, names in ((of_model, model.reads), (of_task, self.reads)):
             missing = [name for name in names if name not in batch]
             if missing:
                 raise Refused(
-                    f"{owner}: {', '.join(missing)} is not in this data set, which gives {', '.join(sorted(batch))}: "
-                    "choose a model and a task for such data."
+                    f"{owner} reads {', '.join(names)}: {', '.join(missing)} is not in this data set, which gives "
+                    f"{', '.join(sorted(batch))}: choose a model and a task for such data."
                 )
-        unread = [name for name in _TELLS_APART if name in batch and name not in _also_reads(model)]
+        unread = sorted({*batch} - {*model.reads, *may_read(model), *self.reads})
         if unread:
+            them, such = "it" if len(unread) == 1 else "them", readers(unread, batch=batch)
+            also = f" and may read {', '.join(may_read(model))}" if may_read(model) else ""
             raise Refused(
-                f"{type(model).__name__} does not read {' and '.join(unread)}, and rows of this data set hold several "
-                "documents each: choose a model that does, such as gpt, or data with one document in a row."
+                f"this data set gives {', '.join(unread)}, which neither {of_model} (it reads {', '.join(model.reads)}"
+                f"{also}) nor {of_task} (it reads {', '.join(self.reads)}) reads: choose a model or a task that reads "
+                f"{them}{', such as ' + ' or '.join(such) if such else ''}, or data without {them}."
             )
 
     def run(
@@ -75,20 +80,15 @@ class Task:
         """Returns the measures of a model on a batch.
 
         Args:
-          model: a Flax module that says with `reads` which array it takes, and may say with `also_reads` which ones it
-            takes by name where the batch has them.
+          model: a Flax module that says with `reads` which arrays it needs, and may say with `may_read` which ones it
+            takes where the batch has them; each is given by its name.
           variables: its parameters and buffers.
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
           dropout: a key for training with dropout; None evaluates.
         """
         rngs = None if dropout is None else {"dropout": dropout}
-        named = {name: batch[name] for name in _also_reads(model) if name in batch}
-        output: Any = model.apply(variables, batch[model.reads], **named, deterministic=dropout is None, rngs=rngs)
+        output: Any = model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
         return self.measure(output, batch)
-
-
-def _also_reads(model: nn.Module) -> tuple[str, ...]:
-    return getattr(model, "also_reads", ())
 
 
 tasks: Catalogue = Catalogue("task", "attention_jax.tasks")
@@ -100,7 +100,7 @@ def build(name: str, **options: Any) -> Task:
     Raises:
       Refused: the name or an option is unknown.
     """
-    return tasks.build(name, **options)
+    return replace(tasks.build(name, **options), name=name)
 
 
 def higher_is_better(metric: str) -> bool:

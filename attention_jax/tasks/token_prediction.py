@@ -26,4 +26,4 @@ def token_prediction(*, metric: str = "loss") -> Task:
         correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
         return {"loss": weighted(losses, weights), "accuracy": weighted(correct, weights)}
 
-    return Task(metric=metric, needs=("targets", "weights"), measure=measure)
+    return Task(metric=metric, reads=("targets", "weights"), measure=measure)

@@ -27,6 +27,8 @@ from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import Instability, make_evaluation_step, make_train_step
 
 Section = Mapping[str, Any]
+# What a step is compiled for: the shape of each array of a batch, by name.
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ class Experiment:
         # The loop makes these in a folder; here they are refused before there is one.
         data_sets.train_batches(train, batch_size=batch_size, seed=seed, rows=self.rows(batch_size))
         self.rows(self.evaluation_batch_size)
-        self.task.check(self.model, self._example)
+        for split in self.dataset.splits:
+            self.task.check(self.model, self._example(split))
         shapes = jax.eval_shape(lambda: self._state(0))
         self.parameters = _count(shapes.params)
         specs = parameter_specs(
@@ -196,8 +199,7 @@ class Experiment:
         )
         # The whole model, for each shape of a batch: what cannot be done is refused here and not at the first step.
         self._traced = {
-            batch[self.model.reads].shape: self._train_step.trace(self.abstract_state, batch)
-            for batch in self.abstract_batches
+            _shapes(batch): self._train_step.trace(self.abstract_state, batch) for batch in self.abstract_batches
         }
         self.evaluate_batch = make_evaluation_step(
             self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
@@ -246,19 +248,19 @@ class Experiment:
 
     def step_for(self, batch: dict[str, Any]) -> Any:
         """Returns the training step compiled for batches of this shape."""
-        return self._steps[batch[self.model.reads].shape]
+        return self._steps[_shapes(batch)]
 
     def flops_of(self, batch: dict[str, Any]) -> Flops:
         """Returns the work of a training step on batches of this shape."""
-        return self._flops[batch[self.model.reads].shape]
+        return self._flops[_shapes(batch)]
 
     @cached_property
-    def _flops(self) -> dict[tuple[int, ...], Flops]:
-        return {shape: count_flops(traced.jaxpr.jaxpr) for shape, traced in self._traced.items()}
+    def _flops(self) -> dict[Shapes, Flops]:
+        return {shapes: count_flops(traced.jaxpr.jaxpr) for shapes, traced in self._traced.items()}
 
     @cached_property
-    def _steps(self) -> dict[tuple[int, ...], Any]:
-        return {shape: traced.lower().compile() for shape, traced in self._traced.items()}
+    def _steps(self) -> dict[Shapes, Any]:
+        return {shapes: traced.lower().compile() for shapes, traced in self._traced.items()}
 
     @cached_property
     def compiled_step(self) -> tuple[Any, Cost]:
@@ -291,19 +293,22 @@ class Experiment:
         )
 
     def _state(self, seed: int) -> TrainState:
-        example = self._example[self.model.reads]
+        example = models.arrays_of(self.model, self._example("train"))
         return create_state(
             self.model,
-            jnp.zeros(example.shape, example.dtype),
+            {name: jnp.zeros(array.shape, array.dtype) for name, array in example.items()},
             self.optimizer,
             seed=seed,
             param_dtype=self._param_dtype,
             with_average=self.ema_decay is not None,
         )
 
-    @cached_property
-    def _example(self) -> dict[str, np.ndarray]:
-        return self.dataset.splits["train"].gather(np.zeros(1, np.int64))
+    def _example(self, split: str) -> dict[str, np.ndarray]:
+        return self.dataset.splits[split].gather(np.zeros(1, np.int64))
+
+
+def _shapes(batch: Mapping[str, Any]) -> Shapes:
+    return tuple(sorted((name, array.shape) for name, array in batch.items()))
 
 
 def _without_name(section: Section) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How fast a run goes: its time between two records, cut into windows, and what was done in it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -91,14 +91,24 @@ class Meter:
         return sum(window.waited for window in self.windows) / self.seconds
 
 
-def tokens_of(batch: Mapping[str, np.ndarray], reads: str) -> int:
+def tokens_of(batch: Mapping[str, np.ndarray], reads: Sequence[str]) -> int:
     """Returns how many tokens a batch holds; 0 where it holds none.
 
     Args:
-      batch: named arrays, each [B, ...]. Padding is left out where "segments" [B, T] tell it (as 0), and counts else.
-      reads: the array that the model takes; it is one of tokens if it holds whole numbers, [B, T].
+      batch: named arrays, each [B, ...]. Padding is left out where "segments" [B, T] tell it (as 0), or "lengths" [B],
+        or for an array "source" "source_lengths" [B]; it counts else.
+      reads: the arrays that the model needs; those that hold whole numbers, [B, T], are tokens.
     """
-    array = batch[reads]
+    return sum(_tokens_in(batch, name) for name in reads)
+
+
+def _tokens_in(batch: Mapping[str, np.ndarray], name: str) -> int:
+    array = batch[name]
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
         return 0
-    return int(np.count_nonzero(batch["segments"])) if "segments" in batch else array.size
+    if "segments" in batch:
+        return int(np.count_nonzero(batch["segments"]))
+    for lengths in (f"{name}_lengths", "lengths"):
+        if lengths in batch:
+            return int(batch[lengths].sum())
+    return array.size

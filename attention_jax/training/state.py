@@ -1,5 +1,6 @@
 """All that a training step reads and writes, as one plain pytree."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ class TrainState:
 
 def create_state(
     model: nn.Module,
-    example: Any,
+    example: Mapping[str, Any],
     optimizer: optax.GradientTransformation,
     *,
     seed: int | Array,
@@ -58,14 +59,14 @@ def create_state(
 
     Args:
       model: a Flax module.
-      example: an input of the shape it will have in training.
+      example: all arrays it will be called with in training, by name, in such shapes, as `models.arrays_of` gives them.
       optimizer: what will update the parameters.
       seed: what everything random is drawn from; within jit a uint32.
       param_dtype: of the parameters, and so of the optimizer's arrays.
       with_average: whether a moving average of the parameters is kept.
     """
     for_init, for_training = jax.random.split(jax.random.key(seed))
-    variables = model.init(for_init, example)
+    variables = model.init(for_init, **example)
     params = jax.tree.map(lambda array: array.astype(jnp.dtype(param_dtype)), variables["params"])
     return TrainState(
         step=jnp.int32(0),

@@ -83,11 +83,13 @@ def test_packed_rows_have_segments_and_positions_that_begin_anew(build):
 def test_a_bucket_is_the_shortest_that_holds_the_document(build):
     train = build(buckets=(4, 8, CONTEXT)).splits["train"]
     for batch in itertools.islice(data.train_batches(train, batch_size=2, seed=0), 12):
-        assert batch.keys() == {"inputs", "targets", "weights"}
+        assert batch.keys() == {"inputs", "targets", "weights", "lengths"}
         length = batch["inputs"].shape[1]
         tokens = batch["weights"].sum(1)
         assert ((tokens <= length) & (tokens > {4: 0, 8: 4, CONTEXT: 8}[length])).all()
         np.testing.assert_array_equal(batch["weights"], np.arange(length) < tokens[:, None])
+        np.testing.assert_array_equal(batch["lengths"], tokens)
+        assert batch["lengths"].dtype == np.int32
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def packed() -> Rows:
     pieces = cut(documents, longest=512)
     rows = best_fit_decreasing(pieces.lengths, capacity=512)
     ids = np.zeros(documents.sum(), np.int32)
-    return Rows(ids, pieces, rows=rows, lengths=np.full(rows.max() + 1, 512), packed=True)
+    return Rows(ids, pieces, rows=rows, padded_lengths=np.full(rows.max() + 1, 512), packed=True)
 
 
 # The batches of shakespeare_gpt, fashion_vit and packed_gpt in experiments/, and their steps in milliseconds on 2

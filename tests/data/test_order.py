@@ -17,13 +17,13 @@ class OfLengths:
 
     def __init__(self, counts: dict[int, int]):
         lengths = np.repeat(list(counts), list(counts.values()))
-        self.lengths = np.random.default_rng(0).permutation(lengths)
+        self.padded_lengths = np.random.default_rng(0).permutation(lengths)
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.padded_lengths)
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {"number": indices, "ones": np.ones((len(indices), self.lengths[indices].max()))}
+        return {"number": indices, "ones": np.ones((len(indices), self.padded_lengths[indices].max()))}
 
 
 SOURCE = OfLengths(COUNTS)
@@ -44,11 +44,11 @@ def test_a_batch_has_one_length_and_each_length_is_an_endless_stream_of_permutat
     streams: dict[int, list[int]] = {length: [] for length in COUNTS}
     for batch in itertools.islice(batches(batch_size=batch_size), 4 * len(SOURCE) // batch_size):
         length = batch["ones"].shape[1]
-        assert (SOURCE.lengths[batch["number"]] == length).all()
+        assert (SOURCE.padded_lengths[batch["number"]] == length).all()
         assert len(batch["number"]) == batch_size
         streams[length] += batch["number"].tolist()
     for length, stream in streams.items():
-        members = np.flatnonzero(SOURCE.lengths == length)
+        members = np.flatnonzero(SOURCE.padded_lengths == length)
         epochs = [stream[start : start + len(members)] for start in range(0, len(stream), len(members))]
         assert len(epochs) >= 3
         assert len({tuple(epoch) for epoch in epochs[:3]}) == 3
@@ -59,7 +59,7 @@ def test_a_batch_has_one_length_and_each_length_is_an_endless_stream_of_permutat
 def test_after_each_epoch_no_length_is_a_batch_behind():
     order = Order(groups(SOURCE), batch_size=5, seed=0)
     for epoch in range(1, 6):
-        lengths = [SOURCE.lengths[order(number)[0]] for number in range(int(order._filled(epoch).sum()))]
+        lengths = [SOURCE.padded_lengths[order(number)[0]] for number in range(int(order._filled(epoch).sum()))]
         for length, count in COUNTS.items():
             assert 0 <= epoch * count - 5 * lengths.count(length) < 5
 
@@ -117,10 +117,35 @@ def test_evaluation_goes_once_over_each_length_in_order(batch_size):
         seen.setdefault(batch["ones"].shape[1], []).extend(batch["number"][batch["valid"]])
     assert list(seen) == sorted(COUNTS)
     for length, numbers in seen.items():
-        np.testing.assert_array_equal(numbers, np.flatnonzero(SOURCE.lengths == length))
+        np.testing.assert_array_equal(numbers, np.flatnonzero(SOURCE.padded_lengths == length))
 
 
 def test_one_example_of_each_shape():
-    assert SOURCE.lengths[list(shape_examples(SOURCE))].tolist() == sorted(COUNTS)
+    assert SOURCE.padded_lengths[list(shape_examples(SOURCE))].tolist() == sorted(COUNTS)
     shapes = {SOURCE.gather(np.full(5, example))["ones"].shape for example in shape_examples(SOURCE)}
     assert shapes == {batch["ones"].shape for batch in itertools.islice(batches(), 9)}
+
+
+def test_examples_of_two_sequences_share_a_batch_where_both_are_of_one_length():
+    class Pairs:
+        padded_lengths = np.random.default_rng(0).permutation(np.repeat([[4, 8], [4, 4], [8, 4]], [5, 4, 6], axis=0))
+
+        def __len__(self) -> int:
+            return len(self.padded_lengths)
+
+        def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+            source, target = self.padded_lengths[indices].T
+            return {
+                "source": np.ones((len(indices), source.max())),
+                "target": np.ones((len(indices), target.max())),
+                "lengths": self.padded_lengths[indices],
+            }
+
+    source = Pairs()
+    assert source.padded_lengths[list(shape_examples(source))].tolist() == [[4, 4], [4, 8], [8, 4]]
+    seen = set()
+    for batch in itertools.islice(train_batches(source, batch_size=2, seed=0), 16):
+        shape = batch["source"].shape[1], batch["target"].shape[1]
+        assert (batch["lengths"] == shape).all()
+        seen.add(shape)
+    assert len(seen) == 3

@@ -52,7 +52,7 @@ def test_no_row_is_overfull_and_the_rows_are_near_the_fewest(capacity):
 def test_rows_are_laid_out_piece_by_piece(indices):
     ids = np.arange(100, 131)
     pieces = Pieces(np.array([0, 10, 20, 25]), np.array([4, 2, 3, 5]))
-    source = Rows(ids, pieces, rows=np.array([2, 0, 2, 1]), lengths=np.array([7, 7, 7]), packed=True)
+    source = Rows(ids, pieces, rows=np.array([2, 0, 2, 1]), padded_lengths=np.array([7, 7, 7]), packed=True)
     assert source.efficiency == 14 / 21
     expected = {
         0: ([110, 111, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0]),

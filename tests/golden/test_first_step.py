@@ -27,7 +27,7 @@ def test_the_first_three_steps_are_what_they_were():
     batch = {"inputs": tokens[:, :-1], "targets": tokens[:, 1:], "weights": np.ones((4, 8), np.float32)}
     model = models.build("gpt", facts={"vocabulary_size": 13, "length": 8}, num_layers=1, num_heads=2, width=16)
     optimizer, schedule = build_optimizer(steps=10, learning_rate=0.01)
-    state = jax.jit(lambda: create_state(model, jnp.asarray(batch["inputs"]), optimizer, seed=0))()
+    state = jax.jit(lambda: create_state(model, {"inputs": jnp.asarray(batch["inputs"])}, optimizer, seed=0))()
     step = make_train_step(
         model, tasks.build("token_prediction"), optimizer, schedule, mesh=make_mesh(MeshSizes(data=1), batch_size=1)
     )

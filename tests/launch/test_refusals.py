@@ -38,6 +38,24 @@ def both_ways() -> SoftmaxScore:
     """Has no causal form."""
     return SoftmaxScore()
 '''
+UNREAD = """
+import numpy as np
+from attention_jax import data
+from attention_jax.data.dataset import ArraySource, Dataset, register
+from ml_collections import ConfigDict
+
+def noted() -> Dataset:
+    tokens = np.zeros((96, 4), np.int32)
+    source = ArraySource({"inputs": tokens, "targets": tokens, "weights": tokens, "notes": np.zeros(96)})
+    return Dataset(splits={"train": source, "validation": source}, facts={"vocabulary_size": 2, "length": 4})
+
+# The file is run anew for each command.
+if "noted" not in data.names():
+    register(noted)
+
+def get_config():
+    return ConfigDict({**%r, "data": {"name": "noted"}})
+"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,7 @@ def bad_input(folder: Path) -> list[Bad]:
     (folder / "both_ways.py").write_text(LOOKS_BOTH_WAYS)
     (folder / "broken.py").write_text("def get_config(:\n")
     (folder / "occupied").write_text("a file, and no folder")
+    (folder / "unread.py").write_text(UNREAD % RECALL)
     both_ways = f"{folder / 'both_ways.py'}:both_ways"
 
     def recall(*overrides: str) -> tuple[str, ...]:
@@ -117,6 +136,10 @@ def bad_input(folder: Path) -> list[Bad]:
         Bad(recall("seed=1.5"), ("seed=1.5", "it takes int")),
         Bad(recall("data.seed=-1"), ("mqar seed=-1", "at least 0")),
         Bad(recall("data.seed=4294967296"), ("mqar seed=4294967296", "at most 4294967295")),
+        Bad(
+            (f"--config={folder / 'unread.py'}",),
+            ("gives notes", "GPT (it reads inputs", "token_prediction", "without"),
+        ),
         Bad(other("lengths", lengths), ("batch_size 4", "the fewest of one length", "use at most")),
         Bad((demo,), ("experiments/demo.py", "use launch.py compare")),
         Bad((*recall(), f"--workdir={folder / 'occupied'}"), ("occupied' cannot be used", "Give another --workdir.")),

@@ -1,11 +1,13 @@
 """Models by name: any of them with any variant, made for a data set or refused."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
 from attention_jax import models
 from attention_jax.kernels import Refused, lookup, names
+from attention_jax.models.catalogue import register
 
 FACTS = {"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)}
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
@@ -18,17 +20,17 @@ SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 @pytest.mark.parametrize("name", models.models.names())
 def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     model = models.build(name, facts=FACTS, attention=variant, **SIZES)
-    inputs = BATCH[model.reads]
+    arrays = models.arrays_of(model, BATCH)
     if name in BIDIRECTIONAL and not lookup(variant).claims.bidirectional:
         with pytest.raises(Refused, match=f"{variant} .* needs a causal mask.* use variant scaled_dot"):
-            jax.eval_shape(lambda: model.init(jax.random.key(0), inputs))
+            jax.eval_shape(lambda: model.init(jax.random.key(0), **arrays))
         return
-    logits, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), inputs))
+    logits, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **arrays))
     assert logits.dtype == jnp.float32
     assert logits.shape[0] == 2
     assert {layer for layer in variables["params"] if layer.startswith("block_")} == {"block_0", "block_1"}
     plain, _ = jax.eval_shape(
-        lambda: models.build(name, facts=FACTS, **SIZES).init_with_output(jax.random.key(0), inputs)
+        lambda: models.build(name, facts=FACTS, **SIZES).init_with_output(jax.random.key(0), **arrays)
     )
     assert logits.shape == plain.shape
 
@@ -62,3 +64,23 @@ def test_a_model_without_the_facts_it_needs_is_refused():
 def test_unknown_names_and_options_are_refused(name, options, message):
     with pytest.raises(Refused, match=message):
         models.build(name, facts=FACTS, **options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reads": "inputs"}, r"^model 'mine' has reads='inputs': give a tuple of names, such as \('tokens',\)\.$"),
+        ({"reads": ()}, r"^model 'mine' has reads=\(\): "),
+        ({}, r"^model 'mine' has reads=\(\): "),
+        ({"reads": ("inputs",), "may_read": "lengths"}, r"^model 'mine' has may_read='lengths': "),
+        ({"reads": ("inputs", "image")}, r"^model 'mine' has 'image' in reads, which its __call__ does not take: add "),
+        ({"reads": ("inputs",), "may_read": ("lengths",)}, r"^model 'mine' has 'lengths' in may_read, which its "),
+    ],
+)
+def test_a_model_that_does_not_say_what_it_reads_is_refused(fields, message):
+    def call(self, inputs: jax.Array) -> jax.Array:
+        return inputs
+
+    with pytest.raises(Refused, match=message):
+        register("mine")(type("Mine", (nn.Module,), {**fields, "__call__": call}))
+    assert "mine" not in models.models.names()

@@ -23,10 +23,9 @@ LENGTHS = np.array([3, 7, 1, 3])
 PIECES = Pieces(np.array([0, 4, 12, 14]), LENGTHS)
 DOCUMENTS = len(LENGTHS)
 # All in one row with two tokens of padding; and each at the start of a row of its own.
-PACKED = Rows(TEXT, PIECES, rows=np.zeros(DOCUMENTS, int), lengths=np.array([LENGTH]), packed=True).gather(np.arange(1))
-ALONE = Rows(TEXT, PIECES, rows=np.arange(DOCUMENTS), lengths=np.full(DOCUMENTS, LENGTH), packed=False).gather(
-    np.arange(DOCUMENTS)
-)
+ROW, ROWS = np.array([LENGTH]), np.full(DOCUMENTS, LENGTH)
+PACKED = Rows(TEXT, PIECES, rows=np.zeros(DOCUMENTS, int), padded_lengths=ROW, packed=True).gather(np.arange(1))
+ALONE = Rows(TEXT, PIECES, rows=np.arange(DOCUMENTS), padded_lengths=ROWS, packed=False).gather(np.arange(DOCUMENTS))
 SPECS = ["scaled_dot", "sliding_window:window=3", "performer:features=8", "gated_delta_net"]
 TASK = tasks.build("token_prediction")
 
@@ -40,8 +39,7 @@ def model_and_variables(spec: str) -> tuple[nn.Module, dict]:
 
 @functools.partial(quick_jit, static_argnames="model")
 def logits(model: nn.Module, variables: dict, batch: dict) -> jax.Array:
-    named = {name: batch[name] for name in ("segments", "positions") if name in batch}
-    return model.apply(variables, batch["inputs"], **named)
+    return model.apply(variables, **models.arrays_of(model, batch))
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -106,14 +104,20 @@ def test_a_position_beyond_the_table_is_nan_and_not_the_last_one():
 
 def test_a_model_that_does_not_tell_documents_apart_is_refused():
     class Blind(nn.Module):
-        reads = "inputs"
+        reads = ("inputs",)
 
     class Segmented(Blind):
-        also_reads = ("segments",)
+        may_read = ("segments",)
 
     TASK.check(model_and_variables("scaled_dot")[0], PACKED)
-    TASK.check(Blind(), ALONE)
-    with pytest.raises(Refused, match=r"^Blind does not read segments and positions, .* choose a model that does"):
+    message = (
+        r"^this data set gives positions, segments, which neither model Blind \(it reads inputs\) nor task "
+        r"token_prediction \(it reads targets, weights\) reads: choose a model or a task that reads them, such as gpt, "
+        r"or data without them\.$"
+    )
+    with pytest.raises(Refused, match=message):
         TASK.check(Blind(), PACKED)
-    with pytest.raises(Refused, match=r"^Segmented does not read positions, "):
+    with pytest.raises(Refused, match=r" positions, which neither .* inputs and may read segments\) .* such as gpt, "):
         TASK.check(Segmented(), PACKED)
+    with pytest.raises(Refused, match=r" gives lengths, which neither .* such as gpt, or data without it\.$"):
+        TASK.check(Blind(), ALONE)

@@ -10,17 +10,18 @@ import pytest
 from attention_jax import tasks
 from attention_jax.kernels import Refused
 
-BATCH = {"tokens": jnp.arange(6.0).reshape(2, 3), "label": jnp.array([0, 2]), "other": jnp.zeros(2)}
+BATCH = {"tokens": jnp.arange(6.0).reshape(2, 3), "label": jnp.array([0, 2])}
 
 
 class Echo(nn.Module):
-    """Its logits are what it reads, times a parameter, dropped out in training."""
+    """Its logits are what it reads, and an offset where there is one, times a parameter, dropped out in training."""
 
-    reads: ClassVar[str] = "tokens"
+    reads: ClassVar[tuple[str, ...]] = ("tokens",)
+    may_read: ClassVar[tuple[str, ...]] = ("offset",)
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        scaled = tokens * self.param("scale", nn.initializers.ones, ())
+    def __call__(self, tokens: jax.Array, *, offset: jax.Array | float = 0.0, deterministic: bool = True) -> jax.Array:
+        scaled = (tokens + offset) * self.param("scale", nn.initializers.ones, ())
         return nn.Dropout(0.5, deterministic=deterministic)(scaled)
 
 
@@ -45,9 +46,13 @@ def test_a_key_trains_with_dropout_and_none_evaluates():
 @pytest.mark.parametrize(
     ("name", "dropped", "message"),
     [
-        ("classification", "tokens", r"^the model reads 'tokens': tokens is not in this data set, which gives label, "),
-        ("classification", "label", r"^the task: label is not in this data set, which gives other, tokens: choose"),
-        ("token_prediction", None, r"^the task: targets, weights is not in this data set, which gives label, other, "),
+        ("classification", "tokens", r"^model Echo reads tokens: tokens is not in this data set, which gives label: "),
+        ("classification", "label", r"^task classification reads label: label is not in .* gives tokens: choose"),
+        (
+            "token_prediction",
+            None,
+            r"^task token_prediction reads targets, weights: targets, weights is not in .* label",
+        ),
     ],
 )
 def test_data_that_do_not_fit_are_refused(name, dropped, message):
@@ -56,8 +61,31 @@ def test_data_that_do_not_fit_are_refused(name, dropped, message):
         tasks.build(name).check(Echo(), batch)
 
 
+def test_the_model_gets_what_it_may_read_where_it_is_there():
+    task, variables = tasks.build("classification"), {"params": {"scale": jnp.float32(2)}}
+    offset = jnp.array([[1.0, 0, 0]])
+    measures = task.run(Echo(), variables, {**BATCH, "offset": offset})
+    expected = task.measure(2 * (BATCH["tokens"] + offset), BATCH)
+    assert float(measures["loss"].mean) == float(expected["loss"].mean)
+
+
 def test_data_that_fit_pass():
     tasks.build("classification").check(Echo(), BATCH)
+    tasks.build("classification").check(Echo(), {**BATCH, "offset": jnp.zeros(3)})
+
+
+def test_an_array_that_neither_model_nor_task_reads_is_refused_by_name():
+    message = (
+        r"^this data set gives other, which neither model Echo \(it reads tokens and may read offset\) nor task "
+        r"classification \(it reads label\) reads: choose a model or a task that reads it, or data without it\.$"
+    )
+    with pytest.raises(Refused, match=message):
+        tasks.build("classification").check(Echo(), {**BATCH, "other": jnp.zeros(2)})
+    lengths = (
+        r" gives lengths, which neither .* choose a model or a task that reads it, such as encoder_classifier, or "
+    )
+    with pytest.raises(Refused, match=lengths):
+        tasks.build("classification").check(Echo(), {**BATCH, "lengths": jnp.zeros(2, int)})
 
 
 def test_unknown_tasks_are_refused():

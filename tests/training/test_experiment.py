@@ -54,7 +54,7 @@ DIGITS = {
         ({"model": {"attention": "performr"}}, r"no attention variant 'performr'\. Did you mean 'performer'\?"),
         ({"model": {"attention_dropout_rate": 0.1}}, r"does not take dropout of weights"),
         ({"model": {"name": "vit"}}, r"^model 'vit' needs image_shape, num_classes; this data set has length"),
-        ({"task": {"name": "classification"}}, r"^the task: label is not in this data set"),
+        ({"task": {"name": "classification"}}, r"^task classification reads label: label is not in this data set"),
         ({"task": {"metric": "acc"}}, r"task token_prediction has no metric 'acc'"),
     ],
 )

@@ -125,8 +125,8 @@ def test_a_table_of_a_model_that_contradicts_itself_is_refused():
 def test_every_model_has_a_rule_for_each_parameter_of_each_variant(name):
     def paths(variant, **options):
         model = models.build(name, facts=FACTS, attention=variant, num_layers=1, num_heads=2, width=8, **options)
-        inputs = BATCH[model.reads]
-        params = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs))["params"]
+        arrays = models.arrays_of(model, BATCH)
+        params = jax.eval_shape(lambda: model.init(jax.random.key(0), **arrays))["params"]
         return set(specs(table=model.parameter_rules, params=params))
 
     looks_both_ways = name in BIDIRECTIONAL
@@ -145,8 +145,8 @@ def state_of(name: str, **options: Any) -> TrainState:
     """The shapes of the state of a small model, whose kernels are 8 wide and more."""
     optimizer, _ = build_optimizer(steps=3, name=name, **options)
     model = models.build("gpt", facts=FACTS, num_layers=1, num_heads=2, width=8, attention="performer:features=4")
-    tokens = jnp.zeros((1, 8), jnp.int32)
-    return jax.eval_shape(lambda: create_state(model, tokens, optimizer, seed=0, with_average=True))
+    inputs = {"inputs": jnp.zeros((1, 8), jnp.int32)}
+    return jax.eval_shape(lambda: create_state(model, inputs, optimizer, seed=0, with_average=True))
 
 
 @pytest.mark.parametrize(

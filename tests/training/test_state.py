@@ -11,7 +11,7 @@ from tests.training.parameters import flat
 from tests.training.test_step import BATCH, MODEL
 from tests.training.test_step_options import careful
 
-INPUTS = jnp.asarray(BATCH["inputs"][:1])
+INPUTS = {"inputs": jnp.asarray(BATCH["inputs"][:1])}
 
 
 def shapes(**options: object) -> TrainState:

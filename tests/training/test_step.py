@@ -30,11 +30,11 @@ NAN_BATCH = {**BATCH, "weights": np.full_like(WEIGHTS, np.nan)}
 class Bigram(nn.Module):
     """Predicts the next token from the last one alone, through a random projection that is not trained."""
 
-    reads: ClassVar[str] = "inputs"
+    reads: ClassVar[tuple[str, ...]] = ("inputs",)
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        embedded = nn.Embed(7, 4, name="token")(tokens)
+    def __call__(self, inputs: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        embedded = nn.Embed(7, 4, name="token")(inputs)
         make = lambda: jax.random.normal(self.make_rng("params"), (4, 4))  # noqa: E731
         return nn.Dense(7, name="head")(jnp.sin(embedded @ self.variable("buffers", "projection", make).value))
 
@@ -60,7 +60,7 @@ def compiled_step(accumulation: int) -> Any:
 
 @jax.jit
 def fresh(seed: int) -> TrainState:
-    return create_state(MODEL, jnp.asarray(BATCH["inputs"][:1]), OPTIMIZER, seed=seed)
+    return create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"][:1])}, OPTIMIZER, seed=seed)
 
 
 @pytest.fixture(scope="module")

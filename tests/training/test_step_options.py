@@ -40,7 +40,7 @@ def careful_step() -> Any:
 
 @functools.partial(jax.jit, static_argnames="param_dtype")
 def careful(seed: int, *, param_dtype: str = "float32") -> TrainState:
-    inputs = jnp.asarray(BATCH["inputs"][:1])
+    inputs = {"inputs": jnp.asarray(BATCH["inputs"][:1])}
     return create_state(MODEL, inputs, ADAM, seed=seed, param_dtype=param_dtype, with_average=True)
 
 
@@ -108,11 +108,11 @@ def test_a_gradient_far_above_the_running_mean_of_fifty_steps_is_a_spike(step, s
 class Stacked(nn.Module):
     """Three layers in one array, as where layers are scanned over, between an embedding and a head."""
 
-    reads: ClassVar[str] = "inputs"
+    reads: ClassVar[tuple[str, ...]] = ("inputs",)
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        hidden = nn.Embed(7, 4, name="token")(tokens)
+    def __call__(self, inputs: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        hidden = nn.Embed(7, 4, name="token")(inputs)
         for kernel, bias in zip(*Kernels(name="blocks")(), strict=True):
             hidden = jnp.sin(hidden @ kernel + bias)
         return nn.Dense(7, name="head")(hidden)
@@ -128,7 +128,7 @@ class Kernels(nn.Module):
 def test_norms_of_layers_are_those_of_numpy_whether_stacked_or_not():
     model, rate = Stacked(), optax.constant_schedule(0.5)
     optimizer = optax.sgd(rate)
-    state = create_state(model, jnp.asarray(BATCH["inputs"]), optimizer, seed=0)
+    state = create_state(model, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0)
     before = jax.tree.map(np.array, state.params)
     step = make_train_step(model, tasks.build("token_prediction"), optimizer, rate, mesh=MESH, layer_norms=True)
     state, metrics = step(state, BATCH)
@@ -166,7 +166,7 @@ FREEZE = ("token/.*",)
 def test_what_is_frozen_has_no_gradient_in_any_norm_and_no_backward_pass():
     optimizer = freezing(OPTIMIZER, FREEZE)
     task = tasks.build("token_prediction")
-    state = create_state(MODEL, jnp.asarray(BATCH["inputs"]), optimizer, seed=0)
+    state = create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0)
     before = jax.tree.map(np.array, state.params)
     steps = {
         freeze: make_train_step(MODEL, task, optimizer, RATE, mesh=MESH, layer_norms=True, freeze=freeze)
@@ -181,5 +181,5 @@ def test_what_is_frozen_has_no_gradient_in_any_norm_and_no_backward_pass():
     assert (np.asarray(state.params["head"]["kernel"]) != before["head"]["kernel"]).any()
     assert float(metrics["gradient_norm/token"]) == 0
     assert float(metrics["gradient_norm"]) == pytest.approx(float(metrics["gradient_norm/head"])) != 0
-    _, metrics = compiled[()](create_state(MODEL, jnp.asarray(BATCH["inputs"]), optimizer, seed=0), BATCH)
+    _, metrics = compiled[()](create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0), BATCH)
     assert float(metrics["gradient_norm"]) > float(metrics["gradient_norm/head"])

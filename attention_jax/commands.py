@@ -132,7 +132,7 @@ def _eval(options: argparse.Namespace, line: str) -> int:
 
 @_training
 def _compare(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study import run_comparison
+    from attention_jax.study.run import run_comparison
     from attention_jax.training import config
 
     failed = run_comparison(

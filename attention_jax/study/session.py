@@ -186,9 +186,7 @@ class Session:
         if program not in self._experiments:
             from attention_jax.training import Experiment
 
-            # One device: what is computed does not depend on how many cores there are.
-            mesh = {**config.get("mesh", {}), "data": 1} if self._compiler.on_cpu else config.get("mesh")
-            self._experiments[program] = Experiment(**{**config, "mesh": mesh})
+            self._experiments[program] = Experiment(**(on_one_core(config) if self._compiler.on_cpu else config))
             if len(self._experiments) > _REMEMBERED:
                 self._experiments.popitem(last=False)
         self._experiments.move_to_end(program)
@@ -244,6 +242,11 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def on_one_core(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of a cell on a CPU: what is computed does not depend on how many cores there are."""
+    return {**config, "mesh": {**(config.get("mesh") or {}), "data": 1}}
 
 
 def _try(experiment: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,6 +68,7 @@ class Supervisor:
         self._backlog = Backlog()
         self._tries: list[Cell] = []
         self._foreseen: dict[str, float] = {}
+        self._compiled: dict[str, Counter[str]] = {}
         self._elsewhere: list[Cell] = []
         self._crew: list[Worker] = []
         self._trouble: Counter[tuple[str, str, int]] = Counter()
@@ -235,6 +236,8 @@ class Supervisor:
             self._display.say(f"every configuration was tried for a step, {len(self._foreseen)} can run{said}")
 
     def _finish(self, cell: Cell, result: Result, *, seconds: float) -> None:
+        counts = _counts(result.facts) + self._compiled.pop(cell.program, Counter())
+        result = replace(result, facts={**result.facts, **counts})
         if not self._store.finish(cell, result):
             # The lease ran out, and another supervisor has the cell now.
             self._elsewhere.append(cell)
@@ -433,6 +436,10 @@ class Supervisor:
         if ended or now - self._told > _STATUS_SECONDS:
             self._told = now
             write_status(self._workdir, standing, ended=ended)
+
+
+def _counts(facts: Mapping[str, Any]) -> Counter[str]:
+    return Counter({name: facts[name] for name in ("compilations", "cache_hits") if name in facts})
 
 
 def write_status(workdir: Path, standing: Standing, *, ended: bool) -> None:

@@ -42,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
     "compare": ("train every variant on every benchmark with every seed, and report", KEYS, {**RUN, **STUDY,
         "--variants": option("A,B", "attention variants; the first one is the reference"),
         "--seeds": option("0,1", "the seeds of each")}),
+    "status": ("where a comparison is, from anywhere, also while it runs", "It reads and disturbs nothing.", {
+        "workdir": option("DIR", "the folder of the comparison")}),
     "shard": ("where the parameters lie on the mesh, the memory of a device and the collectives of a step",
               "The step is compiled and nothing is allocated.\n" + KEYS, {"--config": RUN["--config"],
         "--devices": option("N", "compile for N CPU devices in place of those there are", type=int)}),

@@ -150,6 +150,13 @@ def _compare(options: argparse.Namespace, line: str) -> int:
     return 1 if failed else 0
 
 
+def _status(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.study.status import print_status
+
+    print_status(Path(options.workdir))
+    return 0
+
+
 @_training
 def _shard(options: argparse.Namespace, line: str) -> int:
     from attention_jax.shard_report import print_shards
@@ -255,6 +262,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "train": _train,
     "eval": _eval,
     "compare": _compare,
+    "status": _status,
     "shard": _shard,
     "list": _list,
     "show": _show,

@@ -58,10 +58,13 @@ class Reporter:
         self._sent, self._sent_count = -math.inf, 0
 
     def say(self, message: str) -> None:
+        """Prints a line to the log, and tells it."""
+        self.note(message)
+        self._send({"event": "said", "line": message})
+
+    def note(self, message: str) -> None:
         """Prints a line to the log."""
         print(message, file=self._log, flush=True)
-
-    note = say
 
     def clear(self) -> None:
         """Does nothing: a log has no line that renews itself."""
@@ -108,7 +111,7 @@ class Session:
         """Begins without a program.
 
         Args:
-          send: takes each event: "step", "metric", "alive".
+          send: takes each event: "step", "metric", "alive", "said"; the last two come from other threads too.
           wanted: waits for the answer to a "metric".
         """
         self._send, self._wanted = send, wanted

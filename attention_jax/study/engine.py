@@ -4,7 +4,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -134,7 +134,9 @@ def prepare_process(workers: int | None, workdir: Path) -> None:
     import jax
 
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", 1)
+        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", 1)
     if workers != 0:
         if this_machine().kind != "cpu":
             jax.config.update("jax_platforms", "cpu")

@@ -133,16 +133,16 @@ def prepare_process(workers: int | None, workdir: Path) -> None:
     """
     import jax
 
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
-        with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", 1)
     if workers != 0:
         if this_machine().kind != "cpu":
             jax.config.update("jax_platforms", "cpu")
         return
     if this_machine().kind == "cpu":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", 1)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str((workdir / "compiled").absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

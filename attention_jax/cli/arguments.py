@@ -30,3 +30,15 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
 def listed(text: str | None) -> list[str] | None:
     """Returns the words of "a, b"; None where none are given."""
     return None if text is None else [word.strip() for word in text.split(",")]
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Declares what every command that trains many runs has: its processes, what runs again, where results are kept."""
+    add = parser.add_argument
+    add("--workers", metavar="N", type=int, help="processes that train (default: one a core or device; 0: this one)")
+    add("--retry", metavar="failed|refused", help="run those again that ended so")
+    add(
+        "--storage",
+        metavar="URL",
+        help="a database in place of the folder's study.db, for several hosts: postgresql+psycopg://USER@HOST/DATABASE",
+    )

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train",
     "eval": "evaluate",
     "compare": "compare",
+    "status": "status",
     "shard": "shard",
     "list": "list",
     "show": "show",

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_workdir(parser)
     parser.add_argument("--variants", metavar="A,B", help="attention variants; the first one is the reference")
     parser.add_argument("--seeds", metavar="0,1", help="the seeds of each")
+    arguments.add_study(parser)
 
 
 def run(options: argparse.Namespace, line: str) -> int:
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 
 def _compare(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study import run_comparison
+    from attention_jax.study.run import How, run_comparison
     from attention_jax.training import config
 
     failed = run_comparison(
@@ -33,9 +34,9 @@ def _compare(options: argparse.Namespace, line: str) -> int:
         seeds=options.seeds,
         workdir=running.workdir_of(options),
         command=line,
+        how=How(options.workers, options.retry, options.storage),
     )
     if failed:
-        print(
-            f"{failed} runs failed, for the reasons in the table; the same command tries them again.", file=sys.stderr
-        )
+        said = "for the reasons in the table; with --retry=failed the same command runs them again."
+        print(f"{failed} runs failed, {said}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,5 +1,4 @@
-"""Comparisons of attention variants: running them, their statistics, and the report."""
+"""Studies of attention variants: running their cells, their statistics, and the report.
 
-from attention_jax.study.run import run_comparison
-
-__all__ = ["run_comparison"]
+Nothing is imported here: a worker has to pin itself to its core before JAX is.
+"""

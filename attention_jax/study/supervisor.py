@@ -1,0 +1,271 @@
+"""The supervisor of a study: it hands cells to workers, watches them, and keeps what became of each in the store.
+
+Whatever ends, the study goes on: a worker's cell from its checkpoint on another worker, a supervisor's cells when the
+same command is given again, or on another host once their leases have run out.
+"""
+
+import os
+import selectors
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from attention_jax.base.formatting import readable_seconds
+from attention_jax.study.cells import Cell, Result, Source
+from attention_jax.study.crew import InThisProcess, Process, Task, Worker
+from attention_jax.study.desk import Desk
+from attention_jax.study.display import Display
+from attention_jax.study.places import Machine
+from attention_jax.study.session import Event
+from attention_jax.study.store import Store
+from attention_jax.training.interrupt import Interrupted
+from attention_jax.training.outcome import RunFailed
+from attention_jax.training.watch import SIGNALS
+
+# A cell has failed when it was stuck so often at one step, or its worker has died so often without a step more.
+_TIMES_STUCK, _TIMES_DEAD = 2, 5
+# So many workers that end before they are ready, one after the other, end the study.
+_TIMES_NOT_READY = 3
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a study runs.
+
+    Attributes:
+      machine: what its workers run on.
+      workers: how many; 0 runs the cells in this process.
+      tries: whether one step of every program is tried before the first cell.
+      stuck_seconds: the least time without a sign of life after which a worker is stuck.
+    """
+
+    machine: Machine
+    workers: int
+    tries: bool = True
+    stuck_seconds: float = 120.0
+
+
+class Supervisor:
+    """One run of a study on this host."""
+
+    def __init__(self, source: Source, store: Store, workdir: Path, terms: Terms, display: Display):
+        self._desk = Desk(source, store, workdir, display, workers=terms.workers)
+        self._account = self._desk.account
+        self._workdir, self._terms, self._display = workdir, terms, display
+        self._crew: list[Worker] = []
+        self._trouble: Counter[tuple[str, str, int]] = Counter()
+        self._not_ready = 0
+        self._signum: int | None = None
+
+    def run(self) -> dict[str, Result]:
+        """Runs every cell to its result, and returns the results by the cells' names, in the order they came.
+
+        Raises:
+          Interrupted: a signal came; the cells in training were saved first.
+          RunFailed: no worker starts, or the storage does not answer any more.
+        """
+        with self._signals():
+            try:
+                self._desk.open(tries=self._terms.tries)
+                if not self._desk.is_empty:
+                    self._crew = [self._new_worker(number) for number in range(max(1, self._terms.workers))]
+                while not self._desk.is_empty or self._busy():
+                    self._check_signal()
+                    self._hand_out()
+                    self._listen()
+                    self._look_after()
+                    self._account.show(self._crew)
+            finally:
+                self._dismiss()
+        return self._account.results
+
+    @property
+    def _processes(self) -> list[Process]:
+        return [worker for worker in self._crew if isinstance(worker, Process)]
+
+    def _busy(self) -> bool:
+        return any(worker.task is not None for worker in self._crew)
+
+    def _hand_out(self) -> None:
+        for worker in self._crew:
+            while worker.idle and self._signum is None:
+                if self._desk.tries:
+                    self._begin(worker, Task(self._desk.tries.pop(0), "try"))
+                    continue
+                others = {program for other in self._crew if other is not worker for program in other.programs}
+                cell = self._desk.next(worker.programs, others, busy=self._busy())
+                if cell is None:
+                    break
+                self._account.say(cell, "training")
+                self._begin(worker, Task(cell, "train"))
+
+    def _begin(self, worker: Worker, task: Task) -> None:
+        job = {
+            "do": task.do,
+            "config": task.cell.config,
+            "program": task.cell.program,
+            "folder": str(task.cell.folder(self._workdir)),
+            "log": str(self._log(task.cell)),
+            "prunes": self._desk.prunes and task.do == "train",
+        }
+        worker.begin(task, job)
+
+    def _log(self, cell: Cell) -> Path:
+        return cell.folder(self._workdir) / "log.txt"
+
+    def _listen(self) -> None:
+        """Takes the events that have come, waiting a little for the first."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self._processes:
+                if not worker.ended:
+                    selector.register(worker, selectors.EVENT_READ)
+            if selector.get_map():
+                selector.select(_LOOK_SECONDS)
+            elif self._desk.waits:
+                time.sleep(_LOOK_SECONDS)
+        for worker in self._processes:
+            self._drain(worker)
+
+    def _drain(self, worker: Process) -> None:
+        for event in worker.events():
+            self._hear(worker, event)
+
+    def _hear(self, worker: Worker, event: Event) -> None:
+        kind, task = event["event"], worker.task
+        if kind == "ready" and isinstance(worker, Process):
+            worker.ready, self._not_ready = True, 0
+        if task is None or kind in ("ready", "stopped"):
+            return
+        if kind == "said":
+            # Also from another thread: of a step that is slow, or does not return.
+            self._display.say(f"{task.cell.title}: {event['line']}")
+            return
+        task.hear(event)
+        if kind == "metric" and self._desk.prunes:
+            worker.answer(self._signum is not None or self._desk.wants(task.cell, event["step"], event["value"]))
+        elif kind == "done":
+            worker.task = None
+            result = Result(event["status"], event["reason"], event["outcome"], event["facts"])
+            self._end(task, result, seconds=time.monotonic() - task.began)
+        self._account.show(self._crew)
+
+    def _end(self, task: Task, result: Result, *, seconds: float = 0.0) -> None:
+        result.facts["log"] = str(self._log(task.cell).relative_to(self._workdir))
+        if task.do == "try":
+            self._desk.tried(task.cell, result)
+        else:
+            self._desk.finish(task.cell, result, seconds=seconds)
+
+    def _look_after(self) -> None:
+        for place, worker in enumerate(self._crew):
+            if isinstance(worker, Process):
+                if worker.task is not None and worker.task.stuck(self._terms.stuck_seconds):
+                    self._end_stuck(worker, worker.task)
+                if worker.ended and self._signum is None:
+                    self._crew[place] = self._replaced(worker)
+        self._desk.look_elsewhere()
+        ours = self._desk.lost()
+        for worker in self._processes if ours is not None else ():
+            task = worker.task
+            if task is not None and task.do == "train" and ours is not None and task.cell.identity not in ours:
+                worker.kill()
+                worker.task = None
+                self._desk.give_up(task.cell)
+
+    def _end_stuck(self, worker: Process, task: Task) -> None:
+        silent = readable_seconds(time.monotonic() - task.heard)
+        worker.kill()
+        self._drain(worker)
+        if worker.task is not None:
+            worker.task = None
+            self._again(task, "stuck", said=f"no progress at step {task.step} for {silent}", times=_TIMES_STUCK)
+
+    def _replaced(self, worker: Process) -> Process:
+        """Returns a new worker in the place of one that has ended."""
+        self._drain(worker)
+        task, worker.task = worker.task, None
+        if not worker.ready:
+            self._not_ready += 1
+            if self._not_ready >= _TIMES_NOT_READY:
+                raise RunFailed(f"workers end before they are ready ({worker.how_it_ended()}): see {worker.log}.")
+        worker.close()
+        if task is not None:
+            said = f"its worker ended by {worker.how_it_ended()} at step {task.step}"
+            self._again(task, "dead", said=said, times=_TIMES_DEAD)
+        return self._new_process(worker.number)
+
+    def _again(self, task: Task, trouble: str, *, said: str, times: int) -> None:
+        """Hands a task on whose worker is no more, unless that has happened too often where it was."""
+        key = (trouble, task.cell.identity, task.step)
+        self._trouble[key] += 1
+        if self._trouble[key] >= times:
+            self._end(task, Result("failed", f"{said}, {times} times"))
+        elif task.do == "try":
+            self._desk.tries.insert(0, task.cell)
+        else:
+            self._account.say(task.cell, f"{said}; going on from its checkpoint")
+            self._desk.put_back(task.cell)
+
+    def _new_worker(self, number: int) -> Worker:
+        return self._new_process(number) if self._terms.workers else InThisProcess(self._hear)
+
+    def _new_process(self, number: int) -> Process:
+        terms, environ = self._terms, dict(os.environ)
+        return Process(number, terms.machine, workers=terms.workers, workdir=self._workdir, environ=environ)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def note(signum: int, frame: FrameType | None) -> None:
+            if self._signum is not None:
+                # Their cells go on from their last checkpoints.
+                for worker in self._processes:
+                    worker.signal(signal.SIGKILL)
+                os._exit(128 + signum)
+            self._signum = signum
+            if not self._terms.workers:
+                # Nothing is in training: that has handlers of its own.
+                raise Interrupted("interrupted", signum)
+
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _check_signal(self) -> None:
+        """Has the workers save where a signal has come.
+
+        Raises:
+          Interrupted: they have.
+        """
+        if self._signum is None:
+            return
+        self._display.say("stopping: each worker saves its run; a second signal ends them at once")
+        for worker in self._processes:
+            worker.signal(signal.SIGTERM)
+        while not all(worker.ended for worker in self._processes):
+            self._listen()
+        for worker in self._processes:
+            self._drain(worker)
+        raise Interrupted("interrupted", self._signum)
+
+    def _dismiss(self) -> None:
+        """Ends the workers, gives back what is not finished, and says so to whoever looks at the status."""
+        tasks = [worker.task for worker in self._crew if worker.task is not None]
+        for worker in self._processes:
+            if worker.task is not None:
+                worker.kill()
+        for worker in self._processes:
+            worker.close()
+            worker.task = None
+        with suppress(RunFailed):
+            self._desk.close([task.cell for task in tasks if task.do == "train"])
+        self._account.show(self._crew, ended=True)
+        self._display.close()

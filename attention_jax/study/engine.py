@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,8 +13,9 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.study.cells import Cell, Result, Source
 from attention_jax.study.display import Lines, display
 from attention_jax.study.places import this_machine
-from attention_jax.study.store import Store, storage_url
+from attention_jax.study.store import LEASE_SECONDS, Store, storage_url
 from attention_jax.study.supervisor import Supervisor, Terms
+from attention_jax.training.outcome import RunFailed
 from attention_jax.training.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
@@ -77,7 +79,8 @@ def run_cells(
             shown = display() if announce is None else Lines(announce)
             if terms.workers > len(machine.units):
                 shown.say(f"{terms.workers} workers share {len(machine.units)} {machine}")
-            return Supervisor(source, store, workdir, terms, shown).run()
+            with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
+                return Supervisor(source, store, workdir, terms, shown).run()
     finally:
         store.close()
 
@@ -104,6 +107,23 @@ def held(workdir: Path, *, alone: bool = True) -> Iterator[None]:
                 "or give another --workdir."
             ) from error
         yield
+
+
+@contextmanager
+def _renewed(store: Store) -> Iterator[None]:
+    """Renews leases from another thread: the one that trains comes to it between two cells alone."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LEASE_SECONDS / 4):
+            with suppress(RunFailed):
+                store.renew()
+
+    threading.Thread(target=renew, name="renewal of leases", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _study_name(workdir: Path, url: str) -> str:

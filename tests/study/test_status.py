@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.kernels.errors import Refused
+from attention_jax.base.errors import Refused
 from attention_jax.study import display as display_module
 from attention_jax.study.account import write_status
 from attention_jax.study.cells import ListSource

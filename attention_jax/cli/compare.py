@@ -13,8 +13,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
     arguments.add_config(parser)
     arguments.add_workdir(parser)
-    parser.add_argument("--variants", metavar="A,B", help="attention variants; the first one is the reference")
-    parser.add_argument("--seeds", metavar="0,1", help="the seeds of each")
+    add = parser.add_argument
+    add(
+        "--variants",
+        metavar="A,B",
+        help="attention variants, or values of --vary; the first one is the reference, NAME:=VALUE gives one a name",
+    )
+    add("--vary", metavar="KEY", default="model.attention", help="the key that varies (default: %(default)s)")
+    add("--seeds", metavar="0,1", help="the seeds of each")
     arguments.add_study(parser)
 
 
@@ -34,6 +40,7 @@ def _compare(options: argparse.Namespace, line: str) -> int:
         seeds=options.seeds,
         workdir=running.workdir_of(options),
         command=line,
+        vary=options.vary,
         how=How(options.workers, options.retry, options.storage),
     )
     if failed:

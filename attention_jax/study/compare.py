@@ -1,6 +1,6 @@
 """A comparison as cells: every benchmark with every variant and every seed, and the lines of results.jsonl."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ class Comparison(ListSource):
     Lines of trials outside the plan stay in the file. `in_order` puts the lines into the plan's order.
     """
 
-    def __init__(self, plan: Plan, benchmarks: Mapping[str, dict[str, Any]], workdir: Path):
+    def __init__(self, plan: Plan, config_of: Callable[[str, str, int], dict[str, Any]], workdir: Path):
         """Makes the cells; writes nothing.
 
         Args:
           plan: what to run.
-          benchmarks: name -> the config of its experiment, whose attention and seed are exchanged.
+          config_of: (benchmark, variant, seed) -> the config that is trained, as of `Variation`.
           workdir: the folder of the comparison.
 
         Raises:
@@ -31,7 +31,7 @@ class Comparison(ListSource):
         self._path = workdir / "results.jsonl"
         self._trials = {_name(trial): trial for trial in plan.trials()}
         self._lines: dict[Trial, Result] = {}
-        super().__init__(_cell(trial, benchmarks[trial.benchmark]) for trial in plan.trials())
+        super().__init__(_cell(trial, config_of(trial.benchmark, trial.variant, trial.seed)) for trial in plan.trials())
 
     def had(self) -> dict[Cell, CellResult]:
         """Reads results.jsonl, and returns the results of the plan's cells in it.
@@ -63,10 +63,9 @@ class Comparison(ListSource):
 
 
 def _cell(trial: Trial, sections: dict[str, Any]) -> Cell:
-    model = {**sections["model"], "attention": trial.variant}
     return Cell(
         name=_name(trial),
-        config={**sections, "model": model, "seed": trial.seed},
+        config=sections,
         labels={"benchmark": trial.benchmark, "variant": trial.variant, "seed": trial.seed},
         title=str(trial),
     )

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.registry import lookup, split_specs
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
@@ -21,6 +20,7 @@ from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import Result, read_results
 from attention_jax.study.session import on_one_core, versions
+from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
 from attention_jax.training import Experiment, config
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
@@ -53,6 +53,7 @@ def run_comparison(
     seeds: str | None,
     workdir: Path,
     command: str,
+    vary: str = ATTENTION,
     how: How = DEFAULT,
 ) -> int:
     """Trains what is missing in a folder, writes the reports, prints the tables.
@@ -60,10 +61,12 @@ def run_comparison(
     Args:
       chosen: the config of a comparison, or of one experiment, which then is the one benchmark.
       name: what that one benchmark is called.
-      variants: specs separated by commas, in place of the config's.
+      variants: specs, or values of what varies, separated by commas, in place of the config's; NAME:=VALUE gives one a
+        name.
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
       command: what the user typed.
+      vary: the key of an experiment's config that varies.
       how: by how many workers, and so on.
 
     Returns:
@@ -78,13 +81,14 @@ def run_comparison(
     start = time.monotonic()
     prepare_process(how.workers, workdir)
     benchmarks = _benchmarks(chosen, name)
-    plan = Plan(tuple(benchmarks), _variants(chosen, variants), _seeds(chosen, seeds))
-    _check(benchmarks, plan.variants)
+    variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
+    plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
+    _check(benchmarks)
     whole = {**_benchmarks_there(workdir), **benchmarks}
     compare_config(workdir, {"benchmarks": whole})
     with usable(workdir):
         read_results(workdir / "results.jsonl")
-    source = Comparison(plan, benchmarks, workdir)
+    source = Comparison(plan, variation.config_of, workdir)
 
     def had() -> dict[Cell, CellResult]:
         claim(workdir, {"benchmarks": whole})
@@ -131,15 +135,20 @@ def _benchmarks_there(workdir: Path) -> dict[str, Any]:
 
 
 def _benchmarks(chosen: ConfigDict, name: str) -> dict[str, dict[str, Any]]:
-    if config.is_comparison(chosen):
-        return {benchmark: config.plain(part) for benchmark, part in chosen.benchmarks.items()}
-    return {name: config.plain(chosen)}
+    return {benchmark: config.plain(part) for benchmark, part in _parts(chosen, name).items()}
 
 
-def _variants(chosen: ConfigDict, given: str | None) -> tuple[str, ...]:
+def _parts(chosen: ConfigDict, name: str) -> dict[str, ConfigDict]:
+    return dict(chosen.benchmarks.items()) if config.is_comparison(chosen) else {name: chosen}
+
+
+def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, ...]:
     if given is not None:
-        return tuple(split_specs(given))
-    return tuple(chosen.variants) if config.is_comparison(chosen) else (chosen.model.attention,)
+        return choices(vary, given)
+    if vary != ATTENTION:
+        raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants=1,2.")
+    of_config = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
+    return tuple(choice for spec in of_config if spec is not None for choice in choices(ATTENTION, spec))
 
 
 def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
@@ -156,13 +165,9 @@ def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
     return tuple(map(int, seeds))
 
 
-def _check(benchmarks: dict[str, dict[str, Any]], variants: tuple[str, ...]) -> None:
+def _check(benchmarks: dict[str, dict[str, Any]]) -> None:
     """Refuses what is wrong whatever is combined, before it would be written down as the result of every run."""
-    for variant in variants:
-        lookup(variant)
     for name, sections in benchmarks.items():
-        if "attention" not in sections["model"]:
-            raise Refused(f"model {sections['model']['name']!r} of benchmark {name} has no attention to exchange.")
         try:
             Experiment(**(on_one_core(sections) if jax.default_backend() == "cpu" else sections))
         except Refused as refusal:

@@ -45,9 +45,9 @@ def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
     for experiment in _experiments(config).values():
         if "optimizer" in experiment:
             experiment.optimizer = _with_names(experiment, "config")
-    _override(config, {key: text for key, text in overrides.items() if key.rpartition(".")[2] == "name"}, spec)
+    override(config, {key: text for key, text in overrides.items() if key.rpartition(".")[2] == "name"}, owner=spec)
     config = complete(config, owner=spec)
-    _override(config, overrides, spec)
+    override(config, overrides, owner=spec)
     # Once more, for the types of what was set.
     return complete(config, owner=spec).lock()
 
@@ -215,14 +215,24 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
     return float(value) if float in plain and takes(int, value) else value
 
 
-def _override(config: ConfigDict, overrides: Mapping[str, str], spec: str) -> None:
+def override(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) -> None:
+    """Sets keys of a complete config.
+
+    Args:
+      config: changed in place.
+      overrides: dotted keys and the text of their values.
+      owner: how a message names it.
+
+    Raises:
+      Refused: it has no such key, or the key does not take the value.
+    """
     for dotted, text in overrides.items():
         *sections, key = dotted.split(".")
         part = config
         for section in [*sections, key]:
             if not isinstance(part, ConfigDict) or section not in part:
                 known = [name for name, _ in _flat(config)]
-                raise Refused(f"{spec} has no key {dotted!r}.{_nearest_key(dotted, known)}")
+                raise Refused(f"{owner} has no key {dotted!r}.{_nearest_key(dotted, known)}")
             last, part = part, part[section]
         if isinstance(part, ConfigDict):
             raise Refused(

@@ -20,12 +20,17 @@ BENCHMARKS = {
 }
 
 
+def config_of(benchmark: str, variant: str, seed: int) -> dict:
+    sections = BENCHMARKS[benchmark]
+    return {**sections, "model": {**sections["model"], "attention": variant}, "seed": seed}
+
+
 @pytest.fixture
 def run(plan, tmp_path):
     """Compares, and returns the results after checking that the file holds the same."""
 
     def _run(another: Plan | None = None, **options: object) -> list[Result]:
-        source = Comparison(another or plan, BENCHMARKS, tmp_path)
+        source = Comparison(another or plan, config_of, tmp_path)
         quiet = {"workers": 0, "had": source.had, "announce": lambda line: None}
         run_cells(source, tmp_path, **{**quiet, **options})
         results = source.in_order()
@@ -46,7 +51,7 @@ def trained(trials: list[Trial], workdir: Path) -> list[Trial]:
 
 
 def test_every_trial_is_a_cell_with_its_own_config_in_its_own_folder(plan, tmp_path):
-    cells = Comparison(plan, BENCHMARKS, tmp_path).cells
+    cells = Comparison(plan, config_of, tmp_path).cells
     assert [cell.title for cell in cells] == [str(trial) for trial in plan.trials()]
     assert [cell.folder(tmp_path) for cell in cells] == [run_folder(tmp_path, trial) for trial in plan.trials()]
     assert len({cell.identity for cell in cells}) == 18
@@ -125,5 +130,5 @@ def test_comparing_knows_of_training_only_what_a_run_leaves_behind(module):
     tree = ast.parse((Path(attention_jax.study.__path__[0]) / f"{module}.py").read_text())
     imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     rooms = {name for name in imported if name.startswith("attention_jax") and ".study." not in name}
-    helpers = {"attention_jax.training.progress", "attention_jax.training.workdir"}
-    assert rooms <= {"attention_jax.base.errors", "attention_jax.training.outcome", *helpers}
+    left_behind = {f"attention_jax.training.{name}" for name in ("outcome", "progress", "workdir")}
+    assert {name for name in rooms if ".base." not in name} <= left_behind

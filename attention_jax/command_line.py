@@ -3,7 +3,10 @@
 `launch.py` parses by it. Nothing here imports JAX, so that --help and usage errors answer at once.
 """
 
+import argparse
 from typing import Any
+
+from attention_jax.cli import sweep
 
 KEYS = """\
 Any key of a config is set with --config.a.b=VALUE, such as --config.model.attention=performer:features=64;
@@ -18,6 +21,14 @@ prefix_lm(n), padding(length,...), segments, blocks(size), dense; of the last th
 def option(metavar: str | None, text: str, **rest: Any) -> dict[str, Any]:
     """What argparse is told of an option; one without a metavar is on or off."""
     return {"help": text, **({"metavar": metavar} if metavar else {"action": "store_true"}), **rest}
+
+
+def _options(declare: Any) -> dict[str, dict[str, Any]]:
+    """The options that a file of `attention_jax.cli` declares, as those of the others are told."""
+    parser = argparse.ArgumentParser(add_help=False)
+    declare(parser)
+    kept = ("help", "metavar", "type", "required", "default")
+    return {action.option_strings[0]: {name: getattr(action, name) for name in kept} for action in parser._actions}
 
 
 CONFIG = option("FILE.py[:ARG]", "the experiment's config file")
@@ -37,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
     "compare": ("train every variant on every benchmark with every seed, and report", KEYS, {**RUN,
         "--variants": option("A,B", "attention variants; the first one is the reference"),
         "--seeds": option("0,1", "the seeds of each")}),
+    "sweep": (sweep.SUMMARY, sweep.EPILOG, _options(sweep.add_arguments)),
     "shard": ("where the parameters lie on the mesh, the memory of a device and the collectives of a step",
               "The step is compiled and nothing is allocated.\n" + KEYS, {"--config": RUN["--config"],
         "--devices": option("N", "compile for N CPU devices in place of those there are", type=int)}),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jax
 
+from attention_jax.cli import sweep
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.supported import check_jax
 
@@ -255,6 +256,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "train": _train,
     "eval": _eval,
     "compare": _compare,
+    "sweep": sweep.run,
     "shard": _shard,
     "list": _list,
     "show": _show,

@@ -21,6 +21,7 @@ FLOORS = {
     "study": 5,
     "bench": 5,
     "launch": 6,
+    "cli": 6,
     # The launcher's own modules.
     "commands": 6,
     "command_line": 6,

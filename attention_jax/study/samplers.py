@@ -77,7 +77,7 @@ def quasi_random(distributions: Mapping[str, BaseDistribution], number: int, *, 
       number: the place in the sequence, from 0.
       seed: of the scrambling.
     """
-    sequence = scipy.stats.qmc.Sobol(d=len(distributions), scramble=True, seed=seed)
+    sequence = scipy.stats.qmc.Sobol(d=len(distributions), scramble=True, rng=seed)
     sequence.fast_forward(number)
     (shares,) = sequence.random(1)
     return {name: _at(distributions[name], float(share)) for name, share in zip(distributions, shares, strict=True)}

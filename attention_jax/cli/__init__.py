@@ -1,0 +1,1 @@
+"""The command line: a file for each command, with its words, its options and its `run`; `commands` lists them."""

@@ -142,9 +142,7 @@ class ListSource:
             # Two of one config would train in two folders, but the store knows one of them.
             for key in (f"name {cell.name}", f"config {cell.identity}"):
                 if key in names:
-                    raise Refused(
-                        f"the study has {cell.title!r} and {names[key].title!r}, which are one: name it once."
-                    )
+                    raise Refused(f"the study has {cell.title!r} and {names[key].title!r}, which are one: name one.")
                 names[key] = cell
         self.results: dict[str, Result] = {}
         self._waiting = deque(self.cells)

@@ -1,7 +1,7 @@
 """Measuring a state on whole splits, and what the evaluations of a run say of its progress."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,12 @@ from attention_jax.training.workdir import compare_config, read_lines
 
 
 def evaluate(
-    experiment: Experiment, state: TrainState, splits: tuple[str, ...], *, notice: Notice | None = None
+    experiment: Experiment,
+    state: TrainState,
+    splits: tuple[str, ...],
+    *,
+    notice: Notice | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Returns the measures over whole splits, as "validation_loss" and so on.
 
@@ -30,6 +35,7 @@ def evaluate(
       state: its parameters and buffers.
       splits: the names of the splits.
       notice: looked at between batches.
+      alive: called before each batch.
 
     Raises:
       Interrupted: the notice says so.
@@ -41,6 +47,7 @@ def evaluate(
         for batch in evaluation_batches(
             experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
         ):
+            alive()
             # Several processes stop together, and that between steps.
             if notice is not None and notice.signum is not None and jax.process_count() == 1:
                 raise Interrupted("interrupted in an evaluation", notice.signum)

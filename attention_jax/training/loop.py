@@ -89,6 +89,7 @@ class _Run:
     def _take_step(self) -> None:
         experiment, meter = self.experiment, self.meter
         self.pulse.begin(self.step + 1)
+        self.progress.alive(self.step)
         if self.profile is not None:
             meter.leave_out(self.profile.before(self.step + 1, self.state))
         began = time.perf_counter()
@@ -118,7 +119,7 @@ class _Run:
             self.progress.say(f"the checkpoint of step {best}, the best, is not there: the score is of step {step}")
         if not tested:
             return self.history.values[step], step
-        measures = evaluate(experiment, self._state_of(step), ("test",), notice=self.notice)
+        measures = evaluate(experiment, self._state_of(step), ("test",), notice=self.notice, alive=self._alive)
         self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
         self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
         return measures[name], step
@@ -153,6 +154,9 @@ class _Run:
         self.log.close()
         if self.profile is not None:
             self.profile.close(self.step)
+
+    def _alive(self) -> None:
+        self.progress.alive(self.step)
 
     def _best(self) -> int:
         """The step of the best evaluation whose state is there: a checkpoint may not have been saved, or be damaged."""
@@ -202,10 +206,11 @@ class _Run:
         if self._due(experiment.evaluation.every) and self.step not in {0, *self.history.values}:
             # Of the best parameters it is known at the end alone.
             splits = experiment.final_splits if last and not experiment.checkpoint.best else ("validation",)
-            measures = evaluate(experiment, self.state, splits, notice=self.notice)
+            measures = evaluate(experiment, self.state, splits, notice=self.notice, alive=self._alive)
             self.log.write(self.step, measures)
             self.history.values[self.step] = measures[self.history.metric]
             self.progress.note(f"step {self.step}/{experiment.steps}  {describe(measures)}")
+            self.progress.measured(self.step, measures)
         # Decided by what is on record, so that a run that was killed ends where it would have.
         self.ended = last or 0 < experiment.evaluation.patience <= self.history.stale
 

@@ -70,6 +70,12 @@ class Progress:
         else:
             print(line, file=self._stream, flush=True)
 
+    def alive(self, step: int) -> None:
+        """Hears that a step begins, or a batch of an evaluation after it: for whoever has to tell slow from stuck."""
+
+    def measured(self, step: int, measures: dict[str, float]) -> None:
+        """Hears the measures of an evaluation after a step; what it raises ends the run."""
+
     def _labelled(self, message: str) -> str:
         return f"{self.label}: {message}" if self.label else message
 

@@ -17,7 +17,7 @@ from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
 from attention_jax.study.engine import held, run_cells
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
-from attention_jax.study.space import Points, read_space
+from attention_jax.study.space import Points, Space, read_space
 from attention_jax.study.store import storage_url
 from attention_jax.study.sweep_report import write_report
 from attention_jax.study.sweep_source import Sweep, SweepSource, put_back
@@ -87,10 +87,11 @@ def read_sweep(spec: str, overrides: Mapping[str, str], *, space: str | None, gi
     settings = Settings(**options)
     experiment = ConfigDict({key: raw[key] for key in raw if key not in ("space", "sweep")})
     base = Base(experiment, overrides, spec)
-    return _sweep(base, read_space(of_file if space is None else space), settings)
+    return sweep_of(base, read_space(of_file if space is None else space), settings)
 
 
-def _sweep(base: Base, space: Any, settings: Settings) -> Sweep:
+def sweep_of(base: Base, space: Space | Points, settings: Settings) -> Sweep:
+    """Returns the sweep of a space, which is checked; raises as `read_sweep`."""
     make_sampler(settings.sampler, seed=settings.seed)
     make_pruner(settings.pruner, every=base.config()["evaluation"]["every"])
     checked = base.check(space)

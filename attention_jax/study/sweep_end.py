@@ -1,7 +1,7 @@
 """What a sweep found: the best trials with their fresh seeds, the table, and `best.py`."""
 
+import json
 import math
-import pprint
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def found(source: SweepSource) -> Found:
     finalists.sort(key=lambda one: (math.isnan(one.mean), sign * (0 if math.isnan(one.mean) else one.mean)))
     trials = source.study.get_trials(deepcopy=False)
     return Found(
-        metric=f"validation_{task.metric}",
+        metric=source.sweep.metric,
         where="at the best evaluation of a run" if sections["checkpoint"]["best"] else "after the last step of a run",
         trials=trials,
         points={trial.number: source.point(trial) for trial in trials if trial.params},
@@ -127,7 +127,6 @@ def best_config(best: Finalist, sections: Mapping[str, Any], *, end: Found, comm
     seed = min(best.values, default=sections["seed"])
     # One device, on which the trials were trained: a sum over several differs in its last bits.
     sections = {**sections, "seed": seed, "mesh": {**sections["mesh"], "data": 1}}
-    lines = pprint.pformat(dict(sections), width=112, sort_dicts=False).replace("\n", "\n        ")
     return f'''"""{_score(best, end)}
 
 Command: python launch.py train --config={path}
@@ -140,7 +139,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """Returns the experiment."""
     return ConfigDict(
-        {lines}
+        {_source(sections, " " * 8)}
     )
 '''
 
@@ -209,6 +208,14 @@ def spread(values: Sequence[float]) -> str:
 def each(one: Finalist) -> str:
     """Returns the value of each fresh seed."""
     return " ".join(number(value) for _, value in sorted(one.values.items())) or "-"
+
+
+def _source(value: Any, indent: str) -> str:
+    """A config as Python, one key a line."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    lines = (f'{indent}    "{key}": {_source(part, indent + "    ")},\n' for key, part in value.items())
+    return f"{{\n{''.join(lines)}{indent}}}"
 
 
 def _score(best: Finalist, end: Found) -> str:

@@ -49,6 +49,11 @@ class Sweep:
     fresh_seeds: int
 
     @property
+    def metric(self) -> str:
+        """What decides."""
+        return f"validation_{self.base.task.metric}"
+
+    @property
     def seeds(self) -> list[int]:
         """The seeds of the second look, none of them that of the search."""
         first = self.base.config()["seed"]
@@ -192,7 +197,8 @@ class SweepSource:
             return None
         # One that runs again goes on in its folder.
         folder = trial.user_attrs.get("again", trial.number)
-        cell = Cell(cell_name(f"trial-{folder:04d}"), config, {"trial": trial.number, **point})
+        title = f"trial {trial.number} ({described(point)})"
+        cell = Cell(cell_name(f"trial-{folder:04d}"), config, {"trial": trial.number, **point}, title)
         trial.set_user_attr("cell", cell.identity)
         if self._is_twin(trial, cell):
             return None
@@ -241,8 +247,18 @@ class SweepSource:
         states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
         state = states.get(status, TrialState.FAIL)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state=state)
-        if state == TrialState.FAIL:
+        self._say(number, status, reason, value)
+
+    def _say(self, number: int, status: Status, reason: str | None, value: float | None) -> None:
+        """Says how a trial ended, and what is the best: lines about cells know only the score of their outcome."""
+        if status != "done":
             self._announce(f"trial {number}: {status}: {reason}")
+            return
+        (best,) = self.finalists(1)
+        said = (
+            "the best so far" if best.number == number else f"the best so far is {best.value:.4g}, trial {best.number}"
+        )
+        self._announce(f"trial {number}: {self.sweep.metric} {value:.4g}, {said}")
 
     def _next_final(self) -> Cell | None:
         if self._left():
@@ -254,7 +270,8 @@ class SweepSource:
                     self._final_cells[name] = (trial.number, seed)
                     point = self.point(trial)
                     config = {**self.sweep.base.config(point), "seed": seed}
-                    return Cell(name, config, {"trial": trial.number, "seed": seed, **point})
+                    title = f"trial {trial.number} again, seed {seed}"
+                    return Cell(name, config, {"trial": trial.number, "seed": seed, **point}, title)
         return None
 
     def _open(self) -> bool:
@@ -282,6 +299,14 @@ def _with_value(trial: FrozenTrial, step: int, value: float) -> FrozenTrial:
     )
     copied.number = trial.number
     return copied
+
+
+def described(point: Mapping[str, Any]) -> str:
+    """Returns a point in a few words, each key by its last part."""
+    words = {key.rpartition(".")[2]: value for key, value in point.items()}
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in words.items()
+    )
 
 
 def put_back(study: optuna.Study, *, say: Callable[[str], None]) -> None:

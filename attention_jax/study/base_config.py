@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -64,7 +65,7 @@ class Base:
             return Points(tuple(points))
         return Space({key: _domain(full, key, domain, self.owner) for key, domain in space.domains.items()})
 
-    @property
+    @cached_property
     def task(self) -> tasks.Task:
         """The task that is learned, whose metric decides."""
         section = dict(self.config()["task"])

@@ -78,7 +78,8 @@ def quasi_random(distributions: Mapping[str, BaseDistribution], number: int, *, 
       seed: of the scrambling.
     """
     sequence = scipy.stats.qmc.Sobol(d=len(distributions), scramble=True, rng=seed)
-    sequence.fast_forward(number)
+    if number:
+        sequence.fast_forward(number)
     (shares,) = sequence.random(1)
     return {name: _at(distributions[name], float(share)) for name, share in zip(distributions, shares, strict=True)}
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from attention_jax.study.cells import Cell, Result
 from attention_jax.study.measures import higher_is_better
 from attention_jax.study.space import Point
-from attention_jax.study.sweep_source import SweepSource
+from attention_jax.study.sweep_source import SweepSource, result_of
 from attention_jax.training.workdir import read_lines, write_atomically
 
 
@@ -172,7 +172,7 @@ def summary(end: Found) -> str:
     """Returns one line on how many trials ended how."""
     counts: dict[str, int] = {}
     for trial in end.trials:
-        status = trial.user_attrs.get("status", "not run")
+        status = result_of(trial).get("status", "not run")
         counts[status] = counts.get(status, 0) + 1
     return f"{len(end.trials)} trials: {', '.join(f'{count} {status}' for status, count in counts.items())}"
 

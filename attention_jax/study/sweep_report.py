@@ -17,7 +17,7 @@ from attention_jax.study.environment import environment
 from attention_jax.study.measures import higher_is_better
 from attention_jax.study.page import Figure, Section, page
 from attention_jax.study.sweep_end import Found
-from attention_jax.study.sweep_source import OF_OUTCOME, Sweep
+from attention_jax.study.sweep_source import OF_OUTCOME, Sweep, result_of
 from attention_jax.training.workdir import write_atomically
 
 # Fewer trials say nothing of what matters.
@@ -70,8 +70,9 @@ def trials_csv(end: Found) -> str:
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     for trial in end.trials:
-        kept = {name: trial.user_attrs.get(name) for name in (*OF_OUTCOME, "status", "same_as", "again", "reason")}
-        row = {"trial": trial.number, "value": _value(trial), **end.points.get(trial.number, {}), **kept}
+        same = {name: trial.user_attrs.get(name) for name in ("same_as", "again")}
+        point = end.points.get(trial.number, {})
+        row = {"trial": trial.number, "status": "not run", "value": _value(trial), **point, **result_of(trial), **same}
         writer.writerow({name: "" if value is None else value for name, value in row.items()})
     return file.getvalue()
 
@@ -195,11 +196,11 @@ def _trial_rows(end: Found) -> list[list[str]]:
     rows = []
     for trial in end.trials:
         point = end.points.get(trial.number, {})
-        attrs = trial.user_attrs
-        reason = f"the same as trial {attrs['same_as']}" if "same_as" in attrs else attrs.get("reason") or ""
+        attrs, result = trial.user_attrs, result_of(trial)
+        reason = f"the same as trial {attrs['same_as']}" if "same_as" in attrs else result.get("reason") or ""
         cells = [sweep_end.shown(point.get(key, "")) for key in sweep_end.keys(end)]
         rows.append(
-            [str(trial.number), attrs.get("status", "not run"), sweep_end.number(_value(trial)), *cells, reason]
+            [str(trial.number), result.get("status", "not run"), sweep_end.number(_value(trial)), *cells, reason]
         )
     return rows
 

@@ -225,11 +225,12 @@ class SweepSource:
                 return True
             if other.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 trial.set_user_attr("same_as", other.number)
-                outcome = {name: other.user_attrs.get(name) for name in OF_OUTCOME}
+                before = result_of(other)
+                outcome = {name: before.get(name) for name in OF_OUTCOME}
                 if other.state == TrialState.PRUNED and other.last_step is not None:
                     trial.report(other.intermediate_values[other.last_step], other.last_step)
                 status: Status = "done" if other.state == TrialState.COMPLETE else "pruned"
-                self._finish(trial.number, Result(status, other.user_attrs.get("reason"), outcome), other.value)
+                self._finish(trial.number, Result(status, before["reason"], outcome), other.value)
                 return True
         return False
 
@@ -241,9 +242,8 @@ class SweepSource:
         if trial.state.is_finished():
             return
         kept = {name: result.outcome[name] for name in OF_OUTCOME if result.outcome.get(name) is not None}
-        open_trial = Trial(self.study, trial._trial_id)
-        for name, fact in {"status": status, "reason": reason, **kept}.items():
-            open_trial.set_user_attr(name, fact)
+        # One attribute, since each is a transaction.
+        Trial(self.study, trial._trial_id).set_user_attr("result", {"status": status, "reason": reason, **kept})
         states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
         state = states.get(status, TrialState.FAIL)
         self.study.tell(number, value if state == TrialState.COMPLETE else None, state=state)
@@ -284,6 +284,11 @@ class SweepSource:
         return next(trial for trial in self._trials() if trial.number == number)
 
 
+def result_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns the `status`, the `reason` and the parts of the outcome of a trial; nothing of one that is open."""
+    return trial.user_attrs.get("result", {})
+
+
 def _is_done(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE
 
@@ -314,6 +319,6 @@ def put_back(study: optuna.Study, *, say: Callable[[str], None]) -> None:
     trials = study.get_trials(deepcopy=False)
     tried: Mapping[Any, Any] = {trial.user_attrs.get("again"): trial for trial in trials}
     for trial in trials:
-        if trial.state == TrialState.FAIL and trial.user_attrs.get("status") == "failed" and trial.number not in tried:
-            say(f"trial {trial.number} failed ({trial.user_attrs['reason']}): it runs again")
+        if trial.state == TrialState.FAIL and result_of(trial).get("status") == "failed" and trial.number not in tried:
+            say(f"trial {trial.number} failed ({result_of(trial)['reason']}): it runs again")
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number, "point": trial.params})

@@ -61,12 +61,15 @@ class Executor:
         """Runs a sweep to its end; results outlive a kill, as those in the engine's store do."""
         source = self.source(sweep)
         while not source.exhausted:
-            self._count()
             cell = source.ask()
-            assert cell is not None, "it waits for nothing"
+            if cell is None:
+                assert source.exhausted, "it waits for nothing"
+                break
             if cell.identity not in self.results:
+                self._count()
                 self.results[cell.identity] = self._train(source, cell)
-            self._count()
+                # Between the store and the study.
+                self._count()
             source.tell(cell, self.results[cell.identity])
         return source
 

@@ -39,16 +39,23 @@ HOSTS = {"--coordinator": option("HOST:PORT", "of the first of several processes
          "--processes": option("N", "how many there are", type=int),
          "--process_id": option("I", "which one this is, from 0", type=int),
          "--cluster": option(None, "take all three from the environment (Slurm, a TPU pod ...)")}  # fmt: skip
+# Of every command that trains many runs.
+STUDY = {"--workers": option("N", "processes that train (default: one a core or device; 0: this one)", type=int),
+         "--retry": option("failed|refused", "run those again that ended so"),
+         "--storage": option("URL", "a database in place of the folder's study.db, for several hosts:"
+                             " postgresql+psycopg://USER@HOST/DATABASE")}  # fmt: skip
 # Of each command: what it does, what its help ends with, its options.
 COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
     "train": ("train one experiment, or go on where it was stopped", KEYS, {**RUN, **HOSTS,
         "--profile": option("FIRST:END", "trace these steps, counted from 1, END not among them: 10:15")}),
     "eval": ("the score of a checkpoint of an experiment", KEYS, {**RUN, **HOSTS,
         "--checkpoint": option("best|last|STEP", "which one (default: %(default)s)", default="last")}),
-    "compare": ("train every variant on every benchmark with every seed, and report", KEYS, {**RUN,
+    "compare": ("train every variant on every benchmark with every seed, and report", KEYS, {**RUN, **STUDY,
         "--variants": option("A,B", "attention variants; the first one is the reference"),
         "--seeds": option("0,1", "the seeds of each")}),
     "sweep": (sweep.SUMMARY, sweep.EPILOG, _options(sweep.add_arguments)),
+    "status": ("where a comparison is, from anywhere, also while it runs", "It reads and disturbs nothing.", {
+        "workdir": option("DIR", "the folder of the comparison")}),
     "shard": ("where the parameters lie on the mesh, the memory of a device and the collectives of a step",
               "The step is compiled and nothing is allocated.\n" + KEYS, {"--config": RUN["--config"],
         "--devices": option("N", "compile for N CPU devices in place of those there are", type=int)}),

@@ -133,7 +133,7 @@ def _eval(options: argparse.Namespace, line: str) -> int:
 
 @_training
 def _compare(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study.run import run_comparison
+    from attention_jax.study.run import How, run_comparison
     from attention_jax.training import config
 
     failed = run_comparison(
@@ -143,12 +143,19 @@ def _compare(options: argparse.Namespace, line: str) -> int:
         seeds=options.seeds,
         workdir=_workdir(options),
         command=line,
+        how=How(options.workers, options.retry, options.storage),
     )
     if failed:
-        print(
-            f"{failed} runs failed, for the reasons in the table; the same command tries them again.", file=sys.stderr
-        )
+        said = "for the reasons in the table; with --retry=failed the same command runs them again."
+        print(f"{failed} runs failed, {said}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _status(options: argparse.Namespace, line: str) -> int:
+    from attention_jax.study.status import print_status
+
+    print_status(Path(options.workdir))
+    return 0
 
 
 @_training
@@ -257,6 +264,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "eval": _eval,
     "compare": _compare,
     "sweep": sweep.run,
+    "status": _status,
     "shard": _shard,
     "list": _list,
     "show": _show,

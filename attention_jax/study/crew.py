@@ -82,6 +82,10 @@ class Worker:
             self.programs.popitem(last=False)
         self._hand(job)
 
+    def answer(self, wanted: bool) -> None:
+        """Answers an evaluation: whether the cell is to go on."""
+        raise NotImplementedError
+
     def _hand(self, job: dict[str, Any]) -> None:
         raise NotImplementedError
 

@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,8 +13,9 @@ from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.study.cells import Cell, Result, Source
 from attention_jax.study.display import Lines, display
 from attention_jax.study.places import this_machine
-from attention_jax.study.store import Store, storage_url
+from attention_jax.study.store import LEASE_SECONDS, Store, storage_url
 from attention_jax.study.supervisor import Supervisor, Terms
+from attention_jax.training.outcome import RunFailed
 from attention_jax.training.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
@@ -34,7 +36,7 @@ def run_cells(
 ) -> dict[str, Result]:
     """Runs the cells of a source that have no result yet, and returns the results of all, by the cells' names.
 
-    Before JAX is used with `workers=0`, call `use_one_core`.
+    Call `prepare_process` first, before JAX is used.
 
     Args:
       source: asked for cells, and told what became of each.
@@ -44,7 +46,8 @@ def run_cells(
       storage: the URL of a database in place of `study.db`; several hosts that give the same one, and see the same
         workdir, share the cells.
       tries: whether one step of each configuration is tried before the first cell.
-      had: results that were had without a store, asked for when the folder is this study's alone.
+      had: results that were had before there was a store; called once the folder is this study's. Of cells that the
+        store has they do not count.
       announce: takes each line, in place of stderr.
       stuck_seconds: a worker without a sign of life for so long, and for 20 times its median step, is ended.
 
@@ -66,7 +69,8 @@ def run_cells(
             if store.on_one_machine:
                 # Whoever had them does not live: the folder is held by this process.
                 store.drop_leases()
-            before = had()
+            there = {row.identity for row in store.rows()}
+            before = {cell: result for cell, result in had().items() if cell.identity not in there}
             store.register(before)
             for cell, result in before.items():
                 store.put(cell, result)
@@ -75,7 +79,8 @@ def run_cells(
             shown = display() if announce is None else Lines(announce)
             if terms.workers > len(machine.units):
                 shown.say(f"{terms.workers} workers share {len(machine.units)} {machine}")
-            return Supervisor(source, store, workdir, terms, shown).run()
+            with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
+                return Supervisor(source, store, workdir, terms, shown).run()
     finally:
         store.close()
 
@@ -104,6 +109,23 @@ def held(workdir: Path, *, alone: bool = True) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _renewed(store: Store) -> Iterator[None]:
+    """Renews leases from another thread: the one that trains comes to it between two cells alone."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LEASE_SECONDS / 4):
+            with suppress(RunFailed):
+                store.renew()
+
+    threading.Thread(target=renew, name="renewal of leases", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
 def _study_name(workdir: Path, url: str) -> str:
     """Returns what tells the study of a folder from others in its storage: the same on every host that sees it."""
     if urlsplit(url).scheme.startswith("sqlite"):
@@ -123,20 +145,24 @@ def _study_name(workdir: Path, url: str) -> str:
         return path.read_text().strip()
 
 
-def use_one_core() -> None:
-    """Pins this process to one of its cores with one XLA device, as a worker is; call it before JAX is used."""
+def prepare_process(workers: int | None, workdir: Path) -> None:
+    """Makes this process one that runs a study; call it before JAX is used.
+
+    With `workers=0` it is pinned to one of its cores with one XLA device, as a worker is, and keeps what it compiles
+    in the study's folder, where the user has named none. Else it leaves accelerators to the workers.
+    """
     import jax
 
-    if hasattr(os, "sched_setaffinity"):
+    if workers != 0:
+        if this_machine().kind != "cpu":
+            jax.config.update("jax_platforms", "cpu")
+        return
+    if this_machine().kind == "cpu":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", 1)
-
-
-def keep_compiled(workdir: Path) -> None:
-    """Keeps what this process compiles in the study's folder, as workers do, where the user has named none."""
-    import jax
-
+        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", 1)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str((workdir / "compiled").absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

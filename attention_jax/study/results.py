@@ -12,6 +12,8 @@ from attention_jax.study.plan import Trial
 from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
+# Of the facts of a cell's result.
+OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log")
 # The attributes of an `Outcome` that a result has.
 OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes")
 
@@ -21,7 +23,9 @@ class Result:
     """One line of results.jsonl.
 
     The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
-    trial was not finished; `reason` says why it was not, None when it was.
+    trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were
+    written before there were such: `versions` (package -> version) that it was computed with, `device`, how many
+    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir.
     """
 
     benchmark: str
@@ -36,6 +40,11 @@ class Result:
     peak_bytes: int | None
     status: Status
     reason: str | None
+    versions: dict[str, str] | None = None
+    device: str | None = None
+    compilations: int | None = None
+    cache_hits: int | None = None
+    log: str | None = None
 
     @property
     def trial(self) -> Trial:
@@ -89,16 +98,28 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
     Raises:
       ValueError: a number is not finite, which JSON cannot hold.
     """
-    lines = "".join(json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n" for result in results)
-    write_atomically(path, lines)
+    write_atomically(path, "".join(map(_line, results)))
+
+
+def append_result(path: Path, result: Result) -> None:
+    """Adds a line to `path`, which a kill may cut short.
+
+    Raises:
+      ValueError: a number is not finite, which JSON cannot hold.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(result))
+
+
+def _line(result: Result) -> str:
+    return json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n"
 
 
 def _parse(entry: object, *, where: str) -> Result:
-    names = [field.name for field in dataclasses.fields(Result)]
-    if not isinstance(entry, dict) or sorted(entry) != sorted(names):
-        raise Refused(
-            f"{where} is not a result: it needs exactly {', '.join(names)}. Delete it, and its trial runs again."
-        )
+    names = {field.name for field in dataclasses.fields(Result)}
+    needed = [field.name for field in dataclasses.fields(Result) if field.name not in OF_FACTS]
+    if not isinstance(entry, dict) or not names >= entry.keys() >= set(needed):
+        raise Refused(f"{where} is not a result: it needs {', '.join(needed)}. Delete it, and its trial runs again.")
     if entry["status"] not in get_args(Status):
         raise Refused(
             f"{where} has the status {entry['status']!r}: there is {', '.join(get_args(Status))}. "

@@ -1,41 +1,59 @@
 """A comparison from its config: the plan, the experiments, the runs, the reports."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.errors import Refused
 from attention_jax.kernels.registry import lookup, split_specs
-from attention_jax.study.compare import compare
+from attention_jax.study.cells import Cell
+from attention_jax.study.cells import Result as CellResult
+from attention_jax.study.compare import Comparison
+from attention_jax.study.engine import prepare_process, run_cells
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
-from attention_jax.study.results import read_results
-from attention_jax.training import Experiment, Outcome, Progress, config, train
+from attention_jax.study.results import Result, read_results
+from attention_jax.study.session import on_one_core
+from attention_jax.training import Experiment, config
 from attention_jax.training.progress import readable_seconds
-from attention_jax.training.workdir import claim, usable
+from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
 _LONGEST_SEED = 20
 
 
 @dataclass(frozen=True)
-class TrainedCell:
-    """One benchmark with one variant, trained with one seed after another by one compiled step."""
+class How:
+    """How a study runs, whatever it computes; each is an option of the command.
 
-    experiment: Experiment
-    label: str
+    Attributes:
+      workers: processes that train; None is one for each core or device, 0 trains in this process.
+      retry: "failed" or "refused": runs that ended so run again.
+      storage: the URL of a database in place of the file in the folder.
+    """
 
-    def train(self, workdir: Path, *, seed: int) -> Outcome:
-        """Trains with a seed in its folder; raises what `attention_jax.training.train` raises."""
-        progress = Progress(f"{self.label} / seed {seed}", brief=True)
-        return train(self.experiment, workdir, seed=seed, progress=progress)
+    workers: int | None = None
+    retry: str | None = None
+    storage: str | None = None
+
+
+DEFAULT = How()
 
 
 def run_comparison(
-    chosen: ConfigDict, *, name: str, variants: str | None, seeds: str | None, workdir: Path, command: str
+    chosen: ConfigDict,
+    *,
+    name: str,
+    variants: str | None,
+    seeds: str | None,
+    workdir: Path,
+    command: str,
+    how: How = DEFAULT,
 ) -> int:
     """Trains what is missing in a folder, writes the reports, prints the tables.
 
@@ -46,33 +64,57 @@ def run_comparison(
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
       command: what the user typed.
+      how: by how many workers, and so on.
 
     Returns:
       How many runs failed.
 
     Raises:
-      Refused: a variant, a seed or a benchmark cannot be used, or the folder holds another comparison. A variant that
-        cannot do one of the benchmarks is a result.
-      Interrupted: a signal came; the run that was on was saved first.
+      Refused: a variant, a seed, a benchmark or an option cannot be used, or the folder holds another comparison or is
+        held by one that runs. A variant that cannot do one of the benchmarks is a result.
+      Interrupted: a signal came; the runs that were on were saved first.
+      RunFailed: workers do not start, or the storage does not answer any more.
     """
     start = time.monotonic()
+    prepare_process(how.workers, workdir)
     benchmarks = _benchmarks(chosen, name)
     plan = Plan(tuple(benchmarks), _variants(chosen, variants), _seeds(chosen, seeds))
     _check(benchmarks, plan.variants)
+    whole = {**_benchmarks_there(workdir), **benchmarks}
+    compare_config(workdir, {"benchmarks": whole})
     with usable(workdir):
         read_results(workdir / "results.jsonl")
+    source = Comparison(plan, benchmarks, workdir)
+
+    def had() -> dict[Cell, CellResult]:
+        claim(workdir, {"benchmarks": whole})
+        write_config(workdir, {"benchmarks": whole})
+        return source.had()
+
     # Nothing is written before everything that can be refused has been.
-    claim(workdir, {"benchmarks": benchmarks})
-
-    def build(benchmark: str, variant: str) -> TrainedCell:
-        sections = benchmarks[benchmark]
-        model = {**sections["model"], "attention": variant}
-        return TrainedCell(Experiment(**{**sections, "model": model}), f"{benchmark} / {variant}")
-
-    results = compare(plan, build, workdir, announce=Progress().say)
+    run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
+    results = source.in_order()
     summarise(plan, results, workdir, command=command)
+    print(compiled(results))
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
+
+
+def compiled(results: list[Result]) -> str:
+    """Returns one line on what XLA compiled for results, and what came from the cache in its place."""
+    compilations = sum(result.compilations or 0 for result in results)
+    hits = sum(result.cache_hits or 0 for result in results)
+    return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache"
+
+
+def _benchmarks_there(workdir: Path) -> dict[str, Any]:
+    """Returns the benchmarks that the comparison in a folder has; a file that is no such is `compare_config`'s."""
+    try:
+        there = json.loads((workdir / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    benchmarks = there.get("benchmarks") if isinstance(there, dict) else None
+    return benchmarks if isinstance(benchmarks, dict) else {}
 
 
 def _benchmarks(chosen: ConfigDict, name: str) -> dict[str, dict[str, Any]]:
@@ -109,6 +151,6 @@ def _check(benchmarks: dict[str, dict[str, Any]], variants: tuple[str, ...]) -> 
         if "attention" not in sections["model"]:
             raise Refused(f"model {sections['model']['name']!r} of benchmark {name} has no attention to exchange.")
         try:
-            Experiment(**sections)
+            Experiment(**(on_one_core(sections) if jax.default_backend() == "cpu" else sections))
         except Refused as refusal:
             raise Refused(f"benchmark {name}: {refusal}") from refusal

@@ -58,10 +58,13 @@ class Reporter:
         self._sent, self._sent_count = -math.inf, 0
 
     def say(self, message: str) -> None:
+        """Prints a line to the log, and tells it."""
+        self.note(message)
+        self._send({"event": "said", "line": message})
+
+    def note(self, message: str) -> None:
         """Prints a line to the log."""
         print(message, file=self._log, flush=True)
-
-    note = say
 
     def clear(self) -> None:
         """Does nothing: a log has no line that renews itself."""
@@ -108,7 +111,7 @@ class Session:
         """Begins without a program.
 
         Args:
-          send: takes each event: "step", "metric", "alive".
+          send: takes each event: "step", "metric", "alive", "said"; the last two come from other threads too.
           wanted: waits for the answer to a "metric".
         """
         self._send, self._wanted = send, wanted
@@ -186,9 +189,7 @@ class Session:
         if program not in self._experiments:
             from attention_jax.training import Experiment
 
-            # One device: what is computed does not depend on how many cores there are.
-            mesh = {**config.get("mesh", {}), "data": 1} if self._compiler.on_cpu else config.get("mesh")
-            self._experiments[program] = Experiment(**{**config, "mesh": mesh})
+            self._experiments[program] = Experiment(**(on_one_core(config) if self._compiler.on_cpu else config))
             if len(self._experiments) > _REMEMBERED:
                 self._experiments.popitem(last=False)
         self._experiments.move_to_end(program)
@@ -244,6 +245,11 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def on_one_core(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of a cell on a CPU: what is computed does not depend on how many cores there are."""
+    return {**config, "mesh": {**(config.get("mesh") or {}), "data": 1}}
 
 
 def _try(experiment: Any) -> dict[str, Any]:

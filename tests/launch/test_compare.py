@@ -1,9 +1,14 @@
 """A comparison from the command to the report, killed on the way."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
@@ -21,6 +26,11 @@ KEYS = [
     "peak_bytes",
     "status",
     "reason",
+    "versions",
+    "device",
+    "compilations",
+    "cache_hits",
+    "log",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''
@@ -50,35 +60,65 @@ def two_benchmarks(folder: Path) -> tuple[str, tuple[str, ...]]:
     return write_config(folder / "two.py", {"variants": variants, "seeds": (0, 1), "benchmarks": benchmarks}), variants
 
 
-def kill_after(results: int, workdir: Path, *words: str, environment: dict[str, str]) -> dict[Path, int]:
-    """Kills a comparison once it has that many results; returns when the losses of the finished runs were written."""
-    process = start(*words, environment=environment)
+def by_trial(lines: list[dict]) -> dict[tuple[str, str, int], dict]:
+    """Returns lines of results by what they are of."""
+    return {(line["benchmark"], line["variant"], line["seed"]): line for line in lines}
+
+
+def workers_of(pid: int) -> list[int]:
+    """Returns the process ids of the workers that a process has started."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(word) for word in found.split()]
+
+
+def alive(pid: int) -> bool:
+    """Returns whether a process runs: one that has ended and was not waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def once_there_are(results: int, workdir: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a comparison has that many lines."""
     path = workdir / "results.jsonl"
-    while process.poll() is None and (not path.exists() or len(read_jsonl(path)) < results):
+    while process.poll() is None and (not path.exists() or path.read_text().count("\n") < results):
         time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    return {path: path.stat().st_mtime_ns for path in workdir.glob("runs/*/*/*/outcome.json")}
 
 
 def test_a_comparison_that_was_killed_goes_on_and_reports(tmp_path: Path) -> None:
     config, variants = two_benchmarks(tmp_path)
     workdir = tmp_path / "W"
-    words = ("compare", config, f"--workdir={workdir}")
+    words = ("compare", config, f"--workdir={workdir}", "--workers=2")
     environment = compiled_once(tmp_path)
-    written = kill_after(3, workdir, *words, environment=environment)
-    before = read_jsonl(workdir / "results.jsonl")
-    assert 3 <= len(before) < 12
+    process = start(*words, environment=environment)
+    once_there_are(6, workdir, process)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    written = {path: path.stat().st_mtime_ns for path in workdir.glob("runs/*/*/*/outcome.json")}
+    before = {
+        (line["benchmark"], line["variant"], line["seed"]): line for line in read_jsonl(workdir / "results.jsonl")
+    }
+    assert 6 <= len(before) < 12
     assert not (workdir / "report.html").exists()
+
+    until = time.monotonic() + 5
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
 
     answer = launch(*words, environment=environment)
     assert answer.code == 0, answer.err
     results = read_jsonl(workdir / "results.jsonl")
-    names = [f"{line['benchmark']} / {line['variant']} / seed {line['seed']}" for line in results]
-    done = [name for name, line in zip(names, results, strict=True) if line["status"] == "done"]
+    there = by_trial(results)
+    assert {key: there[key] for key in before} == before
+    done = [f"{name} / {variant} / seed {seed}" for (name, variant, seed), line in there.items() if line["score"]]
     assert len(done) == 8
-    assert trained(answer) == [name for name in done if name not in names[: len(before)]]
-    assert results[: len(before)] == before
+    kept = {f"{name} / {variant} / seed {seed}" for name, variant, seed in before}
+    assert sorted(trained(answer)) == sorted(set(done) - kept)
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert_results(results, variants, workdir)
     assert_reports(answer, variants, workdir)
@@ -100,6 +140,8 @@ def assert_results(results: list[dict], variants: tuple[str, ...], workdir: Path
             outcome = json.loads((folder / "outcome.json").read_text())
             assert {key: outcome[key] for key in KEYS[3:10]} == {key: line[key] for key in KEYS[3:10]}
             assert read_jsonl(folder / "metrics.jsonl")[-1][line["metric"]] == line["score"]
+            assert line["versions"].keys() >= {"python", "jax", "flax"}
+            assert (workdir / line["log"]).exists()
 
 
 def assert_reports(answer: Answer, variants: tuple[str, ...], workdir: Path) -> None:
@@ -138,3 +180,75 @@ def test_one_experiment_is_compared_and_a_run_that_fails_is_a_result(tmp_path: P
     ]
     assert "not finite from step 1 on" in results[-1]["reason"]
     assert (tmp_path / "W" / "report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def in_one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[str, str]]:
+    """A comparison by `--workers=0`: the option of its config, its folder, the variables that spare compiling."""
+    folder = tmp_path_factory.mktemp("zero")
+    # Dropout: what is drawn must not depend on who draws it either.
+    sections = {**BRIEF, "steps": 30, "model": {**BRIEF["model"], "dropout_rate": 0.1}}
+    config = write_config(folder / "recall.py", sections)
+    environment = compiled_once(folder)
+    answer = launch("compare", config, *SEVERAL, f"--workdir={folder / 'W'}", "--workers=0", environment=environment)
+    assert answer.code == 0, answer.err
+    return config, folder / "W", environment
+
+
+SEVERAL = ("--variants=scaled_dot,uniform", "--seeds=0,1")
+
+
+def losses(workdir: Path) -> dict[str, bytes]:
+    """Returns the losses of every run, by its folder."""
+    return {
+        str(path.relative_to(workdir).parent): path.read_bytes() for path in workdir.glob("runs/*/*/*/metrics.jsonl")
+    }
+
+
+def test_results_do_not_depend_on_the_number_of_workers_nor_on_kills(in_one_process, tmp_path: Path) -> None:
+    config, workdir, environment = in_one_process
+    expected = losses(workdir)
+    assert len(expected) == 4
+    # One worker, from an empty cache: compiled again, and not what the others have loaded.
+    own = {**environment, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    answer = launch("compare", config, *SEVERAL, f"--workdir={tmp_path / 'one'}", "--workers=1", environment=own)
+    assert answer.code == 0, answer.err
+    assert losses(tmp_path / "one") == expected
+
+    two = tmp_path / "two"
+    process = start("compare", config, *SEVERAL, f"--workdir={two}", "--workers=2", environment=environment)
+    while process.poll() is None and not list(two.glob("runs/*/*/*/checkpoints/[0-9]*")):
+        time.sleep(0.01)
+    for worker in workers_of(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert "its worker ended by signal SIGKILL" in err
+    assert losses(two) == expected
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(in_one_process, tmp_path: Path) -> None:
+    config, workdir, environment = in_one_process
+    words = ("compare", config, *SEVERAL, f"--workdir={tmp_path / 'W'}", "--workers=1")
+    process = start(*words, environment=environment)
+    while process.poll() is None and not list((tmp_path / "W").glob("runs/*/*/*/metrics.jsonl")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 143, err
+    assert err.splitlines()[-1].startswith("stopped and saved. To go on: python launch.py compare")
+    answer = launch(*words, environment=environment)
+    assert answer.code == 0, answer.err
+    assert losses(tmp_path / "W") == losses(workdir)
+
+
+def test_more_seeds_train_only_those_and_load_what_was_compiled(in_one_process, tmp_path: Path) -> None:
+    config, workdir, environment = in_one_process
+    more = (SEVERAL[0], "--seeds=0,1,2", f"--workdir={workdir}", "--workers=1")
+    answer = launch("compare", config, *more, environment=environment)
+    assert answer.code == 0, answer.err
+    assert trained(answer) == ["recall / scaled_dot / seed 2", "recall / uniform / seed 2"]
+    assert "keeping the results of 4 of 6 runs" in answer.err
+    new = [line for line in read_jsonl(workdir / "results.jsonl") if line["seed"] == 2]
+    assert [line["compilations"] for line in new] == [0, 0]
+    assert all(line["cache_hits"] > 0 for line in new)

@@ -112,7 +112,7 @@ def test_the_first_step_has_none_to_be_compared_with(tmp_path: Path, config: str
 
 
 def test_a_comparison_is_ended_too_and_goes_on(tmp_path: Path, config: str) -> None:
-    words = ("compare", config, f"--workdir={tmp_path / 'W'}", "--variants=scaled_dot", "--seeds=0")
+    words = ("compare", config, f"--workdir={tmp_path / 'W'}", "--variants=scaled_dot", "--seeds=0", "--workers=0")
     stuck = start(tmp_path, *words)
     stuck.await_that(lambda: "step 17 is slow" in stuck.said)
     stuck.send(signal.SIGTERM)

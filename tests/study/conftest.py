@@ -1,9 +1,8 @@
-"""A comparison without training: cells that know their score, and the folder they would leave behind."""
+"""A comparison without training: results, and the folder that their runs would leave behind."""
 
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,56 +55,10 @@ def write_log(folder: Path, *, final: float, metric: str = "validation_accuracy"
                 file.write(json.dumps({"step": step, metric: final * step / steps}) + "\n")
 
 
-@dataclass
-class FakeStudy:
-    """What `compare` is given: it records what is built and trained, and raises what it is told to raise."""
-
-    built: list[tuple[str, str]] = field(default_factory=list)
-    trained: list[Trial] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    build_errors: dict[str, BaseException] = field(default_factory=dict)
-    train_errors: dict[Trial, BaseException] = field(default_factory=dict)
-    outcome: Callable[[Trial], Outcome] = field(
-        default=lambda trial: make_outcome(score=SCORES[trial.variant] + 0.01 * trial.seed)
-    )
-
-    def build(self, benchmark: str, variant: str) -> "FakeCell":
-        self.built.append((benchmark, variant))
-        if variant in self.build_errors:
-            raise self.build_errors[variant]
-        return FakeCell(self, benchmark, variant)
-
-    def announce(self, line: str) -> None:
-        self.lines.append(line)
-
-
-@dataclass
-class FakeCell:
-    study: FakeStudy
-    benchmark: str
-    variant: str
-
-    def train(self, workdir: Path, *, seed: int) -> Outcome:
-        trial = Trial(self.benchmark, self.variant, seed)
-        self.study.trained.append(trial)
-        self.study.folders.append(workdir)
-        if trial in self.study.train_errors:
-            raise self.study.train_errors[trial]
-        outcome = self.study.outcome(trial)
-        write_log(workdir, final=outcome.score)
-        return outcome
-
-
 @pytest.fixture(scope="session")
 def plan() -> Plan:
     """Two benchmarks, three variants, three seeds."""
     return Plan(benchmarks=("listops", "copy"), variants=tuple(SCORES), seeds=(0, 1, 2))
-
-
-@pytest.fixture
-def study() -> FakeStudy:
-    return FakeStudy()
 
 
 @pytest.fixture

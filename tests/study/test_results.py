@@ -8,7 +8,7 @@ import pytest
 
 from attention_jax.kernels.errors import Refused
 from attention_jax.study.plan import Trial
-from attention_jax.study.results import read_results, unfinished, write_results
+from attention_jax.study.results import append_result, read_results, unfinished, write_results
 
 KEYS = [
     "benchmark",
@@ -23,6 +23,11 @@ KEYS = [
     "peak_bytes",
     "status",
     "reason",
+    "versions",
+    "device",
+    "compilations",
+    "cache_hits",
+    "log",
 ]
 
 
@@ -49,6 +54,20 @@ def test_lines_have_the_published_keys_in_their_order(tmp_path, results):
     assert lines[0]["reason"] is None
     assert [lines[1][key] for key in KEYS[3:10]] == [None] * 7
     assert (lines[1]["status"], lines[1]["reason"]) == ("refused", "ünfit")
+
+
+def test_a_line_of_before_there_were_versions_is_read(tmp_path, results):
+    entry = dataclasses.asdict(results[0])
+    old = {key: entry[key] for key in KEYS[:12]}
+    (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
+    assert list(read_results(tmp_path / "results.jsonl").values()) == results[:1]
+
+
+def test_a_line_that_is_added_comes_last(tmp_path, results):
+    path = tmp_path / "results.jsonl"
+    write_results(path, results[:2])
+    append_result(path, results[2])
+    assert list(read_results(path).values()) == results
 
 
 def test_no_file_means_no_results(tmp_path):

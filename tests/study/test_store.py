@@ -132,7 +132,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(url, words):
 
 def test_a_missing_driver_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
-    with pytest.raises(Refused, match=r"needs package psycopg, which is not here: pip install 'psycopg"):
+    with pytest.raises(Refused, match=r"needs the package psycopg, which is not here: pip install 'psycopg"):
         Store("postgresql+psycopg://me@127.0.0.1/none")
 
 

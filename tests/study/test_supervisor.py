@@ -142,6 +142,25 @@ def test_a_source_that_learns_is_asked_again_and_prunes(tmp_path, workers):
     assert again.asked_at == []
 
 
+def test_a_source_that_waits_for_nothing_is_a_bug_and_not_a_study_that_never_ends(tmp_path):
+    source = Halving()
+    source._open = 1
+    with pytest.raises(RuntimeError, match="is not exhausted"):
+        run_cells(source, tmp_path, workers=1, announce=lambda line: None)
+
+
+def test_what_cannot_run_is_known_before_the_first_cell_for_every_seed(tmp_path, lines):
+    recall = {"data": {"name": "digits"}, "task": {"name": "classification"}, "batch_size": 10}
+    broken = [Cell(name=f"broken/{seed}", config={**recall, "seed": seed}) for seed in (0, 1)]
+    cells = [trivial(0), *broken]
+    results = run_cells(ListSource(cells), tmp_path, workers=1, announce=lines.append)
+    assert [results[cell.name].status for cell in broken] == ["failed"] * 2
+    assert "missing" in str(results["broken/1"].reason)
+    assert lines.index("[1/3] trivial / 0: training") > lines.index(
+        next(line for line in lines if "every configuration was tried for a step, 1 can run" in line)
+    )
+
+
 def test_a_folder_that_a_live_study_holds_is_refused(run, tmp_path):
     with held(tmp_path), pytest.raises(Refused, match="is held by a study that runs"):
         run([trivial(0)])

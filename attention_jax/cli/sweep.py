@@ -28,21 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fresh_seeds", metavar="N", help="on how many seeds (default: 3)", type=int)
     add("--workers", metavar="N", help="processes (default: one a core or device; 0: this one)", type=int)
     add("--storage", metavar="URL", help="a database in place of the file in the folder, for many hosts")
-    add("--retry", metavar="failed", help="run failed trials again")
+    add("--retry", metavar="failed|refused", help="run trials that ended so again")
 
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Runs the trials that are missing, and prints and writes what was found."""
-    from attention_jax.study.engine import keep_compiled, use_one_core
+    from attention_jax.study.engine import prepare_process
     from attention_jax.study.sweep import read_sweep, run_sweep
     from attention_jax.training import Interrupted, RunFailed
 
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
     sweep = read_sweep(options.config, options.overrides, space=options.space, given=given)
     workdir = Path(options.workdir) if options.workdir else Path("runs") / _name(options.config)
-    if options.workers == 0:
-        use_one_core()
-        keep_compiled(workdir)
+    prepare_process(options.workers, workdir)
     try:
         return run_sweep(
             sweep,

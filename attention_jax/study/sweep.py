@@ -12,15 +12,17 @@ from rich.console import Console
 
 from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.catalogue import check_options
-from attention_jax.kernels.errors import Refused
+from attention_jax.kernels.errors import Refused, did_you_mean
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
-from attention_jax.study.engine import held, run_cells
+from attention_jax.study.engine import RETRIES, held, run_cells
+from attention_jax.study.places import this_machine
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
 from attention_jax.study.space import Points, Space, read_space
 from attention_jax.study.store import storage_url
+from attention_jax.study.sweep_plan import Sweep
 from attention_jax.study.sweep_report import write_report
-from attention_jax.study.sweep_source import Sweep, SweepSource, put_back
+from attention_jax.study.sweep_source import SweepSource, put_back
 from attention_jax.study.sweep_store import open_study, shown
 from attention_jax.training import Progress, config
 from attention_jax.training.workdir import usable
@@ -124,7 +126,7 @@ def run_sweep(
       workdir: its folder.
       workers: how many processes train; None is one a core or device, 0 trains in this process.
       storage: the URL of a database in place of the file in the folder.
-      retry: "failed" runs failed trials again.
+      retry: "failed" or "refused" runs trials that ended so again.
       command: what the user typed.
 
     Returns:
@@ -136,16 +138,25 @@ def run_sweep(
       RunFailed: no worker starts, or the storage does not answer any more.
     """
     url, say = storage_url(workdir, storage), Progress().say
+    # Before there is a study: `run_cells` refuses them too, and later.
+    this_machine().workers(workers)
+    check_retry(retry)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     with held(workdir, alone=url.startswith("sqlite")):
         study = open_study(url, workdir.resolve().name or "sweep", sweep, say=say)
-        if retry == "failed":
-            put_back(study, say=say)
+        if retry is not None:
+            put_back(study, status=retry, say=say)
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
     run_cells(source, workdir, workers=workers, retry=retry, storage=storage)
     return _report(source, workdir, url=url, command=command)
+
+
+def check_retry(retry: str | None) -> None:
+    """Raises Refused where no trials end in what is to run again."""
+    if retry is not None and retry not in RETRIES:
+        raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
 
 
 def _report(source: SweepSource, workdir: Path, *, url: str, command: str) -> int:

@@ -77,12 +77,12 @@ def parallel_chart(rows: Sequence[Row], keys: Sequence[str], metric: str, *, ris
         for text, at in _ends([row[key] for row in done if key in row], places[key])
     ]
     key = alt.X("key:N", sort=list(keys), title=None, axis=alt.Axis(labelAngle=0, labelLimit=140, grid=True))
-    place = alt.Y("at:Q", axis=None, scale=alt.Scale(domain=[-0.06, 1.06]))
+    place = alt.Y("at:Q", axis=None, scale=alt.Scale(domain=[-0.1, 1.1]))
     colour = alt.Color(
         "value:Q",
         title=metric,
         scale=alt.Scale(scheme="viridis", reverse=not rising, zero=False),
-        legend=alt.Legend(orient="top"),
+        legend=alt.Legend(orient="top", type="gradient", gradientLength=200),
     )
     lines = alt.Chart(_data(points)).encode(x=key, y=place, color=colour, detail="trial:N")
     texts = alt.Chart(_data(ends)).mark_text(fontSize=11, color=_FAINT, dy=alt.expr("datum.side == 'top' ? -10 : 12"))

@@ -14,7 +14,8 @@ from rich.table import Table
 from attention_jax.study.cells import Cell, Result
 from attention_jax.study.measures import higher_is_better
 from attention_jax.study.space import Point
-from attention_jax.study.sweep_source import SweepSource, result_of
+from attention_jax.study.sweep_plan import result_of
+from attention_jax.study.sweep_source import SweepSource
 from attention_jax.training.workdir import read_lines, write_atomically
 
 

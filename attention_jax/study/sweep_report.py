@@ -17,7 +17,7 @@ from attention_jax.study.environment import environment
 from attention_jax.study.measures import higher_is_better
 from attention_jax.study.page import Figure, Section, page
 from attention_jax.study.sweep_end import Found
-from attention_jax.study.sweep_source import OF_OUTCOME, Sweep, result_of
+from attention_jax.study.sweep_plan import OF_OUTCOME, Sweep, result_of
 from attention_jax.training.workdir import write_atomically
 
 # Fewer trials say nothing of what matters.
@@ -114,11 +114,11 @@ def report_html(end: Found, shares: dict[str, float], facts: dict[str, str], *, 
 
 def _figures(end: Found, shares: dict[str, float]) -> list[Figure]:
     rows: list[dict[str, Any]] = [
-        {"trial": trial.number, "value": _value(trial), **end.points.get(trial.number, {})} for trial in end.trials
+        {"trial": trial.number, "value": _value(trial), **drawn(trial)} for trial in end.trials
     ]
     if all(row["value"] is None for row in rows):
         return []
-    rising, keys = higher_is_better(end.metric), sweep_end.keys(end)
+    rising, keys = higher_is_better(end.metric), list(dict.fromkeys(key for one in end.trials for key in drawn(one)))
     charts = [
         ("History", "Each trial, and the best so far.", sweep_charts.history_chart(rows, end.metric, rising=rising)),
         (
@@ -142,6 +142,16 @@ def _figures(end: Found, shares: dict[str, float]) -> list[Figure]:
         Figure(f"chart{place}", heading, reading, sweep_charts.spec(chart))
         for place, (heading, reading, chart) in enumerate(charts)
     ]
+
+
+def drawn(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns what charts show of a trial: a variant by its name, and its searched options beside it."""
+    nested = {name.partition(":")[0] for name in trial.params if ":" in name}
+    short = {
+        key: value.partition(":")[0] if f"{key}={str(value).partition(':')[0]}" in nested else value
+        for key, value in trial.params.items()
+    }
+    return {name.rpartition("=")[2]: value for name, value in short.items()}
 
 
 _NO_SHARES = f"Fewer than {_LEAST_TRIALS} trials ran to their end, or they do not differ: no importance can be said."

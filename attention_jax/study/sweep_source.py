@@ -5,59 +5,17 @@ was open is the same cell again. Nothing here trains; the supervisor alone asks 
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from attention_jax.kernels.errors import Refused
 from attention_jax.study import parameters
-from attention_jax.study.base_config import Base
 from attention_jax.study.cells import Cell, Result, Status, cell_name
 from attention_jax.study.samplers import NO_PRUNER, quasi_random
-from attention_jax.study.space import Point, Points, Space
-
-# What of an outcome stays beside a trial.
-OF_OUTCOME = ("steps", "score_step", "parameters", "ms_per_step", "train_seconds", "peak_bytes")
-_MOST_SEEDS = 2**32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """What is searched, and how.
-
-    Attributes:
-      base: the experiment that each trial varies.
-      space: what is varied, checked against it; of a grid its points.
-      sampler: its name.
-      pruner: its spec.
-      seed: of the sampler.
-      trials: how many; of a grid at most its points.
-      best: how many of the best run again.
-      fresh_seeds: on how many seeds.
-    """
-
-    base: Base
-    space: Space | Points
-    sampler: str
-    pruner: str
-    seed: int
-    trials: int
-    best: int
-    fresh_seeds: int
-
-    @property
-    def metric(self) -> str:
-        """What decides."""
-        return f"validation_{self.base.task.metric}"
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the second look, none of them that of the search."""
-        first = self.base.config()["seed"]
-        return [(first + place) % _MOST_SEEDS for place in range(1, self.fresh_seeds + 1)]
+from attention_jax.study.space import Point, Points
+from attention_jax.study.sweep_plan import OF_OUTCOME, Sweep, described, result_of
 
 
 class SweepSource:
@@ -284,11 +242,6 @@ class SweepSource:
         return next(trial for trial in self._trials() if trial.number == number)
 
 
-def result_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Returns the `status`, the `reason` and the parts of the outcome of a trial; nothing of one that is open."""
-    return trial.user_attrs.get("result", {})
-
-
 def _is_done(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE
 
@@ -306,19 +259,18 @@ def _with_value(trial: FrozenTrial, step: int, value: float) -> FrozenTrial:
     return copied
 
 
-def described(point: Mapping[str, Any]) -> str:
-    """Returns a point in a few words, each key by its last part."""
-    words = {key.rpartition(".")[2]: value for key, value in point.items()}
-    return ", ".join(
-        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in words.items()
-    )
+def put_back(study: optuna.Study, *, status: str, say: Callable[[str], None]) -> None:
+    """Puts the points of trials into the study once more (`--retry`).
 
-
-def put_back(study: optuna.Study, *, say: Callable[[str], None]) -> None:
-    """Puts the point of every failed trial into the study once more (`--retry=failed`); refused ones would be again."""
+    Args:
+      study: of the sweep.
+      status: of those trials: "failed" or "refused".
+      say: takes a line for each.
+    """
     trials = study.get_trials(deepcopy=False)
-    tried: Mapping[Any, Any] = {trial.user_attrs.get("again"): trial for trial in trials}
+    tried = {trial.user_attrs.get("again") for trial in trials}
     for trial in trials:
-        if trial.state == TrialState.FAIL and result_of(trial).get("status") == "failed" and trial.number not in tried:
-            say(f"trial {trial.number} failed ({result_of(trial)['reason']}): it runs again")
+        result = result_of(trial)
+        if trial.state == TrialState.FAIL and result["status"] == status and trial.number not in tried:
+            say(f"trial {trial.number} was {status} ({result['reason']}): it runs again")
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number, "point": trial.params})

@@ -14,7 +14,7 @@ from attention_jax.study import parameters
 from attention_jax.study.domains import Range
 from attention_jax.study.samplers import make_pruner, make_sampler
 from attention_jax.study.space import Points
-from attention_jax.study.sweep_source import Sweep
+from attention_jax.study.sweep_plan import Sweep
 from attention_jax.training.workdir import PLACEMENT, Difference, differences
 
 # The study's attribute that says what is searched; it is written last, so a study without it is not whole.

@@ -93,7 +93,8 @@ def test_what_cannot_be_swept_is_one_line_and_leaves_no_trial(tmp_path: Path) ->
         assert len(answer.err.splitlines()) == 1, answer.err
         assert said in answer.err, (words, answer.err)
         assert answer.out == ""
-    assert not list((tmp_path / "W").rglob("runs"))
+    assert not (tmp_path / "W" / "study.db").exists()
+    assert not (tmp_path / "W" / "runs").exists()
 
 
 def test_a_sweep_s_file_is_not_trained(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from attention_jax.study.base_config import Base
 from attention_jax.study.cells import Cell, Result
 from attention_jax.study.space import read_space
 from attention_jax.study.sweep import Settings, sweep_of
-from attention_jax.study.sweep_source import Sweep, SweepSource
+from attention_jax.study.sweep_plan import Sweep
+from attention_jax.study.sweep_source import SweepSource
 from attention_jax.study.sweep_store import open_study
 from tests.launch.command_line import RECALL
 

@@ -16,8 +16,9 @@ from attention_jax.study import sweep_end
 from attention_jax.study.cells import Cell
 from attention_jax.study.samplers import make_sampler
 from attention_jax.study.space import chain, product, zip_
+from attention_jax.study.sweep_plan import result_of
 from attention_jax.study.sweep_report import importances, write_report
-from attention_jax.study.sweep_source import put_back, result_of
+from attention_jax.study.sweep_source import put_back
 from attention_jax.training import config
 from tests.study.sweep_cases import SPACE, Executor, Killed, killed_often, loss, make_sweep, rows, values
 
@@ -254,13 +255,13 @@ def test_failed_trials_run_again_in_their_folder_when_asked(tmp_path):
     sweep = make_sweep(trials=3, best=0)
     executor = Executor(tmp_path, statuses=lambda cell: "failed" if cell.name == "trial-0001" else "done")
     source = executor.run(sweep)
-    put_back(source.study, say=executor.lines.append)
+    put_back(source.study, status="failed", say=executor.lines.append)
     again = Executor(tmp_path)
     source = again.run(sweep)
     assert again.trained == ["trial-0001"]
     assert [trial.state.name for trial in source.study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert source.study.trials[3].params == source.study.trials[1].params
-    put_back(source.study, say=executor.lines.append)
+    put_back(source.study, status="failed", say=executor.lines.append)
     assert len(source.study.trials) == 4
 
 

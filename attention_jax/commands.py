@@ -184,7 +184,7 @@ def _show(options: argparse.Namespace, line: str) -> int:
     else:
         from attention_jax.training import config
 
-        print(config.show(config.load(options.config, options.overrides)))
+        print(config.show(config.load(options.config, options.overrides, of_sweep=True)))
     return 0
 
 

@@ -87,8 +87,7 @@ def read_sweep(spec: str, overrides: Mapping[str, str], *, space: str | None, gi
     options = {**section.to_dict(), **{name: value for name, value in given.items() if value is not None}}
     check_options(Settings, options, owner="config.sweep")
     settings = Settings(**options)
-    experiment = ConfigDict({key: raw[key] for key in raw if key not in ("space", "sweep")})
-    base = Base(experiment, overrides, spec)
+    base = Base(config.without_sweep(raw), overrides, spec)
     return sweep_of(base, read_space(of_file if space is None else space), settings)
 
 

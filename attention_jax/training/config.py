@@ -24,15 +24,18 @@ from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
 from attention_jax.training.schedule import schedules
 
+# What the config file of a sweep has beside the sections of an experiment.
+OF_SWEEP = ("space", "sweep")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
 
-def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
+def load(spec: str, overrides: Mapping[str, str] | None = None, *, of_sweep: bool = False) -> ConfigDict:
     """Loads a config file, spells out every default and sets keys.
 
     Args:
       spec: "FILE.py" or "FILE.py:ARG"; ARG is handed to `get_config`.
       overrides: dotted keys and the text of their values, such as {"model.width": "64"}.
+      of_sweep: whether the file may be a sweep's, of which this is the experiment that it varies.
 
     Returns:
       The config of an experiment, or of a comparison if it has the key `benchmarks`, with every key present, locked.
@@ -41,9 +44,14 @@ def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
       Refused: the file cannot be used, or a key or a value is wrong.
     """
     config = read(spec)
-    if "space" in config or "sweep" in config:
+    if not of_sweep and any(key in config for key in OF_SWEEP):
         raise Refused(f"{spec} is a sweep (it has a space): use launch.py sweep.")
-    return finish(config, overrides or {}, owner=spec)
+    return finish(without_sweep(config), overrides or {}, owner=spec)
+
+
+def without_sweep(config: ConfigDict) -> ConfigDict:
+    """Returns the config of the experiment that a sweep varies."""
+    return ConfigDict({key: config[key] for key in config if key not in OF_SWEEP})
 
 
 def finish(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) -> ConfigDict:

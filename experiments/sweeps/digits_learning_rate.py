@@ -1,9 +1,9 @@
 """Learning rate, width and attention of the demo's classifier of handwritten digits, by ten trials of TPE.
 
 Command: python launch.py sweep --config=experiments/sweeps/digits_learning_rate.py
-Seen: 6m01s on 2 cores of an AMD EPYC beside other work; scaled_dot, width 64, learning rate 0.0053 has 90.0% ± 1.5 of the
-validation split on three fresh seeds (90.3% in the search). The best of the search, 91.7%, has 88.0% ± 1.1 on them. Every
-trial: docs/results/digits_learning_rate.jsonl.
+Seen: 6m01s on 2 cores of an AMD EPYC beside other work. scaled_dot at width 64 and a learning rate of 0.0053 has 90.0%
+± 1.5 of the validation split on three fresh seeds (90.3% in the search); the best of the search, 91.7%, has 88.0% ± 1.1
+on them. Every trial: docs/results/digits_learning_rate.jsonl.
 """
 
 from ml_collections import ConfigDict

@@ -99,9 +99,10 @@ def test_what_cannot_be_swept_is_one_line_and_leaves_no_trial(tmp_path: Path) ->
 
 def test_a_sweep_s_file_is_not_trained(tmp_path: Path) -> None:
     config = write_config(tmp_path / "sweep.py", {**BRIEF, "space": "model.width=[16,32]"})
-    (answer,) = answers([["train", config, f"--workdir={tmp_path / 'W'}"]], environment={})
+    answer, shown = answers([["train", config, f"--workdir={tmp_path / 'W'}"], ["show", config]], environment={})
     assert answer.code == 2
     assert "use launch.py sweep" in answer.err
+    assert "model.width = 16" in shown.out
 
 
 @pytest.mark.long

@@ -19,7 +19,7 @@ from attention_jax.study.engine import prepare_process, run_cells
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import Result, read_results
-from attention_jax.study.session import on_one_core
+from attention_jax.study.session import on_one_core, versions
 from attention_jax.training import Experiment, config
 from attention_jax.training.progress import readable_seconds
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
@@ -95,7 +95,8 @@ def run_comparison(
     run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
     results = source.in_order()
     summarise(plan, results, workdir, command=command)
-    print(compiled(results))
+    for line in (compiled(results), *other_versions(results)):
+        print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
 
@@ -105,6 +106,18 @@ def compiled(results: list[Result]) -> str:
     compilations = sum(result.compilations or 0 for result in results)
     hits = sum(result.cache_hits or 0 for result in results)
     return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache"
+
+
+def other_versions(results: list[Result]) -> list[str]:
+    """Returns a line where results were computed by other versions of packages than those here."""
+    here = versions()
+    others = [result for result in results if result.versions is not None and result.versions != here]
+    if not others:
+        return []
+    there = others[0].versions or {}
+    changed = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+    said = ", ".join(f"{name} {there.get(name, 'none')}, here {here.get(name, 'none')}" for name in changed)
+    return [f"{len(others)} of {len(results)} results are of other versions, such as {others[0].trial}: {said}"]
 
 
 def _benchmarks_there(workdir: Path) -> dict[str, Any]:

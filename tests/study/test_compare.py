@@ -11,6 +11,7 @@ from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import run_cells
 from attention_jax.study.plan import Plan, Trial, run_folder
 from attention_jax.study.results import Result, read_results, unfinished, write_results
+from attention_jax.study.run import other_versions
 
 MIDDLE = Trial("listops", "linear", 1)
 BENCHMARKS = {
@@ -107,6 +108,16 @@ def test_a_failed_line_is_replaced_when_its_trial_is_run_again(run, plan, tmp_pa
     assert [entry.status for entry in run()].count("failed") == 1
     assert [entry.status for entry in run(retry="failed")] == ["done"] * 18
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 18
+
+
+def test_results_of_other_versions_are_said(run):
+    results = run()
+    assert other_versions(results) == []
+    old = dataclasses.replace(results[0], versions={**(results[0].versions or {}), "jax": "0.4.0"})
+    (line,) = other_versions([old, *results[1:]])
+    assert line.startswith(
+        "1 of 18 results are of other versions, such as listops / scaled_dot / seed 0: jax 0.4.0, here "
+    )
 
 
 @pytest.mark.parametrize("module", ["compare", "curves", "overview", "plan", "report", "results", "summary", "tables"])

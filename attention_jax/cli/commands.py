@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train",
     "eval": "evaluate",
     "compare": "compare",
+    "sweep": "sweep",
     "status": "status",
     "shard": "shard",
     "list": "list",

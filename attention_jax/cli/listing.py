@@ -33,7 +33,7 @@ def print_list(experiments: Path = Path("experiments")) -> None:
             table.add_row(name, _first_line(inspect.getdoc(catalogue.lookup(name))))
         console.print(table, "")
     table = _table("experiment", "what it is")
-    for path in sorted(experiments.glob("*.py")):
+    for path in sorted(experiments.rglob("*.py")):
         table.add_row(str(path), _first_line(ast.get_docstring(ast.parse(path.read_text()))))
     console.print(table, "")
     console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")

@@ -29,5 +29,5 @@ def run(options: argparse.Namespace, line: str) -> int:
     else:
         from attention_jax.training import config
 
-        print(config.show(config.load(options.config, options.overrides)))
+        print(config.show(config.load(options.config, options.overrides, of_sweep=True)))
     return 0

@@ -23,15 +23,18 @@ from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
 from attention_jax.training.schedule import schedules
 
+# What the config file of a sweep has beside the sections of an experiment.
+OF_SWEEP = ("space", "sweep")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
 
-def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
+def load(spec: str, overrides: Mapping[str, str] | None = None, *, of_sweep: bool = False) -> ConfigDict:
     """Loads a config file, spells out every default and sets keys.
 
     Args:
       spec: "FILE.py" or "FILE.py:ARG"; ARG is handed to `get_config`.
       overrides: dotted keys and the text of their values, such as {"model.width": "64"}.
+      of_sweep: whether the file may be a sweep's, of which this is the experiment that it varies.
 
     Returns:
       The config of an experiment, or of a comparison if it has the key `benchmarks`, with every key present, locked.
@@ -39,17 +42,37 @@ def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
     Raises:
       Refused: the file cannot be used, or a key or a value is wrong.
     """
-    config = _read(spec)
-    overrides = dict(overrides or {})
+    config = read(spec)
+    if not of_sweep and any(key in config for key in OF_SWEEP):
+        raise Refused(f"{spec} is a sweep (it has a space): use launch.py sweep.")
+    return finish(without_sweep(config), overrides or {}, owner=spec)
+
+
+def without_sweep(config: ConfigDict) -> ConfigDict:
+    """Returns the config of the experiment that a sweep varies."""
+    return ConfigDict({key: config[key] for key in config if key not in OF_SWEEP})
+
+
+def finish(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) -> ConfigDict:
+    """Spells out every default of a config and sets keys: `load` of what was read before; the config is changed.
+
+    Args:
+      config: as a config file gives it.
+      overrides: dotted keys and the text of their values.
+      owner: how a message names it.
+
+    Raises:
+      Refused: a key or a value is wrong.
+    """
     # A name decides which other keys there are, so names are set before the defaults are spelled out.
     for experiment in _experiments(config).values():
         if "optimizer" in experiment:
             experiment.optimizer = _with_names(experiment, "config")
-    override(config, {key: text for key, text in overrides.items() if key.rpartition(".")[2] == "name"}, owner=spec)
-    config = complete(config, owner=spec)
-    override(config, overrides, owner=spec)
+    override(config, {key: text for key, text in overrides.items() if key.rpartition(".")[2] == "name"}, owner=owner)
+    config = complete(config, owner=owner)
+    override(config, overrides, owner=owner)
     # Once more, for the types of what was set.
-    return complete(config, owner=spec).lock()
+    return complete(config, owner=owner).lock()
 
 
 def complete(config: ConfigDict, *, owner: str) -> ConfigDict:
@@ -115,7 +138,12 @@ def _complete_experiment(config: ConfigDict, *, owner: str, path: str) -> Config
     return full
 
 
-def _read(spec: str) -> ConfigDict:
+def read(spec: str) -> ConfigDict:
+    """Returns what a config file gives, as it stands there; `finish` spells out the rest.
+
+    Raises:
+      Refused: the file cannot be used.
+    """
     file, _, argument = spec.partition(".py:")
     path = Path(file + ".py") if argument or spec.endswith(".py:") else Path(spec)
     if not path.is_file():
@@ -215,6 +243,24 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
     return float(value) if float in plain and takes(int, value) else value
 
 
+def locate(config: ConfigDict, dotted: str, *, owner: str) -> tuple[ConfigDict, str]:
+    """Returns the section that holds a dotted key, and the key in it.
+
+    Raises:
+      Refused: there is none, or it is a section.
+    """
+    *sections, key = dotted.split(".")
+    part = last = config
+    for section in [*sections, key]:
+        if not isinstance(part, ConfigDict) or section not in part:
+            known = [name for name, _ in _flat(config)]
+            raise Refused(f"{owner} has no key {dotted!r}.{_nearest_key(dotted, known)}")
+        last, part = part, part[section]
+    if isinstance(part, ConfigDict):
+        raise Refused(f"config.{dotted} is a section: set one of its keys, such as config.{dotted}.{next(iter(part))}.")
+    return last, key
+
+
 def override(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) -> None:
     """Sets keys of a complete config.
 
@@ -227,22 +273,12 @@ def override(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) ->
       Refused: it has no such key, or the key does not take the value.
     """
     for dotted, text in overrides.items():
-        *sections, key = dotted.split(".")
-        part = config
-        for section in [*sections, key]:
-            if not isinstance(part, ConfigDict) or section not in part:
-                known = [name for name, _ in _flat(config)]
-                raise Refused(f"{owner} has no key {dotted!r}.{_nearest_key(dotted, known)}")
-            last, part = part, part[section]
-        if isinstance(part, ConfigDict):
-            raise Refused(
-                f"config.{dotted} is a section: set one of its keys, such as config.{dotted}.{next(iter(part))}."
-            )
-        kind = last.get_type(key)
+        section, key = locate(config, dotted, owner=owner)
+        kind, before = section.get_type(key), section[key]
         try:
-            last[key] = _parsed(text, kind)
+            section[key] = parsed(text, kind)
         except (TypeError, ValueError) as error:
-            raise Refused(f"config.{dotted}={text}: it takes {kind.__name__}, such as {part!r}.") from error
+            raise Refused(f"config.{dotted}={text}: it takes {kind.__name__}, such as {before!r}.") from error
 
 
 def _nearest_key(dotted: str, known: list[str]) -> str:
@@ -251,7 +287,8 @@ def _nearest_key(dotted: str, known: list[str]) -> str:
     return did_you_mean(dotted, same_section or known)
 
 
-def _parsed(text: str, kind: type) -> Any:
+def parsed(text: str, kind: type) -> Any:
+    """Returns the value that a text is, for a key that takes a kind; a text that is no Python value is itself."""
     if text.lower() == "none":
         return None
     if kind is str:

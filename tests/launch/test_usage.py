@@ -105,7 +105,7 @@ def test_help_and_usage_errors_answer_at_once(words: tuple[str, ...]) -> None:
 def test_list_shows_everything_there_is_in_three_seconds() -> None:
     answer = launch("list")
     assert (answer.code, answer.err) == (0, "")
-    experiments = [str(path.relative_to(ROOT)) for path in (ROOT / "experiments").glob("*.py")]
+    experiments = [str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py")]
     kinds = (names(), models.models.names(), tasks.tasks.names(), data.names(), experiments)
     for name in [name for kind in kinds for name in kind]:
         assert re.search(rf"^{re.escape(name)} +\S", answer.out, re.MULTILINE), name

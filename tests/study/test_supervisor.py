@@ -92,7 +92,7 @@ def test_a_cell_that_always_kills_its_worker_fails(run):
 
 def test_a_cell_that_hangs_goes_on_and_fails_when_it_hangs_there_again(run, tmp_path, lines):
     cells = [trivial(0, fault="hang once", at=30, steps=60), trivial(1, fault="hang", at=30, steps=60)]
-    results = run(cells, stuck_seconds=1.5)
+    results = run(cells, stuck_seconds=3.0)
     assert results["trivial/0"].status == "done"
     assert steps(cells[0], tmp_path) == [*range(1, 31), *range(21, 61)]
     assert results["trivial/1"].status == "failed"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -125,8 +126,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
     if not binaries or shutil.which("runuser") is None or os.geteuid() != 0:
         pytest.skip("PostgreSQL is not here: apt-get install postgresql, and run as root")
-    home = Path(f"/tmp/attention_jax_postgres_{os.getpid()}")
-    home.mkdir()
+    # Not under pytest's own folder, which is root's alone.
+    home = Path(tempfile.mkdtemp(prefix="attention_jax_postgres_"))
     shutil.chown(home, "postgres")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

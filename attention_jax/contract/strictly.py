@@ -3,12 +3,16 @@
 The conftest.py of each folder of tests imports it, before anything imports the kernels.
 """
 
+import gc
 import inspect
+import itertools
 import os
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jax
 import jaxtyping
 import pytest
 from beartype import beartype
@@ -26,6 +30,25 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.markexpr != "long":
         os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
+
+
+# A program takes about ten mappings of memory, and Linux gives a process 65530: XLA aborts when there are no more.
+MOST_MAPPINGS = 40_000
+# Between two looks at how many there are.
+TESTS_BETWEEN = 20
+_seen = itertools.count(1)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Forgets what was compiled, before there is so much of it that no more can be."""
+    maps = Path("/proc/self/maps")
+    if next(_seen) % TESTS_BETWEEN or not maps.exists():
+        return
+    with maps.open("rb") as lines:
+        mappings = sum(1 for _ in lines)
+    if mappings > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 # `attend` itself is left out: it meets wrong shapes with a refusal, which is tested.

@@ -185,7 +185,10 @@ def unit(array: Float[Array, "*a H"]) -> Float[Array, "*a H"]:
     The zero vector stays as it is, with the identity as its derivative, so that it can become another one.
     """
     array = to_statistics(array)
+    limits = jnp.finfo(array.dtype)
     largest = jax.lax.stop_gradient(jnp.abs(array).max(-1, keepdims=True))
-    array = array / jnp.where(largest > 0, largest, 1)
+    # Divided by a power of two near the largest entry, which rounds nothing.
+    power = jax.lax.reduce_precision(jnp.minimum(largest, limits.max / 4), limits.nexp, 0)
+    array = array / jnp.where(largest > 0, power, 1)
     squares = jnp.sum(array**2, axis=-1, keepdims=True)
     return array * jax.lax.rsqrt(jnp.where(largest > 0, squares, 1))

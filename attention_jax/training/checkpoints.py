@@ -28,7 +28,9 @@ from attention_jax.training.workdir import usable, write_atomically
 
 # Of a save that fails Orbax logs the traceback beside raising it, and leaves coroutines and tasks to be collected.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
-logging.getLogger("asyncio").addFilter(lambda record: not re.search("async_serialize|OCDBT", record.getMessage()))
+logging.getLogger("asyncio").addFilter(
+    lambda record: not re.search("async_serialize|array_metadata|OCDBT", record.getMessage())
+)
 warnings.filterwarnings("ignore", "coroutine .*(erializ|save|cancellable|write)", RuntimeWarning)
 
 

@@ -270,3 +270,18 @@ def test_it_has_no_forward_mode_and_says_so_where_the_dense_engine_has_it():
             jax.jvp(lambda value, call=call: call(value, "blockwise"), (inputs.value,), (tangent,))
     _, along = jax.jvp(lambda value: out(value, "dense"), (inputs.value,), (tangent,))
     np.testing.assert_allclose(along, 1, rtol=1e-6)
+
+
+def test_it_has_no_second_derivative_in_reverse_mode_and_says_so_but_one_in_forward_mode():
+    inputs = make("scaled_dot")
+
+    def total(query):
+        return (run("scaled_dot", inputs._replace(query=query), engine="blockwise").out ** 2).sum()
+
+    def slope(query):
+        return jax.grad(total)(query).sum()
+
+    with pytest.raises(Refused, match=r"no second derivative in reverse mode .*: take it in forward mode"):
+        jax.grad(slope)(inputs.query)
+    _, along = jax.jvp(jax.grad(total), (inputs.query,), (inputs.query,))
+    assert np.isfinite(along).all()

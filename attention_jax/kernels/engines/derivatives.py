@@ -18,23 +18,20 @@ _linear = Primitive("attention_derivative")
 
 def reverse_only(array: jax.Array, *, refusal: str) -> jax.Array:
     """Returns the array; forward-mode derivatives (jvp, jacfwd, linearize) of what is made of it are refused."""
-
-    @jax.custom_jvp
-    def same(array: jax.Array) -> jax.Array:
-        return array
-
-    same.defjvp(lambda primals, tangents: (primals[0], _linear.bind(tangents[0], computed=refusal, transposed=None)))
-    return same(array)
+    return _same(array, computed=refusal)
 
 
 def forward_only(array: jax.Array, *, refusal: str) -> jax.Array:
     """Returns the array; reverse-mode derivatives (grad, vjp, jacrev) of what is made of it are refused."""
+    return _same(array, transposed=refusal)
 
-    @jax.custom_jvp
-    def same(array: jax.Array) -> jax.Array:
-        return array
 
-    same.defjvp(lambda primals, tangents: (primals[0], _linear.bind(tangents[0], computed=None, transposed=refusal)))
+def _same(array: jax.Array, *, computed: str | None = None, transposed: str | None = None) -> jax.Array:
+    """The array, its tangent by an operation that refuses to be computed, or to be transposed, in these words."""
+    same = jax.custom_jvp(lambda array: array)
+    same.defjvp(
+        lambda primals, tangents: (primals[0], _linear.bind(tangents[0], computed=computed, transposed=transposed))
+    )
     return same(array)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from attention_jax.base.errors import Refused
+from tests.missing import missing
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def prepared() -> Iterator[Path]:
     """The folder of prepared TFDS sets, with TFDS_DATA_DIR set to it."""
     folder = os.environ.get("ATTENTION_JAX_TFDS")
     if folder is None:
-        pytest.skip(
+        missing(
             "set ATTENTION_JAX_TFDS to a folder of prepared TFDS sets (fashion_mnist, tiny_shakespeare, scan, aeslc)"
         )
     with pytest.MonkeyPatch.context() as patch:

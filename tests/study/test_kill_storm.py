@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from attention_jax.study.store import Store, storage_url
+from tests.missing import missing
 from tests.study.storm import cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,9 +124,8 @@ def test_what_a_cell_costs_the_supervisor_does_not_grow(tmp_path):
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of our own, on a free port of this machine; Debian's package, which will not run as root."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
     if not binaries or shutil.which("runuser") is None or os.geteuid() != 0:
-        pytest.skip("PostgreSQL is not here: apt-get install postgresql, and run as root")
+        missing("PostgreSQL is not here: apt-get install postgresql, and run as root")
     # Not under pytest's own folder, which is root's alone.
     home = Path(tempfile.mkdtemp(prefix="attention_jax_postgres_"))
     shutil.chown(home, "postgres")
@@ -157,11 +157,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(home)
 
 
-@pytest.mark.long
-def test_a_storm_of_kills_on_postgresql(tmp_path, postgres, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "workers", "kills", "every"),
+    [(40, 4, 8, 0.3), pytest.param(1000, 8, 60, 1.0, marks=pytest.mark.long)],
+    ids=["short", "thousand"],
+)
+def test_a_storm_of_kills_on_postgresql(tmp_path, postgres, number, workers, kills, every):
     workdir = tmp_path / "W"
-    number = int(os.environ.get("STORM_CELLS", "1000"))
-    killed = storm(workdir, number=number, workers=8, kills=12, every=1.0, storage=postgres)
+    killed = storm(workdir, number=number, workers=workers, kills=kills, every=every, storage=postgres)
     study = (workdir / "study.name").read_text()
     assert_whole(workdir, number, killed=killed, url=postgres, study=study)
 

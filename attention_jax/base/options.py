@@ -72,6 +72,10 @@ def _is(kind: Any, value: Any) -> bool:
         return True
     if typing.get_origin(kind) is Literal:
         return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        entries = typing.get_args(kind)
+        entries = entries[:1] * len(value) if entries[1:] == (...,) and isinstance(value, tuple) else entries
+        return isinstance(value, tuple) and len(value) == len(entries) and all(map(takes, entries, value))
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else kind) if isinstance(kind, type) else False

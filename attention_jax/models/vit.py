@@ -23,12 +23,13 @@ class ViT(Backbone, kw_only=True):
     Attributes:
       image_shape: (height, width, channels), a fact of the data.
       num_classes: a fact of the data.
-      patch: the side of a patch in pixels; it divides height and width.
+      patch: the side of a patch in pixels, or its (height, width), such as (1, 8) for the rows of an 8 x 8 image; it
+        divides height and width.
     """
 
     image_shape: tuple[int, int, int]
     num_classes: int
-    patch: int = 4
+    patch: int | tuple[int, int] = 4
     norm_epsilon: float = 1e-6
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
@@ -65,22 +66,23 @@ class ViT(Backbone, kw_only=True):
         return head(pooled).astype(jnp.float32)
 
 
-def cut_patches(image: Float[Array, "B Y X C"], patch: int) -> Float[Array, "B P F"]:
-    """Cuts images into square patches, row by row, each flattened as (y, x, channel).
+def cut_patches(image: Float[Array, "B Y X C"], patch: int | tuple[int, int]) -> Float[Array, "B P F"]:
+    """Cuts images into patches, row by row, each flattened as (y, x, channel).
 
     Args:
       image: [B, Y, X, C].
-      patch: the side of a patch in pixels.
+      patch: (y, x), the height and the width of a patch in pixels; one number is both.
 
     Returns:
-      [B, (Y/patch)(X/patch), patch*patch*C].
+      [B, (Y/y)(X/x), y*x*C].
 
     Raises:
       Refused: the patch does not divide the image.
     """
     batch, height, width, channels = image.shape
-    if patch < 1 or height % patch or width % patch:
+    tall, wide = (patch, patch) if isinstance(patch, int) else patch
+    if min(tall, wide) < 1 or height % tall or width % wide:
         raise Refused(f"patches of {patch} pixels do not divide an image of {height}x{width}: give a divisor of both.")
-    rows, columns = height // patch, width // patch
-    cut = image.reshape(batch, rows, patch, columns, patch, channels).transpose(0, 1, 3, 2, 4, 5)
-    return cut.reshape(batch, rows * columns, patch * patch * channels)
+    rows, columns = height // tall, width // wide
+    cut = image.reshape(batch, rows, tall, columns, wide, channels).transpose(0, 1, 3, 2, 4, 5)
+    return cut.reshape(batch, rows * columns, tall * wide * channels)

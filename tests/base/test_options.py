@@ -18,6 +18,8 @@ from attention_jax.base.options import check_types, kinds, takes, words
         (int | None, [3, None], [0.5, True]),
         (float | str, [1, "auto"], [None, True]),
         (Literal["first", "last"], ["first"], ["middle", None]),
+        (int | tuple[int, int], [4, (1, 8)], [(1,), (1, 8, 2), (1.0, 8), [1, 8], True]),
+        (tuple[str, ...], [(), ("a", "b")], [("a", 1), ["a"], None]),
         (Any, [1, None, "x"], []),
     ],
 )

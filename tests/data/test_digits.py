@@ -25,6 +25,21 @@ def test_sizes_fields_and_facts():
     assert (batch["tokens"].min(), batch["tokens"].max()) == (0, 16)
 
 
+def test_images_are_the_same_digits():
+    tokens, images = (data.build("digits", form=form) for form in ("tokens", "image"))
+    assert images.facts == {"image_shape": (8, 8, 1), "num_classes": 10}
+    for split in ("train", "validation", "test"):
+        as_tokens, as_image = everything(tokens.splits[split]), everything(images.splits[split])
+        assert as_image["image"].dtype == np.float32
+        np.testing.assert_array_equal(as_image["image"].reshape(-1, 64), as_tokens["tokens"] / 8 - 1)
+        np.testing.assert_array_equal(as_image["label"], as_tokens["label"])
+
+
+def test_an_unknown_form_is_refused(refused):
+    with refused("digits form 'images'", "tokens or image", "'image'"):
+        data.build("digits", form="images")
+
+
 def test_the_splits_are_the_whole_set_each_example_once():
     parts = [everything(split) for split in data.build("digits", seed=1).splits.values()]
     ours = np.concatenate([np.column_stack([part["tokens"], part["label"]]) for part in parts])

@@ -1,5 +1,7 @@
 """The Vision Transformer: its patches, its class token, its start."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,9 +26,14 @@ def test_patches_come_row_by_row_with_their_pixels_row_by_row():
                 np.testing.assert_array_equal(patches[batch, 3 * row + column], np.concatenate(pixels))
 
 
-@pytest.mark.parametrize("patch", [0, -2, 3, 4, 5])
+def test_patches_of_a_row_are_the_rows():
+    patches = np.asarray(cut_patches(IMAGE, (1, 6)))
+    np.testing.assert_array_equal(patches, np.asarray(IMAGE).reshape(2, 4, 18))
+
+
+@pytest.mark.parametrize("patch", [0, -2, 3, 4, 5, (1, 4), (3, 6), (0, 6)])
 def test_patches_that_do_not_divide_the_image_are_refused(patch):
-    with pytest.raises(Refused, match=f"^patches of {patch} pixels do not divide an image of 4x6"):
+    with pytest.raises(Refused, match=rf"^patches of {re.escape(str(patch))} pixels do not divide an image of 4x6"):
         cut_patches(IMAGE, patch)
 
 

@@ -1,9 +1,10 @@
-"""The report of a sweep: report.html and report.md, trials.csv, and the importance of each key."""
+"""The report of a sweep: report.html, report.md and report.json, trials.csv, and the importance of each key."""
 
 import csv
 import dataclasses
 import html
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def write_report(study: optuna.Study, sweep: Sweep, end: Found, workdir: Path, *
     facts = {**_facts(sweep), **dataclasses.asdict(environment())}
     texts = {
         "trials.csv": trials_csv(end),
+        "report.json": report_json(end, shares, facts, command=command),
         "report.md": report_markdown(end, shares, facts, command=command),
         "report.html": report_html(end, shares, facts, command=command),
     }
@@ -75,6 +77,26 @@ def trials_csv(end: Found) -> str:
         row = {"trial": trial.number, "status": "not run", "value": _value(trial), **point, **result_of(trial), **same}
         writer.writerow({name: "" if value is None else value for name, value in row.items()})
     return file.getvalue()
+
+
+def report_json(end: Found, shares: dict[str, float], facts: dict[str, str], *, command: str) -> str:
+    """Returns everything that the tables show, for a program; what does not exist is null."""
+    trials = [
+        {
+            "trial": trial.number,
+            "point": end.points.get(trial.number, {}),
+            "value": _value(trial),
+            "evaluations": trial.intermediate_values,
+            **{"status": "not run", "reason": None, **result_of(trial)},
+        }
+        for trial in end.trials
+    ]
+    best = [
+        {"trial": one.trial.number, "point": one.point, "values": one.values, "tests": one.tests}
+        for one in end.finalists
+    ]
+    report = {"command": command, "environment": facts, "metric": end.metric, "importance": shares}
+    return json.dumps({**report, "trials": trials, "best": best}, indent=2, allow_nan=False) + "\n"
 
 
 def report_markdown(end: Found, shares: dict[str, float], facts: dict[str, str], *, command: str) -> str:

@@ -1,6 +1,7 @@
 """A sweep from the command to the report, killed on the way."""
 
 import csv
+import json
 import os
 import signal
 import time
@@ -59,6 +60,9 @@ def test_a_grid_runs_and_its_best_is_a_config(tmp_path: Path) -> None:
             # The validation split, and not the test split that the same line has.
             line = read_jsonl(workdir / "runs" / f"trial-{int(row['trial']):04d}" / "metrics.jsonl")[-1]
             assert trial.value == line["validation_loss"] != line["test_loss"]
+    report = json.loads((workdir / "report.json").read_text())
+    assert [trial["value"] for trial in report["trials"]] == [trial.value for trial in trials(workdir)]
+    assert [list(one["values"]) for one in report["best"]] == [["1"]]
     shown = launch("show", f"--config={workdir / 'best.py'}")
     assert "mesh.data = 1" in shown.out
     before = contents(workdir / "runs")

@@ -99,15 +99,15 @@ def experiment_of(case: StepCase) -> Experiment:
 def _ours(case: StepCase, *, jitted: bool = False) -> tuple[Step, Any]:
     """The step of the loop and its state, with the weights that everyone starts from."""
     experiment = experiment_of(case)
-    parts = (experiment.model, experiment.task, experiment.optimizer, experiment.schedule)
-    step = experiment.compiled_step[0]
+    step, rate = experiment.compiled_step[0], experiment.put_rate(experiment.learning_rate)
     if jitted:
+        parts = (experiment.model, experiment.task, experiment.optimizer_of)
         step = make_train_step(*parts, mesh=experiment.mesh, shardings=experiment.shardings)
     state = experiment.create_state(0)
     state = replace(state, params=_placed(state.params, weights(case)))
 
     def with_loss(state: Any, batch: dict[str, Any]) -> tuple[Any, Array]:
-        state, metrics = step(state, batch)
+        state, metrics = step(state, batch, rate)
         return state, metrics["train_loss"]
 
     return with_loss, state

@@ -19,8 +19,6 @@ from attention_jax.study.plan import folder_name
 from attention_jax.training.workdir import PLACEMENT
 
 Status = Literal["done", "refused", "failed", "pruned"]
-# Keys of a config that are handed to a program when it runs: cells that differ in nothing else share what is compiled.
-_NOT_COMPILED = ("seed",)
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,28 @@ class Cell:
     @cached_property
     def program(self) -> str:
         """The SHA-256 of all of the config that may change what is compiled for it."""
-        return _digest(self.config, without=_NOT_COMPILED)
+        return _digest(program_and_run(self.config)[0])
 
     def folder(self, workdir: Path) -> Path:
         """Returns the folder that it trains in."""
         return workdir / "runs" / self.name
+
+
+def program_and_run(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Splits a config into what is compiled and what a program is handed when it runs.
+
+    Returns:
+      The config without them, and the `seed` and the `learning_rate` of the run, as far as the config has them: cells
+      that differ in nothing else share what is compiled.
+    """
+    program, run = dict(config), {}
+    if "seed" in program:
+        run["seed"] = program.pop("seed")
+    optimizer = program.get("optimizer")
+    if isinstance(optimizer, Mapping) and "learning_rate" in optimizer:
+        run["learning_rate"] = optimizer["learning_rate"]
+        program["optimizer"] = {key: value for key, value in optimizer.items() if key != "learning_rate"}
+    return program, run
 
 
 def cell_name(*parts: str) -> str:
@@ -165,6 +180,6 @@ class ListSource:
         return not self._waiting
 
 
-def _digest(config: Mapping[str, Any], *, without: tuple[str, ...]) -> str:
+def _digest(config: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> str:
     kept = {key: value for key, value in config.items() if key not in without}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -173,17 +173,20 @@ class Session:
             if job["do"] == "try":
                 return {}
             return dict(getattr(importlib.import_module(module), function)(config, folder, reporter))
+        from attention_jax.study.cells import program_and_run
         from attention_jax.training import train
 
+        # What one cell has of its own, such as a rate below 0, is not refused to the others of its program.
+        config, run = program_and_run(config)
         experiment = self._experiment(job["program"], config)
         reporter.metric = f"validation_{experiment.task.metric}"
         if job["do"] == "try":
             return _try(experiment)
-        outcome = train(experiment, folder, seed=config.get("seed", 0), progress=reporter)  # type: ignore[arg-type]
+        outcome = train(experiment, folder, **run, progress=reporter)  # type: ignore[arg-type]
         return dict(vars(outcome))
 
     def _experiment(self, program: str, config: dict[str, Any]) -> Any:
-        """Returns the experiment of a program, which serves every seed."""
+        """Returns the experiment of a program, which serves every seed and learning rate."""
         if self._compiler is None:
             self._compiler = Compiler()
         if program not in self._experiments:
@@ -259,7 +262,7 @@ def _try(experiment: Any) -> dict[str, Any]:
     from attention_jax.data import evaluation_batches, train_batches
 
     start = time.perf_counter()
-    state = experiment.create_state(experiment.seed)
+    state, rate = experiment.create_state(experiment.seed), experiment.put_rate(experiment.learning_rate)
     rows = experiment.rows(experiment.batch_size)
     batches = train_batches(
         experiment.dataset.splits["train"], batch_size=experiment.batch_size, seed=experiment.seed, rows=rows
@@ -269,7 +272,7 @@ def _try(experiment: Any) -> dict[str, Any]:
     for _ in range(3):
         batch = experiment.put(next(batches))
         began = time.perf_counter()
-        state, _ = jax.block_until_ready(experiment.step_for(batch)(state, batch))
+        state, _ = jax.block_until_ready(experiment.step_for(batch)(state, batch, rate))
         seconds.append(time.perf_counter() - began)
     held_out = experiment.dataset.splits["validation"]
     size = experiment.evaluation_batch_size

@@ -20,9 +20,9 @@ from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
 from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
-from attention_jax.training.optimizer import build_optimizer
+from attention_jax.training.optimizer import LEARNING_RATE, build_optimizer
 from attention_jax.training.rules import parameter_specs, state_shardings
-from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, rows_of_process, split_batch
+from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, replicated, rows_of_process, split_batch
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import Instability, make_evaluation_step, make_train_step
 
@@ -102,7 +102,7 @@ class Cost:
 
 
 class Experiment:
-    """One config, ready to be trained with any seed and evaluated; its seeds share one compiled step."""
+    """One config, ready to be trained with any seed and learning rate, which share one compiled step, and evaluated."""
 
     def __init__(
         self,
@@ -174,7 +174,9 @@ class Experiment:
         self.steps = steps_of(
             steps=steps, epochs=epochs, examples=examples, batch_size=batch_size, train_examples=len(train)
         )
-        self.optimizer, self.schedule = build_optimizer(steps=self.steps, **optimizer)
+        self.learning_rate: float = {"learning_rate": LEARNING_RATE, **optimizer}["learning_rate"]
+        self.optimizer_of = lambda rate: build_optimizer(steps=self.steps, **{**optimizer, "learning_rate": rate})
+        self.optimizer, _ = self.optimizer_of(self.learning_rate)
         self._freeze: tuple[str, ...] = {"freeze": (), **optimizer}["freeze"]
         self.evaluation_batch_size = self.evaluation.batch_size or batch_size // accumulation
         self.mesh = make_mesh(
@@ -199,7 +201,8 @@ class Experiment:
         )
         # The whole model, for each shape of a batch: what cannot be done is refused here and not at the first step.
         self._traced = {
-            _shapes(batch): self._train_step.trace(self.abstract_state, batch) for batch in self.abstract_batches
+            _shapes(batch): self._train_step.trace(self.abstract_state, batch, self.abstract_rate)
+            for batch in self.abstract_batches
         }
         self.evaluate_batch = make_evaluation_step(
             self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
@@ -224,6 +227,15 @@ class Experiment:
         """Returns a batch on the devices of the mesh."""
         return split_batch(self.mesh, batch)
 
+    def put_rate(self, learning_rate: float) -> jax.Array:
+        """Returns a learning rate on the devices of the mesh, as the step takes it."""
+        return jax.make_array_from_callback((), replicated(self.mesh), lambda _: np.float32(learning_rate))
+
+    @property
+    def abstract_rate(self) -> jax.ShapeDtypeStruct:
+        """The shape, dtype and place of a learning rate."""
+        return jax.ShapeDtypeStruct((), jnp.float32, sharding=replicated(self.mesh))
+
     @property
     def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """The shape, dtype and place of each array of a training batch, the longest where there are several lengths."""
@@ -247,7 +259,7 @@ class Experiment:
         return rows_of_process(self.mesh, batch_size)
 
     def step_for(self, batch: dict[str, Any]) -> Any:
-        """Returns the training step compiled for batches of this shape."""
+        """Returns the training step compiled for batches of this shape: of a state, a batch, a learning rate."""
         return self._steps[_shapes(batch)]
 
     def flops_of(self, batch: dict[str, Any]) -> Flops:
@@ -280,8 +292,7 @@ class Experiment:
         return make_train_step(
             self.model,
             self.task,
-            self.optimizer,
-            self.schedule,
+            self.optimizer_of,
             mesh=self.mesh,
             shardings=self.shardings,
             attention_parallel=self.attention_parallel,

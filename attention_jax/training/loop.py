@@ -19,6 +19,7 @@ from attention_jax.training.experiment import Experiment
 from attention_jax.training.flops import peak_flops
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.meter import Meter, Window, tokens_of
+from attention_jax.training.optimizer import check_learning_rate
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.profiling import Profile
 from attention_jax.training.progress import Progress
@@ -36,11 +37,20 @@ class _Run:
     """One run in its folder: where it is, and what it does between two steps."""
 
     def __init__(
-        self, experiment: Experiment, workdir: Path, *, seed: int, progress: Progress, notice: Notice, pulse: Pulse
+        self,
+        experiment: Experiment,
+        workdir: Path,
+        *,
+        seed: int,
+        learning_rate: float,
+        progress: Progress,
+        notice: Notice,
+        pulse: Pulse,
     ):
         self.experiment, self.progress, self.notice, self.pulse = experiment, progress, notice, pulse
         self.checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
         self.state = experiment.create_state(seed)
+        self.learning_rate = experiment.put_rate(learning_rate)
         self.batches = _batches(experiment, seed)
         self.step, self.saved, self.ended = 0, -1, False
         self.metrics: dict[str, Any] = {}
@@ -98,7 +108,7 @@ class _Run:
         waited = time.perf_counter() - began
         if one_step_at_a_time(experiment.mesh):
             jax.block_until_ready(self.state)
-        self.state, self.metrics = experiment.step_for(batch)(self.state, batch)
+        self.state, self.metrics = experiment.step_for(batch)(self.state, batch, self.learning_rate)
         if self.pulse.knows_none:
             # So that there is a time to compare the others with.
             jax.block_until_ready(self.metrics)
@@ -236,6 +246,7 @@ def train(
     workdir: Path,
     *,
     seed: int | None = None,
+    learning_rate: float | None = None,
     progress: Progress | None = None,
     profile: range | None = None,
 ) -> Outcome:
@@ -252,19 +263,18 @@ def train(
       experiment: what to train.
       workdir: the folder of the run: `config.json`, `metrics.jsonl`, `checkpoints/`, `tensorboard/`, `outcome.json`.
       seed: in place of the config's, 0 to 2^32 - 1.
+      learning_rate: in place of the config's.
       progress: told what happens.
       profile: steps, counted from 1, that are traced into `profile/`.
 
     Raises:
-      Refused: the seed is out of its range, and nothing is written; or the folder cannot be written, holds the run of
-        another config, or is being trained in.
+      Refused: the seed or the rate is out of its range, and nothing is written; or the folder cannot be written, holds
+        the run of another config, or is being trained in.
       RunFailed: the loss is no longer finite or spikes, as often as the config forbids, or the losses or the last
         checkpoint cannot be written.
       Interrupted: a signal came; the run was saved first.
     """
-    seed = experiment.seed if seed is None else seed
-    check_seed(seed, name="seed")
-    config, progress = {**experiment.config, "seed": seed}, progress or Progress()
+    config, progress = _config_of(experiment, seed=seed, learning_rate=learning_rate), progress or Progress()
     changed: list[str] = []
     hosts.first_does(lambda: changed.extend(claim(workdir, config)))
     pulse = Pulse(one_at_a_time=one_step_at_a_time(experiment.mesh))
@@ -274,7 +284,15 @@ def train(
             progress.say(f"going on with {'; '.join(changed)}")
         with usable(workdir):
             hosts.first_does(lambda: write_config(workdir, config))
-        run = _Run(experiment, workdir, seed=seed, progress=progress, notice=notice, pulse=pulse)
+        run = _Run(
+            experiment,
+            workdir,
+            seed=config["seed"],
+            learning_rate=experiment.learning_rate if learning_rate is None else learning_rate,
+            progress=progress,
+            notice=notice,
+            pulse=pulse,
+        )
         if profile is not None and hosts.is_first():
             run.profile = Profile(profile, workdir / "profile", after_step=run.step, say=progress.say)
         try:
@@ -291,6 +309,18 @@ def train(
             lambda: write_atomically(workdir / "outcome.json", json.dumps(asdict(outcome), indent=2) + "\n")
         )
     return outcome
+
+
+def _config_of(experiment: Experiment, *, seed: int | None, learning_rate: float | None) -> dict[str, Any]:
+    """The config of an experiment with what a run has in place of it."""
+    config = dict(experiment.config)
+    if seed is not None:
+        check_seed(seed, name="seed")
+        config["seed"] = seed
+    if learning_rate is not None:
+        check_learning_rate(learning_rate)
+        config["optimizer"] = {**config["optimizer"], "learning_rate": learning_rate}
+    return config
 
 
 def _outcome(run: _Run) -> Outcome:

@@ -6,12 +6,13 @@ decoupled from the gradient and scaled by the learning rate (Loshchilov & Hutter
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import optax
 import optax.contrib
+from jax.typing import ArrayLike
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
@@ -19,6 +20,10 @@ from attention_jax.training.by_path import block_of, check_freeze, check_rates, 
 from attention_jax.training.schedule import schedules
 
 optimizers: Catalogue = Catalogue("optimizer", "attention_jax.training")
+
+LEARNING_RATE = 1e-3
+# From a learning rate to the transformation and the rate by step, within a compiled step as outside.
+OptimizerOf = Callable[[ArrayLike], tuple[optax.GradientTransformation, optax.Schedule]]
 
 
 @optimizers.register
@@ -167,7 +172,7 @@ def build_optimizer(
     *,
     steps: int,
     name: str = "adamw",
-    learning_rate: float = 1e-3,
+    learning_rate: float | jax.Array = LEARNING_RATE,
     clip_norm: float | None = 1.0,
     clip_value: float | None = None,
     rates: tuple[tuple[str, float], ...] = (),
@@ -183,7 +188,7 @@ def build_optimizer(
     Args:
       steps: how many steps the run has.
       name: adafactor, adamw, lion, muon or sgd.
-      learning_rate: the largest that the schedule reaches.
+      learning_rate: the largest that the schedule reaches; an array is what a compiled step is handed.
       clip_norm: gradients of a larger global norm are scaled down to it; None does not clip.
       clip_value: entries of a gradient outside of [-clip_value, clip_value] are set to its ends, before the norm is
         taken; None does not clip.
@@ -202,8 +207,8 @@ def build_optimizer(
     Raises:
       Refused: a name or an option is unknown, or a value cannot be used.
     """
-    if learning_rate < 0:
-        raise Refused(f"optimizer.learning_rate={learning_rate}: give a number of at least 0.")
+    if not isinstance(learning_rate, jax.Array):
+        check_learning_rate(learning_rate)
     clips = {"clip_value": (clip_value, optax.clip), "clip_norm": (clip_norm, optax.clip_by_global_norm)}
     for key, (limit, _) in clips.items():
         if limit is not None and limit <= 0:
@@ -219,6 +224,12 @@ def build_optimizer(
         *([scale_by_path(rates, layer_decay)] if rates or layer_decay < 1 else []),
     )
     return freezing(optimizer, freeze) if freeze else optimizer, rate
+
+
+def check_learning_rate(learning_rate: float) -> None:
+    """Refuses a learning rate that is not a number of at least 0."""
+    if not 0 <= learning_rate < math.inf:
+        raise Refused(f"optimizer.learning_rate={learning_rate}: give a number of at least 0.")
 
 
 def own_options(builder: Any) -> dict[str, inspect.Parameter]:

@@ -1,10 +1,14 @@
-"""Learning-rate schedules by name, each with a linear warm-up."""
+"""Learning-rate schedules by name, each with a linear warm-up.
+
+The peak may be a number of a run that a compiled step is handed: none asks for its value.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
@@ -19,7 +23,7 @@ DECAYS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 @schedules.register
-def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedule:
+def constant(*, peak: ArrayLike, steps: int, warmup_steps: int = 0) -> optax.Schedule:
     """Linear warm-up to `peak`, then constant."""
     _check_warmup(warmup_steps, steps)
     return optax.join_schedules(
@@ -28,15 +32,17 @@ def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedul
 
 
 @schedules.register
-def warmup_cosine(*, peak: float, steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> optax.Schedule:
+def warmup_cosine(*, peak: ArrayLike, steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> optax.Schedule:
     """Linear warm-up to `peak`, then a half cosine to `final_fraction` of it at the last step."""
     _check_warmup(warmup_steps, steps)
     _check_final(final_fraction)
-    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, steps, peak * final_fraction)
+    up = optax.linear_schedule(0.0, peak, warmup_steps)
+    down = optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha=final_fraction)
+    return optax.join_schedules([up, down], [warmup_steps])
 
 
 @schedules.register
-def warmup_linear(*, peak: float, steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> optax.Schedule:
+def warmup_linear(*, peak: ArrayLike, steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> optax.Schedule:
     """Linear warm-up to `peak`, then linear to `final_fraction` of it at the last step."""
     _check_warmup(warmup_steps, steps)
     _check_final(final_fraction)
@@ -46,14 +52,14 @@ def warmup_linear(*, peak: float, steps: int, warmup_steps: int = 0, final_fract
 
 
 @schedules.register
-def rsqrt(*, peak: float, steps: int, warmup_steps: int = 1) -> optax.Schedule:
+def rsqrt(*, peak: ArrayLike, steps: int, warmup_steps: int = 1) -> optax.Schedule:
     """Linear warm-up to `peak`, then peak sqrt(warmup_steps / step): Vaswani et al. 2017, equation 3."""
     if warmup_steps < 1:
         raise Refused(f"optimizer.schedule.warmup_steps={warmup_steps}: rsqrt falls from its warm-up; give at least 1.")
 
-    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+    def schedule(step: ArrayLike) -> jax.Array:
         step = jnp.maximum(step, 1)
-        return peak * jnp.minimum(step / warmup_steps, jnp.sqrt(warmup_steps / step))
+        return jnp.asarray(peak * jnp.minimum(step / warmup_steps, jnp.sqrt(warmup_steps / step)))
 
     return schedule
 
@@ -61,7 +67,7 @@ def rsqrt(*, peak: float, steps: int, warmup_steps: int = 1) -> optax.Schedule:
 @schedules.register
 def wsd(
     *,
-    peak: float,
+    peak: ArrayLike,
     steps: int,
     warmup_steps: int = 0,
     decay_fraction: float = 0.2,
@@ -92,9 +98,9 @@ def wsd(
             f"{steps - warmup_steps} follow the warm-up: give a share that is 1 to {steps - warmup_steps} of them."
         )
 
-    def falling(step: jax.typing.ArrayLike) -> jax.Array:
+    def falling(step: ArrayLike) -> jax.Array:
         share = jnp.clip(step / decay_steps, 0, 1)
-        return peak * (final_fraction + (1 - final_fraction) * DECAYS[decay](share))
+        return jnp.asarray(peak * (final_fraction + (1 - final_fraction) * DECAYS[decay](share)))
 
     up = optax.linear_schedule(0.0, peak, warmup_steps)
     return optax.join_schedules([up, optax.constant_schedule(peak), falling], [warmup_steps, steps - decay_steps])

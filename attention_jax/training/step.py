@@ -15,6 +15,7 @@ from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
 from attention_jax.tasks import Ratio, Task
 from attention_jax.training.by_path import held
+from attention_jax.training.optimizer import OptimizerOf
 from attention_jax.training.sharding import replicated
 from attention_jax.training.state import TrainState, in_float32
 
@@ -42,8 +43,7 @@ class Instability:
 def make_train_step(
     model: nn.Module,
     task: Task,
-    optimizer: optax.GradientTransformation,
-    schedule: optax.Schedule,
+    optimizer_of: OptimizerOf,
     *,
     mesh: Mesh,
     shardings: TrainState | None = None,
@@ -53,8 +53,8 @@ def make_train_step(
     instability: Instability = Instability(),
     layer_norms: bool = False,
     freeze: Sequence[str] = (),
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Returns (state, batch) -> (next state, metrics), compiled, its first argument donated.
+) -> Callable[[TrainState, Batch, Float[Array, ""]], tuple[TrainState, Metrics]]:
+    """Returns (state, batch, learning rate) -> (next state, metrics), compiled, its first argument donated.
 
     The loss is the sum over the batch divided by the summed weight of the whole batch, however many parts it is
     accumulated in, so that the gradient is that of the big batch. Gradients are summed and measured in at least
@@ -63,8 +63,7 @@ def make_train_step(
     Args:
       model: a Flax module.
       task: what is learned.
-      optimizer: updates the parameters.
-      schedule: the learning rate by step, for the metrics.
+      optimizer_of: what updates the parameters, by the learning rate, so that one program serves every rate.
       mesh: the devices.
       shardings: where each array of the state lies on them; None is whole on each.
       attention_parallel: how keys and queries meet where tokens are spread.
@@ -87,7 +86,8 @@ def make_train_step(
         gradients = jax.tree.map(in_float32, gradients)
         return jax.lax.with_sharding_constraint(gradients, shardings.params if shardings else whole), measures
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, learning_rate: Float[Array, ""]) -> tuple[TrainState, Metrics]:
+        optimizer, schedule = optimizer_of(learning_rate)
         with over(mesh, attention_parallel=attention_parallel):
             gradients, measures = _accumulated(part, state, batch, accumulation)
         weight = jnp.maximum(measures["loss"].weight, jnp.finfo(jnp.float32).tiny)

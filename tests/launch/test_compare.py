@@ -252,3 +252,17 @@ def test_more_seeds_train_only_those_and_load_what_was_compiled(in_one_process, 
     new = [line for line in read_jsonl(workdir / "results.jsonl") if line["seed"] == 2]
     assert [line["compilations"] for line in new] == [0, 0]
     assert all(line["cache_hits"] > 0 for line in new)
+
+
+@pytest.mark.long
+def test_learning_rates_are_one_program_in_a_study_and_none_on_a_warm_start(tmp_path: Path) -> None:
+    words = ("compare", write_config(tmp_path / "one.py", BRIEF), "--vary=optimizer.learning_rate", "--workers=1")
+    compiled = []
+    for rates in ("1e-2,1e-3,1e-4", "1e-2,1e-3,1e-4,0"):
+        answer = launch(*words, f"--variants={rates}", f"--workdir={tmp_path / 'W'}", "--seeds=0,1,2")
+        assert answer.code == 0, answer.err
+        lines = read_jsonl(tmp_path / "W" / "results.jsonl")
+        compiled.append([line["compilations"] for line in lines if line["variant"].endswith("=0") == (len(lines) > 9)])
+    assert len(compiled[0]) == 9
+    assert sum(count > 0 for count in compiled[0]) == 1
+    assert compiled[1] == [0, 0, 0]

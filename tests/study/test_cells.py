@@ -28,10 +28,17 @@ def test_identity_is_of_what_is_computed_and_not_of_where_nor_of_the_order_of_ke
         assert cell(**other).identity != cell().identity
 
 
-def test_a_program_serves_every_seed_and_nothing_else():
-    assert cell(seed=2).program == cell().program
-    for other in ({"steps": 4}, {"mesh": {"data": 1}}, {"model": {"name": "gpt", "width": 32}}):
-        assert cell(**other).program != cell().program
+def test_a_program_serves_every_seed_and_learning_rate_and_nothing_else():
+    sgd = {"name": "sgd", "momentum": 0.9}
+    mine = cell(optimizer={**sgd, "learning_rate": 0.1}).program
+    assert mine == cell(seed=2, optimizer={"learning_rate": 0.2, **sgd}).program == cell(optimizer=sgd).program
+    for other in (
+        {"steps": 4},
+        {"mesh": {"data": 1}},
+        {"model": {"name": "gpt"}},
+        {"optimizer": {**sgd, "momentum": 0.1}},
+    ):
+        assert cell(**{"optimizer": sgd, **other}).program != mine
 
 
 def test_a_tuple_is_what_json_makes_of_it():

@@ -46,11 +46,11 @@ def losses(path: str, changes: dict[str, Any]) -> list[float] | str:
         experiment = Experiment(**tiny.sections(**changes))
     except Refused as refusal:
         return str(refusal)
-    state, found = experiment.create_state(0), []
+    state, rate, found = experiment.create_state(0), experiment.put_rate(experiment.learning_rate), []
     batches = train_batches(experiment.dataset.splits["train"], batch_size=8, seed=0)
     for batch, _ in zip(batches, range(STEPS), strict=False):
         batch = experiment.put(batch)
-        state, metrics = jax.block_until_ready(experiment.step_for(batch)(state, batch))
+        state, metrics = jax.block_until_ready(experiment.step_for(batch)(state, batch, rate))
         found.append(float(metrics["train_loss"]))
     return found
 

@@ -48,11 +48,11 @@ def trained(*, model: dict[str, Any] | None = None, **changes: Any) -> dict[str,
     model = {**MODEL, **(model or {})}
     experiment = Experiment(**tiny.sections(data=DATA, model=model, evaluation={"batch_size": 8}, **RATE, **changes))
     step, _ = experiment.compiled_step
-    state, losses = experiment.create_state(0), []
+    state, rate, losses = experiment.create_state(0), experiment.put_rate(experiment.learning_rate), []
     held = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves((state.params, state.opt_state)))
     batches = train_batches(experiment.dataset.splits["train"], batch_size=8, seed=0)
     for batch, _ in zip(batches, range(STEPS), strict=False):
-        state, metrics = jax.block_until_ready(step(state, experiment.put(batch)))
+        state, metrics = jax.block_until_ready(step(state, experiment.put(batch), rate))
         losses.append(float(metrics["train_loss"]))
     found = collectives(step.as_text())
     return {

@@ -99,7 +99,8 @@ def test_options_of_the_step_are_those_of_the_config(all_of_it):
     state, (step, cost) = all_of_it.create_state(0), all_of_it.compiled_step
     batch = next(iter(train_batches(all_of_it.dataset.splits["train"], batch_size=8, seed=0)))
     params = {path: np.array(leaf) for path, leaf in flat(state.params).items()}
-    state, metrics = step(state, all_of_it.put(batch))
+    rate = all_of_it.put_rate(all_of_it.learning_rate)
+    state, metrics = step(state, all_of_it.put(batch), rate)
     changed = {path: bool((np.asarray(leaf) != params[path]).any()) for path, leaf in flat(state.params).items()}
     assert [path for path in changed if not changed[path]] == ["position/embedding", "token/embedding"]
     assert float(metrics["gradient_norm/token"]) == 0 < float(metrics["gradient_norm/block_1"])
@@ -110,7 +111,7 @@ def test_options_of_the_step_are_those_of_the_config(all_of_it):
     assert {leaf.dtype.name for leaf in jax.tree.leaves(state.average)} == {"float32"}
     before = {path: np.array(leaf) for path, leaf in flat(state.params).items()}
     broken = {**batch, "weights": np.full_like(batch["weights"], np.nan)}
-    state, _ = step(state, all_of_it.put(broken))
+    state, _ = step(state, all_of_it.put(broken), rate)
     assert (int(state.step), int(state.skipped), int(state.bad_step)) == (2, 1, 2)
     assert all(np.array_equal(leaf, before[path]) for path, leaf in flat(state.params).items())
     assert cost.peak_bytes > sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
@@ -118,7 +119,8 @@ def test_options_of_the_step_are_those_of_the_config(all_of_it):
 
 def test_the_layers_have_the_same_names_whether_scanned_over_or_not(all_of_it):
     def norms(experiment):
-        shapes = jax.eval_shape(experiment._train_step, experiment.abstract_state, experiment.abstract_batch)[1]
+        given = (experiment.abstract_state, experiment.abstract_batch, experiment.abstract_rate)
+        shapes = jax.eval_shape(experiment._train_step, *given)[1]
         return {name for name in shapes if "_norm/" in name}
 
     plain = Experiment(**tiny.sections(model={"num_layers": 2}, log={"layer_norms": True}))

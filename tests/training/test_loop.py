@@ -125,6 +125,16 @@ def test_the_folder_of_another_run_is_refused_and_left_alone(undisturbed, experi
     assert (undisturbed.workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
 
 
+def test_a_learning_rate_is_of_the_run_and_ties_its_folder(undisturbed, experiment, tmp_path):
+    with pytest.raises(Refused, match=r"\(optimizer\.learning_rate is 0\.03 there and 0\.01 here\): give another"):
+        tiny.run(experiment, undisturbed.workdir, learning_rate=0.01)
+    assert (undisturbed.workdir / "metrics.jsonl").read_bytes() == undisturbed.metrics
+    for wrong in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(Refused, match=rf"^optimizer\.learning_rate={wrong}: give a number of at least 0"):
+            tiny.run(experiment, tmp_path / "run", learning_rate=wrong)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_refused(experiment, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match=r"workdir .*file/run' cannot be used: .*Give another --workdir"):
@@ -143,11 +153,11 @@ def test_seeds_share_what_is_compiled(experiment, monkeypatch):
 
 def test_dropout_is_drawn_anew_at_each_step(experiment):
     step, _ = experiment.compiled_step
-    batch = experiment.put(experiment.dataset.splits["train"].gather(np.arange(8)))
+    batch, rate = experiment.put(experiment.dataset.splits["train"].gather(np.arange(8))), experiment.put_rate(0.03)
 
     def loss(number: int) -> float:
         state = replace(experiment.create_state(0), step=jnp.int32(number))
-        return float(step(state, batch)[1]["train_loss"])
+        return float(step(state, batch, rate)[1]["train_loss"])
 
     assert loss(0) == loss(0)
     assert len({loss(number) for number in range(4)}) == 4

@@ -75,9 +75,9 @@ def rows_of_devices():
 def losses(**changes):
     experiment = Experiment(**tiny.sections(model={"attention": "scaled_dot"}, accumulation=2, **changes))
     step, _ = experiment.compiled_step
-    state, found = experiment.create_state(0), []
+    state, rate, found = experiment.create_state(0), experiment.put_rate(experiment.learning_rate), []
     for batch, _ in zip(train_batches(experiment.dataset.splits["train"], batch_size=8, seed=0), range(4)):
-        state, metrics = jax.block_until_ready(step(state, experiment.put(batch)))
+        state, metrics = jax.block_until_ready(step(state, experiment.put(batch), rate))
         found.append(float(metrics["train_loss"]))
     return {"losses": found, "devices": experiment.mesh.size, "collective": "all-reduce" in step.as_text()}
 

@@ -43,6 +43,8 @@ MODEL = Bigram()
 RATE = optax.linear_schedule(0.5, 0.0, 10)
 MESH = make_mesh(MeshSizes(data=1), batch_size=1)
 OPTIMIZER = optax.sgd(RATE)
+# What a step is handed where its optimizer has a rate of its own.
+NO_RATE = jnp.float32(0)
 
 
 class Steps(NamedTuple):
@@ -54,7 +56,7 @@ class Steps(NamedTuple):
 @functools.cache
 def compiled_step(accumulation: int) -> Any:
     return make_train_step(
-        MODEL, tasks.build("token_prediction"), OPTIMIZER, RATE, mesh=MESH, accumulation=accumulation
+        MODEL, tasks.build("token_prediction"), lambda _: (OPTIMIZER, RATE), mesh=MESH, accumulation=accumulation
     )
 
 
@@ -70,7 +72,7 @@ def three_steps() -> dict[int, Steps]:
     def updated(accumulation: int) -> Steps:
         state, metrics = fresh(0), []
         for _ in range(3):
-            state, measured = compiled_step(accumulation)(state, BATCH)
+            state, measured = compiled_step(accumulation)(state, BATCH, NO_RATE)
             metrics.append({name: float(value) for name, value in measured.items()})
         return Steps(fresh(0), state, metrics)
 
@@ -119,7 +121,7 @@ def test_the_state_is_donated_and_the_first_bad_step_is_remembered():
     state = fresh(0)
     for batch, bad_step in ((BATCH, -1), (NAN_BATCH, 2), (BATCH, 2)):
         before = state
-        state, _ = compiled_step(1)(before, batch)
+        state, _ = compiled_step(1)(before, batch, NO_RATE)
         # It is the loop that stops: the step makes its update, and passes over nothing.
         assert (int(state.bad_step), int(state.skipped), int(state.step)) == (bad_step, 0, int(state.step))
         assert bool(jnp.isnan(state.params["head"]["kernel"]).any()) == (bad_step > 0)

@@ -16,7 +16,7 @@ from attention_jax.training.by_path import freezing
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import Instability, make_train_step
 from tests.training.parameters import flat
-from tests.training.test_step import BATCH, MESH, MODEL, NAN_BATCH, OPTIMIZER, RATE
+from tests.training.test_step import BATCH, MESH, MODEL, NAN_BATCH, NO_RATE, OPTIMIZER, RATE
 
 ADAM = optax.adam(RATE)
 DECAY = 0.2
@@ -28,8 +28,7 @@ def careful_step() -> Any:
     return make_train_step(
         MODEL,
         tasks.build("token_prediction"),
-        ADAM,
-        RATE,
+        lambda _: (ADAM, RATE),
         mesh=MESH,
         accumulation=3,
         ema_decay=DECAY,
@@ -58,7 +57,7 @@ def test_the_average_of_the_parameters_is_that_of_the_formula():
     state = careful(0)
     average = copied(state)
     for step in range(4):
-        state, _ = careful_step()(state, BATCH)
+        state, _ = careful_step()(state, BATCH, NO_RATE)
         keep, after = min(DECAY, (1 + step) / (10 + step)), copied(state)
         for path in [path for path in average if path.startswith("average/")]:
             average[path] = keep * average[path] + (1 - keep) * after[path.replace("average", "params", 1)]
@@ -68,18 +67,18 @@ def test_the_average_of_the_parameters_is_that_of_the_formula():
 
 
 def test_a_step_that_is_skipped_changes_nothing_but_the_counts():
-    state, metrics = careful_step()(careful(0), BATCH)
+    state, metrics = careful_step()(careful(0), BATCH, NO_RATE)
     before, typical = copied(state), float(state.typical_norm)
     assert typical == pytest.approx(float(metrics["gradient_norm"]))
     for skipped in (1, 2):
-        state, metrics = careful_step()(state, NAN_BATCH)
+        state, metrics = careful_step()(state, NAN_BATCH, NO_RATE)
         assert np.isnan(metrics["train_loss"])
         assert (int(state.step), int(state.skipped), int(state.bad_step)) == (1 + skipped, skipped, 2)
         assert float(state.typical_norm) == typical
         after = copied(state)
         assert after.keys() == before.keys()
         assert all(np.array_equal(after[path], before[path]) for path in after)
-    state, metrics = careful_step()(state, BATCH)
+    state, metrics = careful_step()(state, BATCH, NO_RATE)
     assert (int(state.step), int(state.skipped), int(state.bad_step)) == (4, 2, 2)
     assert not any(np.array_equal(leaf, before[path]) for path, leaf in copied(state).items() if "params" in path)
     # The mean over the steps that were not passed over.
@@ -91,12 +90,12 @@ def test_a_step_that_is_skipped_changes_nothing_but_the_counts():
     [(50, 0, 6.0, True), (50, 0, 4.0, False), (49, 0, 6.0, False), (53, 4, 6.0, False), (54, 4, 6.0, True)],
 )
 def test_a_gradient_far_above_the_running_mean_of_fifty_steps_is_a_spike(step, skipped, times, is_spike):
-    _, metrics = careful_step()(careful(0), BATCH)
+    _, metrics = careful_step()(careful(0), BATCH, NO_RATE)
     norm = float(metrics["gradient_norm"])
     usual = jnp.float32(norm / times)
     state = replace(careful(0), step=jnp.int32(step), skipped=jnp.int32(skipped), typical_norm=usual)
     before = copied(state)
-    state, metrics = careful_step()(state, BATCH)
+    state, metrics = careful_step()(state, BATCH, NO_RATE)
     assert float(metrics["gradient_norm"]) == pytest.approx(norm, rel=1e-5)
     assert int(state.skipped) == skipped + is_spike
     assert int(state.bad_step) == (step + 1 if is_spike else -1)
@@ -130,8 +129,10 @@ def test_norms_of_layers_are_those_of_numpy_whether_stacked_or_not():
     optimizer = optax.sgd(rate)
     state = create_state(model, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0)
     before = jax.tree.map(np.array, state.params)
-    step = make_train_step(model, tasks.build("token_prediction"), optimizer, rate, mesh=MESH, layer_norms=True)
-    state, metrics = step(state, BATCH)
+    step = make_train_step(
+        model, tasks.build("token_prediction"), lambda _: (optimizer, rate), mesh=MESH, layer_norms=True
+    )
+    state, metrics = step(state, BATCH, NO_RATE)
     update = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, before)
     parts = {
         f"block_{layer}": jax.tree.map(lambda leaf, layer=layer: leaf[layer], update["blocks"]) for layer in range(3)
@@ -150,12 +151,12 @@ def test_parameters_in_bfloat16_stay_so_and_what_is_summed_is_float32():
     state = careful(0, param_dtype="bfloat16")
     wide = careful(0)
     dtypes = jax.tree.map(lambda leaf: leaf.dtype, state)
-    after, metrics = careful_step()(state, BATCH)
+    after, metrics = careful_step()(state, BATCH, NO_RATE)
     assert jax.tree.map(lambda leaf: leaf.dtype, after) == dtypes
     assert {leaf.dtype.name for leaf in jax.tree.leaves(after.params)} == {"bfloat16"}
     assert {leaf.dtype.name for leaf in jax.tree.leaves(after.average)} == {"float32"}
     assert metrics["gradient_norm"].dtype == metrics["gradient_norm/head"].dtype == jnp.float32
-    _, of_wide = careful_step()(wide, BATCH)
+    _, of_wide = careful_step()(wide, BATCH, NO_RATE)
     # Rounding the parameters alone, and not each of the sums, is at most half of 2^-8 each.
     assert float(metrics["gradient_norm"]) == pytest.approx(float(of_wide["gradient_norm"]), rel=2**-8)
 
@@ -169,17 +170,19 @@ def test_what_is_frozen_has_no_gradient_in_any_norm_and_no_backward_pass():
     state = create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0)
     before = jax.tree.map(np.array, state.params)
     steps = {
-        freeze: make_train_step(MODEL, task, optimizer, RATE, mesh=MESH, layer_norms=True, freeze=freeze)
+        freeze: make_train_step(MODEL, task, lambda _: (optimizer, RATE), mesh=MESH, layer_norms=True, freeze=freeze)
         for freeze in ((), FREEZE)
     }
-    compiled = {freeze: step.lower(state, BATCH).compile() for freeze, step in steps.items()}
+    compiled = {freeze: step.lower(state, BATCH, NO_RATE).compile() for freeze, step in steps.items()}
     # Two products lead back to the table, and a scatter to its rows; the loss has a scatter of its own.
     counts = {of: [program.as_text().count(f" {of}(") for program in compiled.values()] for of in ("dot", "scatter")}
     assert counts == {"dot": [5, 3], "scatter": [2, 1]}
-    state, metrics = compiled[FREEZE](state, BATCH)
+    state, metrics = compiled[FREEZE](state, BATCH, NO_RATE)
     np.testing.assert_array_equal(state.params["token"]["embedding"], before["token"]["embedding"])
     assert (np.asarray(state.params["head"]["kernel"]) != before["head"]["kernel"]).any()
     assert float(metrics["gradient_norm/token"]) == 0
     assert float(metrics["gradient_norm"]) == pytest.approx(float(metrics["gradient_norm/head"])) != 0
-    _, metrics = compiled[()](create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0), BATCH)
+    _, metrics = compiled[()](
+        create_state(MODEL, {"inputs": jnp.asarray(BATCH["inputs"])}, optimizer, seed=0), BATCH, NO_RATE
+    )
     assert float(metrics["gradient_norm"]) > float(metrics["gradient_norm/head"])

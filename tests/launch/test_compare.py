@@ -28,6 +28,7 @@ KEYS = [
     "reason",
     "versions",
     "device",
+    "devices",
     "compilations",
     "cache_hits",
     "log",

@@ -200,14 +200,22 @@ class Experiment:
         self._traced = {
             _shapes(batch): self._train_step.trace(self.abstract_state, batch) for batch in self.abstract_batches
         }
-        self.evaluate_batch = make_evaluation_step(
-            self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
+        self.evaluate_batch, self.evaluate_slices = (
+            make_evaluation_step(
+                self.model, self.task, mesh=self.mesh, attention_parallel=attention_parallel, sliced=sliced
+            )
+            for sliced in (False, True)
         )
 
     @property
     def score_name(self) -> str:
         """The measure that decides, on the split that it is reported on."""
-        return f"{'test' if 'test' in self.dataset.splits else 'validation'}_{self.task.metric}"
+        return f"{self.score_split}_{self.task.metric}"
+
+    @property
+    def score_split(self) -> str:
+        """The split that the measure which decides is reported on."""
+        return "test" if "test" in self.dataset.splits else "validation"
 
     @property
     def final_splits(self) -> tuple[str, ...]:

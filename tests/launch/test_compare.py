@@ -32,6 +32,7 @@ KEYS = [
     "compilations",
     "cache_hits",
     "log",
+    "slices",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''

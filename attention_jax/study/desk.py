@@ -9,7 +9,7 @@ from typing import Any
 
 from attention_jax.study.account import Account
 from attention_jax.study.backlog import Backlog
-from attention_jax.study.cells import Cell, Result, Source
+from attention_jax.study.cells import COUNTS, Cell, Result, Source
 from attention_jax.study.display import Display
 from attention_jax.study.store import LEASE_SECONDS, Store
 
@@ -34,6 +34,7 @@ class Desk:
         self._elsewhere: list[Cell] = []
         self._compiled: dict[str, Counter[str]] = {}
         self._looked = self._renewed = 0.0
+        self._said_refused = False
 
     def open(self, *, tries: bool) -> None:
         """Asks an eager source for all of its cells, so that the store and the total know them.
@@ -107,7 +108,7 @@ class Desk:
     def tried(self, cell: Cell, result: Result) -> None:
         """Takes what a try has shown: what cannot run is a row at once, for every seed."""
         # Counted to the first of its cells that ends.
-        self._compiled[cell.program] = _counts(result.facts)
+        self._compiled[cell.program] = self._counts(result.facts)
         if result.status == "done":
             self.account.foresee(result.outcome)
         else:
@@ -122,7 +123,7 @@ class Desk:
 
     def finish(self, cell: Cell, result: Result, *, seconds: float) -> None:
         """Writes down what became of a cell after some seconds of work, and tells the source."""
-        counts = _counts(result.facts) + self._compiled.pop(cell.program, Counter())
+        counts = self._counts(result.facts) + self._compiled.pop(cell.program, Counter())
         result = replace(result, facts={**result.facts, **counts})
         if not self._store.finish(cell, result):
             # The lease ran out, and another supervisor has the cell now.
@@ -187,6 +188,13 @@ class Desk:
         self.account.results[cell.name] = result
         self._source.tell(cell, result)
 
-
-def _counts(facts: Mapping[str, Any]) -> Counter[str]:
-    return Counter({name: facts[name] for name in ("compilations", "cache_hits") if name in facts})
+    def _counts(self, facts: Mapping[str, Any]) -> Counter[str]:
+        """Returns what was compiled; says so, once, where the cache has entries that it refuses to load."""
+        counts = Counter({name: facts[name] for name in COUNTS if name in facts})
+        if counts["cache_refused"] and not self._said_refused:
+            self._said_refused = True
+            self.account.display.say(
+                "the cache of compiled programs has entries that cannot be loaded here, and what they hold is compiled "
+                "each time: a run's log says why; delete the folder, or give another JAX_COMPILATION_CACHE_DIR"
+            )
+        return counts

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,13 +14,40 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.study.cells import Cell, Result, Source
 from attention_jax.study.display import Lines, display
 from attention_jax.study.places import this_machine
-from attention_jax.study.store import LEASE_SECONDS, Store, storage_url
+from attention_jax.study.store import LEASE_SECONDS, Store, check_url, storage_url
 from attention_jax.study.supervisor import Supervisor, Terms
 from attention_jax.training.outcome import RunFailed
 from attention_jax.training.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
 _NAME_FILE = "study.name"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a study runs, whatever it computes; each is an option of the command.
+
+    Attributes:
+      workers: processes that train; None is one for each core or device, 0 trains in this process.
+      retry: "failed" or "refused": runs that ended so run again.
+      storage: the URL of a database in place of the file in the folder.
+    """
+
+    workers: int | None = None
+    retry: str | None = None
+    storage: str | None = None
+
+
+DEFAULT = How()
+
+
+def check_how(how: How) -> None:
+    """Raises Refused where there are no such workers, no runs end in what is to run again, or the URL is none."""
+    this_machine().workers(how.workers)
+    if how.retry is not None and how.retry not in RETRIES:
+        raise Refused(f"--retry={how.retry}: give {' or '.join(RETRIES)}.{did_you_mean(how.retry, RETRIES)}")
+    if how.storage is not None:
+        check_url(how.storage)
 
 
 def run_cells(
@@ -56,8 +84,7 @@ def run_cells(
       Interrupted: a signal came; the cells in training were saved first.
       RunFailed: no worker starts, or the storage does not answer any more.
     """
-    if retry is not None and retry not in RETRIES:
-        raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
+    check_how(How(workers, retry, storage))
     machine = this_machine()
     terms = Terms(machine, machine.workers(workers), tries, stuck_seconds)
     with usable(workdir):
@@ -146,13 +173,16 @@ def _study_name(workdir: Path, url: str) -> str:
 
 
 def prepare_process(workers: int | None, workdir: Path) -> None:
-    """Makes this process one that runs a study; call it before JAX is used.
+    """Makes this process, and the workers that it starts, those of a study; call it before JAX is used.
 
     With `workers=0` it is pinned to one of its cores with one XLA device, as a worker is, and keeps what it compiles
     in the study's folder, where the user has named none. Else it leaves accelerators to the workers.
     """
     import jax
 
+    # What Weights & Biases reads, where cells log to it.
+    os.environ.setdefault("WANDB_RUN_GROUP", workdir.resolve().name)
+    os.environ.setdefault("WANDB_JOB_TYPE", "study")
     if workers != 0:
         if this_machine().kind != "cpu":
             jax.config.update("jax_platforms", "cpu")

@@ -239,6 +239,11 @@ def storage_url(workdir: Path, storage: str | None) -> str:
     return storage or f"sqlite:///{workdir / FILE}"
 
 
+def check_url(url: str) -> None:
+    """Raises Refused where a URL is of no database that can be a storage, or its driver is not here; asks nobody."""
+    _engine(url).dispose()
+
+
 def read_rows(url: str, *, study: str = "study") -> list[Row]:
     """Returns the cells of a study without writing anything, also while a supervisor is at work.
 

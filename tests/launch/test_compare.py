@@ -30,6 +30,7 @@ KEYS = [
     "device",
     "compilations",
     "cache_hits",
+    "cache_refused",
     "log",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}

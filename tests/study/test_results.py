@@ -27,6 +27,7 @@ KEYS = [
     "device",
     "compilations",
     "cache_hits",
+    "cache_refused",
     "log",
 ]
 

@@ -70,7 +70,9 @@ def launch(options: argparse.Namespace, line: str, check: Callable[[argparse.Nam
     command = CommandLine([sys.executable, os.path.abspath(sys.argv[0]), *rest], os.getcwd(), kept)
     executor = _slurm(job, workdir, each=1 if is_study else job.nodes) if job else _local(workdir)
     jobs = _submit(executor, command, supervisors)
-    _say(jobs, workdir, slurm=job is not None, status=f"{shlex.join(program)} status {workdir}" if is_study else None)
+    where = [f"--storage={options.storage}"] if is_study and options.storage else []
+    status = shlex.join([*program, "status", str(workdir), *where]) if is_study else None
+    _say(jobs, workdir, slurm=job is not None, status=status)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ class Desk:
       tries: cells of which a step is to be tried, one of each program.
     """
 
-    def __init__(self, source: Source, store: Store, workdir: Path, display: Display, *, workers: int):
-        self.account = Account(workdir, display, whole=source.eager, workers=workers)
+    def __init__(
+        self, source: Source, store: Store, workdir: Path, display: Display, *, workers: int, planned: int = 0
+    ):
+        self.account = Account(workdir, display, whole=source.eager, workers=workers, planned=planned)
         self.tries: list[Cell] = []
         self._trying: set[str] = set()
         self._source, self._store = source, store
@@ -36,11 +38,12 @@ class Desk:
         self._looked = self._renewed = 0.0
         self._said_refused = False
 
-    def open(self, *, tries: bool) -> None:
+    def open(self, *, tries: bool, preflight: Sequence[Cell] = ()) -> None:
         """Asks an eager source for all of its cells, so that the store and the total know them.
 
         Args:
           tries: whether a step of each program is to be tried first.
+          preflight: cells that stand for those of a source that is not eager.
         """
         cells = []
         while self._source.eager and (cell := self._source.ask()) is not None:
@@ -56,7 +59,7 @@ class Desk:
             for cell in cells:
                 if cell.program not in done:
                     first.setdefault(cell.program, cell)
-            self.tries = list(first.values()) if len(first) > 1 else []
+            self.tries = list(preflight) or (list(first.values()) if len(first) > 1 else [])
             self._trying = {cell.program for cell in self.tries}
 
     @property
@@ -112,6 +115,8 @@ class Desk:
         if result.status == "done":
             self.account.foresee(result.outcome)
         else:
+            if not self._source.eager:
+                self.account.display.say(f"{cell.title}: {result.status}: {result.reason}")
             for other in self._backlog.take_program(cell.program):
                 if self._store.take(other):
                     self.finish(other, result, seconds=0.0)
@@ -119,7 +124,7 @@ class Desk:
                     self._elsewhere.append(other)
         self._trying.discard(cell.program)
         if not self._trying:
-            self.account.say_tried()
+            self.account.say_tried("every configuration" if self._source.eager else "a sample of the configurations")
 
     def finish(self, cell: Cell, result: Result, *, seconds: float) -> None:
         """Writes down what became of a cell after some seconds of work, and tells the source."""

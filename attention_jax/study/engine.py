@@ -4,7 +4,7 @@ import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,12 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.study.cells import Cell, Result, Source
 from attention_jax.study.display import Lines, display
 from attention_jax.study.places import this_machine
-from attention_jax.study.store import LEASE_SECONDS, Store, check_url, storage_url
+from attention_jax.study.store import LEASE_SECONDS, NAME_FILE, Store, check_url, storage_url
 from attention_jax.study.supervisor import Supervisor, Terms
 from attention_jax.training.outcome import RunFailed
 from attention_jax.training.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
-_NAME_FILE = "study.name"
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ def run_cells(
     retry: str | None = None,
     storage: str | None = None,
     tries: bool = True,
+    preflight: Sequence[Cell] = (),
+    planned: int = 0,
     had: Callable[[], Mapping[Cell, Result]] = dict,
     announce: Callable[[str], None] | None = None,
     stuck_seconds: float = 120.0,
@@ -74,6 +75,8 @@ def run_cells(
       storage: the URL of a database in place of `study.db`; several hosts that give the same one, and see the same
         workdir, share the cells.
       tries: whether one step of each configuration is tried before the first cell.
+      preflight: of which one is tried, for a source that does not know its cells before it is told of others.
+      planned: how many cells such a source will have, to say how long they take.
       had: results that were had before there was a store; called once the folder is this study's. Of cells that the
         store has they do not count.
       announce: takes each line, in place of stderr.
@@ -86,7 +89,7 @@ def run_cells(
     """
     check_how(How(workers, retry, storage))
     machine = this_machine()
-    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds)
+    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds, preflight, planned)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     url = storage_url(workdir, storage)
@@ -157,10 +160,10 @@ def _study_name(workdir: Path, url: str) -> str:
     """Returns what tells the study of a folder from others in its storage: the same on every host that sees it."""
     if urlsplit(url).scheme.startswith("sqlite"):
         return "study"
-    path = workdir / _NAME_FILE
+    path = workdir / NAME_FILE
     with usable(workdir):
         if not path.exists():
-            mine = path.with_name(f".{_NAME_FILE}.{uuid.uuid4().hex}")
+            mine = path.with_name(f".{NAME_FILE}.{uuid.uuid4().hex}")
             write_atomically(mine, uuid.uuid4().hex)
             try:
                 # Of two that begin together the first gives the name.

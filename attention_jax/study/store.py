@@ -24,6 +24,8 @@ from attention_jax.study.cells import Cell, Result
 from attention_jax.training.outcome import RunFailed
 
 FILE = "study.db"
+# In the workdir: what tells the study from others in the storage of a server.
+NAME_FILE = "study.name"
 # A lease that was not renewed for so long is another's to take; the holder renews it four times as often.
 LEASE_SECONDS = 60.0
 # How long a storage that was there may not answer before the study ends.

@@ -17,6 +17,7 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
 from attention_jax.study.engine import How, check_how, held, run_cells
+from attention_jax.study.preflight import preflight
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
 from attention_jax.study.space import Points, Space, read_space
 from attention_jax.study.store import storage_url
@@ -161,7 +162,17 @@ def run_sweep(sweep: Sweep, workdir: Path, how: How, *, command: str) -> int:
         put_back(study, status=how.retry, say=say)
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
-    run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage)
+    ended = sum(trial.state.is_finished() for trial in study.trials)
+    run_cells(
+        source,
+        workdir,
+        workers=how.workers,
+        retry=how.retry,
+        storage=how.storage,
+        # Of a sweep that goes on they were tried when it began.
+        preflight=() if study.trials else preflight(sweep),
+        planned=max(0, sweep.trials - ended) + sweep.best * sweep.fresh_seeds,
+    )
     return _report(source, workdir, url=storage_url(workdir, how.storage), command=command)
 
 

@@ -113,7 +113,7 @@ def test_a_comparison_is_an_array_of_supervisors(slurm: dict[str, str], tmp_path
     assert answer.out.splitlines() == [
         "submitted job 12345_0 to 12345_3",
         f"what it prints: {workdir}/jobs/*_0_log.out",
-        f"look at it: python launch.py status {workdir}",
+        f"look at it: python launch.py status {workdir} {storage}",
         "stop it, saved: scancel 12345",
     ]
     assert not (workdir / "study.db").exists()

@@ -1,6 +1,7 @@
 """The options that several commands share, and how a list of words is read."""
 
 import argparse
+import shlex
 
 KEYS = """\
 Any key of a config is set with --config.a.b=VALUE, such as --config.model.attention=performer:features=64;
@@ -17,6 +18,11 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
 
 
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Declares --log, a short form of keys of a config."""
+    parser.add_argument("--log", metavar="wandb", help="log to Weights & Biases too: --config.log.wandb=true")
+
+
 def add_hosts(parser: argparse.ArgumentParser) -> None:
     """Declares what joins several processes, one a host, to one run."""
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes; docs/scale.md")
@@ -25,6 +31,31 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cluster", action="store_true", help="take all three from the environment (Slurm, a TPU pod ...)"
     )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Declares what starts a command as a job."""
+    add = parser.add_argument
+    add("--launcher", metavar="slurm|local", help="submit it to Slurm, or detach it from this terminal, and return")
+    add(
+        "--job",
+        metavar="KEY=VALUE ...",
+        help="of --launcher=slurm: time=H:MM:SS, and nodes, gpus, cpus and mem (GB) of each, partition, account, qos, "
+        "constraint, signal (seconds to save in)",
+    )
+
+
+def without(line: str, *options: str) -> str:
+    """Returns a command line without some options, written as --NAME=VALUE or --NAME VALUE."""
+    words = iter(shlex.split(line))
+    kept = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in options:
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return shlex.join(kept)
 
 
 def listed(text: str | None) -> list[str] | None:
@@ -43,3 +74,5 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a database in place of the folder's study.db, for several hosts: postgresql+psycopg://USER@HOST/DATABASE",
     )
+    add_log(parser)
+    add_launcher(parser)

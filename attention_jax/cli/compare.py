@@ -2,8 +2,12 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from attention_jax.cli import arguments, running
+from attention_jax.cli import arguments, launching, running
+
+if TYPE_CHECKING:
+    from attention_jax.study.run import Planned
 
 SUMMARY = "train every variant on every benchmark with every seed, and report"
 EPILOG = arguments.KEYS
@@ -26,24 +30,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains all that is not trained yet, and prints and writes the report."""
+    if options.launcher is not None:
+        return launching.launch(options, line, check=_planned)
     return running.run_on_devices(_compare, options, line)
 
 
 def _compare(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study.run import How, run_comparison
-    from attention_jax.training import config
+    from attention_jax.study.run import run_comparison
 
-    failed = run_comparison(
-        config.load(options.config, options.overrides),
-        name=running.name_of(options.config),
-        variants=options.variants,
-        seeds=options.seeds,
-        workdir=running.workdir_of(options),
-        command=line,
-        vary=options.vary,
-        how=How(options.workers, options.devices_per_cell, options.retry, options.storage),
-    )
+    planned = _planned(options)
+    failed = run_comparison(planned, running.workdir_of(options), command=line, how=running.how(options))
     if failed:
         said = "for the reasons in the table; with --retry=failed the same command runs them again."
         print(f"{failed} runs failed, {said}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _planned(options: argparse.Namespace) -> "Planned":
+    from attention_jax.study.run import plan_comparison
+
+    return plan_comparison(
+        running.load(options),
+        name=running.name_of(options.config),
+        variants=options.variants,
+        seeds=options.seeds,
+        workdir=running.workdir_of(options),
+        vary=options.vary,
+        how=running.how(options),
+    )

@@ -5,18 +5,31 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attention_jax.base.errors import Refused
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.cli import arguments
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from attention_jax.study.engine import How
 
 
-def run_on_devices(command: Callable[[argparse.Namespace, str], int], options: argparse.Namespace, line: str) -> int:
+def run_on_devices(
+    command: Callable[[argparse.Namespace, str], int],
+    options: argparse.Namespace,
+    line: str,
+    *,
+    devices: int | None = None,
+) -> int:
     """Runs a command with every core as a device, joined to the other hosts; says when a run fails or is stopped.
 
     Args:
       command: what is run; a run that fails or is stopped ends it by an exception.
-      options: its options; `devices`, and those of `add_hosts` where it has them, are heeded here.
+      options: its options; those of `add_hosts`, where it has them, are heeded here.
       line: the command line, to say how to go on.
+      devices: how many CPU devices stand in for those of another machine; None takes those that are here.
 
     Returns:
       The exit code.
@@ -25,10 +38,11 @@ def run_on_devices(command: Callable[[argparse.Namespace, str], int], options: a
     from attention_jax.training import Interrupted, RunFailed, hosts
     from attention_jax.training.host import keep_freed_memory, use_cpu_devices, use_every_core
 
-    use_every_core()
+    if devices is None:
+        use_every_core()
+    else:
+        use_cpu_devices(devices)
     keep_freed_memory()
-    if "devices" in options and options.devices is not None:
-        use_cpu_devices(options.devices)
     if "cluster" in options:
         hosts.join(**{name: getattr(options, name) for name in inspect.signature(hosts.join).parameters})
     # Only now: it may start JAX.
@@ -43,6 +57,36 @@ def run_on_devices(command: Callable[[argparse.Namespace, str], int], options: a
         return 128 + interruption.signum
 
 
+def load(options: argparse.Namespace) -> "ConfigDict":
+    """Returns the config, of an experiment or a comparison, with the keys that are set.
+
+    Raises:
+      Refused: it cannot be used.
+    """
+    from attention_jax.training import config
+
+    chosen = config.load(options.config, options.overrides)
+    parts = [f"benchmarks.{name}." for name in chosen.benchmarks] if config.is_comparison(chosen) else [""]
+    shown = {f"{part}{key}": value for part in parts for key, value in of_log(options).items()}
+    config.override(chosen, shown, owner=options.config)
+    return chosen
+
+
+def of_log(options: argparse.Namespace) -> dict[str, str]:
+    """Returns the keys of an experiment that `--log` sets, and the text of their values.
+
+    Raises:
+      Refused: there is no such log.
+    """
+    from attention_jax.training.workdir import SHOWN
+
+    names = arguments.listed(getattr(options, "log", None)) or []
+    for name in names:
+        if name not in SHOWN:
+            raise Refused(f"there is no log {name!r}.{did_you_mean(name, SHOWN)}")
+    return {f"log.{name}": "true" for name in names}
+
+
 def sections(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the config of one experiment with the keys that are set, as the arguments of `Experiment`.
 
@@ -51,10 +95,17 @@ def sections(options: argparse.Namespace) -> dict[str, Any]:
     """
     from attention_jax.training import config
 
-    chosen = config.load(options.config, options.overrides)
+    chosen = load(options)
     if config.is_comparison(chosen):
         raise Refused(f"{options.config} is a comparison of {', '.join(chosen.benchmarks)}: use launch.py compare.")
     return config.plain(chosen)
+
+
+def how(options: argparse.Namespace) -> "How":
+    """Returns how a study is run, from the options of `add_study`."""
+    from attention_jax.study.engine import How
+
+    return How(options.workers, options.devices_per_cell, options.retry, options.storage)
 
 
 def name_of(spec: str) -> str:

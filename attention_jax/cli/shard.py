@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Compiles the step and prints the tables."""
-    return running.run_on_devices(_shard, options, line)
+    return running.run_on_devices(_shard, options, line, devices=options.devices)
 
 
 def _shard(options: argparse.Namespace, line: str) -> int:

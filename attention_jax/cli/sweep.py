@@ -1,8 +1,12 @@
 """`launch.py sweep`."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from attention_jax.cli import arguments, running
+from attention_jax.cli import arguments, launching, running
+
+if TYPE_CHECKING:
+    from attention_jax.study.sweep_plan import Sweep
 
 SUMMARY = "search keys of an experiment, run the best again on fresh seeds, and report"
 EPILOG = """\
@@ -29,16 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Runs the trials that are missing, and prints and writes what was found."""
+    if options.launcher is not None:
+        return launching.launch(options, line, check=_check)
     return running.run_on_devices(_sweep, options, line)
 
 
 def _sweep(options: argparse.Namespace, line: str) -> int:
     from attention_jax.study.engine import prepare_process
-    from attention_jax.study.sweep import read_sweep, run_sweep
+    from attention_jax.study.sweep import run_sweep
+
+    sweep, workdir, how = _read(options), running.workdir_of(options), running.how(options)
+    prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
+    return run_sweep(sweep, workdir, how, command=line)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Makes the study too: of several supervisors that begin together none then finds half of another's."""
+    from attention_jax.study.sweep import open_sweep
+
+    open_sweep(_read(options), running.workdir_of(options), running.how(options), say=lambda line: None)
+
+
+def _read(options: argparse.Namespace) -> "Sweep":
+    from attention_jax.study.sweep import read_sweep
 
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
-    sweep = read_sweep(options.config, options.overrides, space=options.space, given=given)
-    workdir = running.workdir_of(options)
-    prepare_process(options.workers, workdir, devices_per_cell=options.devices_per_cell)
-    asked = {name: getattr(options, name) for name in ("workers", "devices_per_cell", "storage", "retry")}
-    return run_sweep(sweep, workdir, command=line, **asked)
+    overrides = {**options.overrides, **running.of_log(options)}
+    return read_sweep(options.config, overrides, space=options.space, given=given)

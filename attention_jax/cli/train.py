@@ -3,8 +3,12 @@
 import argparse
 import io
 import shlex
+from typing import TYPE_CHECKING
 
-from attention_jax.cli import arguments, running
+from attention_jax.cli import arguments, launching, running
+
+if TYPE_CHECKING:
+    from attention_jax.training import Experiment
 
 SUMMARY = "train one experiment, or go on where it was stopped"
 EPILOG = arguments.KEYS
@@ -15,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_workdir(parser)
     arguments.add_hosts(parser)
+    arguments.add_log(parser)
+    arguments.add_launcher(parser)
     parser.add_argument(
         "--profile", metavar="FIRST:END", help="trace these steps, counted from 1, END not among them: 10:15"
     )
@@ -22,20 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains, and prints the score, the speed and the command that evaluates again."""
+    if options.launcher is not None:
+        return launching.launch(options, line, check=_prepared)
     return running.run_on_devices(_train, options, line)
+
+
+def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
+    """Returns what is trained and the steps that are traced; raises Refused where the run would, and writes nothing."""
+    from attention_jax.training import Experiment
+    from attention_jax.training.profiling import parse_window
+    from attention_jax.training.workdir import compare_config
+
+    experiment = Experiment(**running.sections(options))
+    profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
+    compare_config(running.workdir_of(options), experiment.config)
+    return experiment, profile
 
 
 def _train(options: argparse.Namespace, line: str) -> int:
     import jax
 
-    from attention_jax.training import Experiment, Progress, hosts, train
+    from attention_jax.training import Progress, hosts, train
     from attention_jax.training.outcome import describe_speed
-    from attention_jax.training.profiling import parse_window
     from attention_jax.training.workdir import claim
 
     workdir = running.workdir_of(options)
-    experiment = Experiment(**running.sections(options))
-    profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
+    experiment, profile = _prepared(options)
     # Before anything is said, so that a folder that cannot be used is the one line of an error.
     hosts.first_does(lambda: claim(workdir, experiment.config))
     progress = Progress(stream=None if hosts.is_first() else io.StringIO())
@@ -61,9 +79,5 @@ def _train(options: argparse.Namespace, line: str) -> int:
 
 def _to_evaluate(line: str, *, best: bool) -> str:
     """The command that evaluates what a command trains."""
-    words = shlex.split(line.replace(" train ", " eval ", 1))
-    for place, word in enumerate(words):
-        if word.partition("=")[0] == "--profile":
-            del words[place : place + (1 if "=" in word else 2)]
-            break
+    words = shlex.split(arguments.without(line.replace(" train ", " eval ", 1), "--profile"))
     return shlex.join([*words, *(["--checkpoint=best"] if best else [])])

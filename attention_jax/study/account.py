@@ -27,7 +27,7 @@ class Account:
       results: by the cell's name.
     """
 
-    def __init__(self, workdir: Path, display: Display, *, whole: bool, workers: int):
+    def __init__(self, workdir: Path, display: Display, *, whole: bool, workers: int, planned: int = 0):
         """Begins without a cell.
 
         Args:
@@ -35,10 +35,11 @@ class Account:
           display: where lines go.
           whole: whether every cell is known from the start, so that there is a total.
           workers: how many cells are trained at once.
+          planned: how many cells there will be at most, where not every one is known.
         """
         self.results: dict[str, Result] = {}
         self.display = display
-        self._workdir, self._whole, self._workers = workdir, whole, workers
+        self._workdir, self._whole, self._workers, self._planned = workdir, whole, workers, planned
         self._places: dict[str, int] = {}
         self._foreseen: list[float] = []
         self._seconds: list[float] = []
@@ -57,11 +58,11 @@ class Account:
         """Takes how long the steps of a run are, of which a few were tried."""
         self._foreseen.append(outcome.get("ms_per_step", 0.0) * outcome.get("steps", 0) / 1000)
 
-    def say_tried(self) -> None:
-        """Prints that every program was tried."""
+    def say_tried(self, what: str) -> None:
+        """Prints that what was to be tried, such as "every configuration", was."""
         left = self.seconds_left()
         said = f"; about {readable_seconds(left)} of training foreseen" if left else ""
-        self.display.say(f"every configuration was tried for a step, {len(self._foreseen)} can run{said}")
+        self.display.say(f"{what} was tried for a step, {len(self._foreseen)} can run{said}")
 
     def finish(self, cell: Cell, result: Result, *, seconds: float) -> None:
         """Takes a result that came now, after some seconds of work, and prints it."""
@@ -77,8 +78,8 @@ class Account:
             self.say(cell, f"{result.status}: {result.reason}{log}")
 
     def seconds_left(self) -> float | None:
-        """The time that the known cells that are left take; None where there are none, or no time is known."""
-        left = len(self._places) - len(self.results)
+        """The time that the cells that are left take; None where there are none, or no time is known."""
+        left = max(len(self._places), self._planned) - len(self.results)
         times = self._seconds or self._foreseen
         if not left or not times:
             return None

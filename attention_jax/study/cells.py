@@ -16,9 +16,11 @@ from urllib.parse import unquote
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.plan import folder_name
-from attention_jax.training.workdir import PLACEMENT
+from attention_jax.training.workdir import PLACEMENT, computed
 
 Status = Literal["done", "refused", "failed", "pruned"]
+# Facts of a result that are sums, of the tries of its program too.
+COUNTS = ("compilations", "cache_hits", "cache_refused")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Cell:
 
     @cached_property
     def identity(self) -> str:
-        """The SHA-256 of the config, but for the keys that say where it is computed and not what."""
+        """The SHA-256 of the config, but for the keys that say where it is computed or shown, and not what."""
         return _digest(self.config, without=PLACEMENT)
 
     @cached_property
@@ -92,9 +94,9 @@ class Result:
       reason: one line on why it is not done; None where it is.
       outcome: the fields of `training.outcome.Outcome` where it is done; of a pruned one `metric`, `score` and `steps`
         at the evaluation that it was pruned by; empty else.
-      facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`,
-        `compilations` and `cache_hits`
-        of XLA in the process while it ran, `log` (the path of what it printed, relative to the workdir).
+      facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`, the
+        programs that XLA compiled in the process while it ran, loaded from the cache, and found there but could not
+        load (`COUNTS`), `log` (the path of what it printed, relative to the workdir).
     """
 
     status: Status
@@ -182,5 +184,5 @@ class ListSource:
 
 
 def _digest(config: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> str:
-    kept = {key: value for key, value in config.items() if key not in without}
+    kept = {key: value for key, value in computed(config).items() if key not in without}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

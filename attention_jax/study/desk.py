@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from attention_jax.study.account import Account
 from attention_jax.study.backlog import Backlog
-from attention_jax.study.cells import Cell, Result, Source
+from attention_jax.study.cells import COUNTS, Cell, Result, Source
 from attention_jax.study.display import Display
 from attention_jax.study.store import LEASE_SECONDS, Store
 
@@ -24,8 +24,10 @@ class Desk:
       tries: cells of which a step is to be tried, one of each program.
     """
 
-    def __init__(self, source: Source, store: Store, workdir: Path, display: Display, *, workers: int):
-        self.account = Account(workdir, display, whole=source.eager, workers=workers)
+    def __init__(
+        self, source: Source, store: Store, workdir: Path, display: Display, *, workers: int, planned: int = 0
+    ):
+        self.account = Account(workdir, display, whole=source.eager, workers=workers, planned=planned)
         self.tries: list[Cell] = []
         self._trying: set[str] = set()
         self._source, self._store = source, store
@@ -34,12 +36,14 @@ class Desk:
         self._elsewhere: list[Cell] = []
         self._compiled: dict[str, Counter[str]] = {}
         self._looked = self._renewed = 0.0
+        self._said_refused = False
 
-    def open(self, *, tries: bool) -> None:
+    def open(self, *, tries: bool, preflight: Sequence[Cell] = ()) -> None:
         """Asks an eager source for all of its cells, so that the store and the total know them.
 
         Args:
           tries: whether a step of each program is to be tried first.
+          preflight: cells that stand for those of a source that is not eager.
         """
         cells = []
         while self._source.eager and (cell := self._source.ask()) is not None:
@@ -55,7 +59,7 @@ class Desk:
             for cell in cells:
                 if cell.program not in done:
                     first.setdefault(cell.program, cell)
-            self.tries = list(first.values()) if len(first) > 1 else []
+            self.tries = list(preflight) or (list(first.values()) if len(first) > 1 else [])
             self._trying = {cell.program for cell in self.tries}
 
     @property
@@ -107,10 +111,12 @@ class Desk:
     def tried(self, cell: Cell, result: Result) -> None:
         """Takes what a try has shown: what cannot run is a row at once, for every seed."""
         # Counted to the first of its cells that ends.
-        self._compiled[cell.program] = _counts(result.facts)
+        self._compiled[cell.program] = self._counts(result.facts)
         if result.status == "done":
             self.account.foresee(result.outcome)
         else:
+            if not self._source.eager:
+                self.account.display.say(f"{cell.title}: {result.status}: {result.reason}")
             for other in self._backlog.take_program(cell.program):
                 if self._store.take(other):
                     self.finish(other, result, seconds=0.0)
@@ -118,11 +124,11 @@ class Desk:
                     self._elsewhere.append(other)
         self._trying.discard(cell.program)
         if not self._trying:
-            self.account.say_tried()
+            self.account.say_tried("every configuration" if self._source.eager else "a sample of the configurations")
 
     def finish(self, cell: Cell, result: Result, *, seconds: float) -> None:
         """Writes down what became of a cell after some seconds of work, and tells the source."""
-        counts = _counts(result.facts) + self._compiled.pop(cell.program, Counter())
+        counts = self._counts(result.facts) + self._compiled.pop(cell.program, Counter())
         result = replace(result, facts={**result.facts, **counts})
         if not self._store.finish(cell, result):
             # The lease ran out, and another supervisor has the cell now.
@@ -187,6 +193,13 @@ class Desk:
         self.account.results[cell.name] = result
         self._source.tell(cell, result)
 
-
-def _counts(facts: Mapping[str, Any]) -> Counter[str]:
-    return Counter({name: facts[name] for name in ("compilations", "cache_hits") if name in facts})
+    def _counts(self, facts: Mapping[str, Any]) -> Counter[str]:
+        """Returns what was compiled; says so, once, where the cache has entries that it refuses to load."""
+        counts = Counter({name: facts[name] for name in COUNTS if name in facts})
+        if counts["cache_refused"] and not self._said_refused:
+            self._said_refused = True
+            self.account.display.say(
+                "the cache of compiled programs has entries that cannot be loaded here, and what they hold is compiled "
+                "each time: a run's log says why; delete the folder, or give another JAX_COMPILATION_CACHE_DIR"
+            )
+        return counts

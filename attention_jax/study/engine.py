@@ -4,8 +4,9 @@ import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,13 +14,41 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.study.cells import Cell, Result, Source
 from attention_jax.study.display import Lines, display
 from attention_jax.study.places import this_machine
-from attention_jax.study.store import LEASE_SECONDS, Store, storage_url
+from attention_jax.study.store import LEASE_SECONDS, NAME_FILE, Store, check_url, storage_url
 from attention_jax.study.supervisor import Supervisor, Terms
 from attention_jax.training.outcome import RunFailed
 from attention_jax.training.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
-_NAME_FILE = "study.name"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a study runs, whatever it computes; each is an option of the command.
+
+    Attributes:
+      workers: processes that train; None is one for each core or device, 0 trains in this process.
+      devices_per_cell: how many devices a run has, which its mesh takes.
+      retry: "failed" or "refused": runs that ended so run again.
+      storage: the URL of a database in place of the file in the folder.
+    """
+
+    workers: int | None = None
+    devices_per_cell: int = 1
+    retry: str | None = None
+    storage: str | None = None
+
+
+DEFAULT = How()
+
+
+def check_how(how: How) -> None:
+    """Raises Refused where there are no such workers or devices, no runs end in what runs again, or the URL is none."""
+    this_machine().with_devices(how.devices_per_cell).workers(how.workers)
+    if how.retry is not None and how.retry not in RETRIES:
+        raise Refused(f"--retry={how.retry}: give {' or '.join(RETRIES)}.{did_you_mean(how.retry, RETRIES)}")
+    if how.storage is not None:
+        check_url(how.storage)
 
 
 def run_cells(
@@ -31,6 +60,8 @@ def run_cells(
     retry: str | None = None,
     storage: str | None = None,
     tries: bool = True,
+    preflight: Sequence[Cell] = (),
+    planned: int = 0,
     had: Callable[[], Mapping[Cell, Result]] = dict,
     announce: Callable[[str], None] | None = None,
     stuck_seconds: float = 120.0,
@@ -49,6 +80,8 @@ def run_cells(
       storage: the URL of a database in place of `study.db`; several hosts that give the same one, and see the same
         workdir, share the cells.
       tries: whether one step of each configuration is tried before the first cell.
+      preflight: of which one is tried, for a source that does not know its cells before it is told of others.
+      planned: how many cells such a source will have, to say how long they take.
       had: results that were had before there was a store; called once the folder is this study's. Of cells that the
         store has they do not count.
       announce: takes each line, in place of stderr.
@@ -59,10 +92,9 @@ def run_cells(
       Interrupted: a signal came; the cells in training were saved first.
       RunFailed: no worker starts, or the storage does not answer any more.
     """
-    if retry is not None and retry not in RETRIES:
-        raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
+    check_how(How(workers, devices_per_cell, retry, storage))
     machine = this_machine().with_devices(devices_per_cell)
-    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds)
+    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds, preflight, planned)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     url = storage_url(workdir, storage)
@@ -133,10 +165,10 @@ def _study_name(workdir: Path, url: str) -> str:
     """Returns what tells the study of a folder from others in its storage: the same on every host that sees it."""
     if urlsplit(url).scheme.startswith("sqlite"):
         return "study"
-    path = workdir / _NAME_FILE
+    path = workdir / NAME_FILE
     with usable(workdir):
         if not path.exists():
-            mine = path.with_name(f".{_NAME_FILE}.{uuid.uuid4().hex}")
+            mine = path.with_name(f".{NAME_FILE}.{uuid.uuid4().hex}")
             write_atomically(mine, uuid.uuid4().hex)
             try:
                 # Of two that begin together the first gives the name.
@@ -149,7 +181,7 @@ def _study_name(workdir: Path, url: str) -> str:
 
 
 def prepare_process(workers: int | None, workdir: Path, *, devices_per_cell: int = 1) -> None:
-    """Makes this process one that runs a study; call it before JAX is used.
+    """Makes this process, and the workers that it starts, those of a study; call it before JAX is used.
 
     With `workers=0` it is pinned to the cores of one worker with that worker's XLA devices, and keeps what it compiles
     in the study's folder, where the user has named none. Else it leaves accelerators to the workers.
@@ -159,6 +191,9 @@ def prepare_process(workers: int | None, workdir: Path, *, devices_per_cell: int
     """
     import jax
 
+    # What Weights & Biases reads, where cells log to it.
+    os.environ.setdefault("WANDB_RUN_GROUP", workdir.resolve().name)
+    os.environ.setdefault("WANDB_JOB_TYPE", "study")
     machine = this_machine().with_devices(devices_per_cell)
     if workers != 0 and machine.kind != "cpu":
         jax.config.update("jax_platforms", "cpu")

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from attention_jax.base.errors import Refused
+from attention_jax.study.cells import COUNTS
 from attention_jax.study.plan import Trial
 from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "devices", "compilations", "cache_hits", "log")
+OF_FACTS = ("versions", "device", "devices", *COUNTS, "log")
 # The attributes of an `Outcome` that a result has.
 OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes", "slices")
 
@@ -22,11 +23,11 @@ OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per
 class Result:
     """One line of results.jsonl.
 
-    The fields from `metric` to `peak_bytes`, and `slices`, are those of `attention_jax.training.outcome.Outcome`, None
-    when the trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines
-    that were written before there were such: `versions` (package -> version) that it was computed with, `device`, how
-    many `devices` it had, how many programs were compiled for it and came from the cache, and the path of its log,
-    relative to the workdir.
+    The fields that `OF_OUTCOME` names are those of `attention_jax.training.outcome.Outcome`, None when the trial was
+    not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
+    before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
+    had, how many programs were compiled for it, came from the cache, and were there but could not be loaded, and the
+    path of its log, relative to the workdir.
     """
 
     benchmark: str
@@ -46,6 +47,7 @@ class Result:
     devices: int | None = None
     compilations: int | None = None
     cache_hits: int | None = None
+    cache_refused: int | None = None
     log: str | None = None
     slices: dict[str, float] | None = None
 

@@ -14,7 +14,7 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
-from attention_jax.study.engine import prepare_process, run_cells
+from attention_jax.study.engine import DEFAULT, How, check_how, prepare_process, run_cells
 from attention_jax.study.mesh import placed
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
@@ -28,37 +28,31 @@ _LONGEST_SEED = 20
 
 
 @dataclass(frozen=True)
-class How:
-    """How a study runs, whatever it computes; each is an option of the command.
+class Planned:
+    """A comparison of which nothing can be refused any more but by its folder and its storage.
 
     Attributes:
-      workers: processes that train; None is one for each core or device, 0 trains in this process.
-      devices_per_cell: how many devices a run has, which its mesh takes.
-      retry: "failed" or "refused": runs that ended so run again.
-      storage: the URL of a database in place of the file in the folder.
+      plan: what is to run.
+      source: its cells.
+      config: what the folder is tied to: the benchmarks, those of the folder among them.
     """
 
-    workers: int | None = None
-    devices_per_cell: int = 1
-    retry: str | None = None
-    storage: str | None = None
+    plan: Plan
+    source: Comparison
+    config: dict[str, Any]
 
 
-DEFAULT = How()
-
-
-def run_comparison(
+def plan_comparison(
     chosen: ConfigDict,
     *,
     name: str,
     variants: str | None,
     seeds: str | None,
     workdir: Path,
-    command: str,
     vary: str = ATTENTION,
     how: How = DEFAULT,
-) -> int:
-    """Trains what is missing in a folder, writes the reports, prints the tables.
+) -> Planned:
+    """Returns what a comparison is to run, and writes nothing.
 
     Args:
       chosen: the config of a comparison, or of one experiment, which then is the one benchmark.
@@ -67,40 +61,54 @@ def run_comparison(
         name.
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
-      command: what the user typed.
       vary: the key of an experiment's config that varies.
       how: by how many workers, and so on.
+
+    Raises:
+      Refused: a variant, a seed, a benchmark or an option cannot be used, or the folder holds another comparison. A
+        variant that cannot do one of the benchmarks is a result.
+    """
+    prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
+    check_how(how)
+    benchmarks = _benchmarks(chosen, name)
+    variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
+    plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
+    _check(benchmarks, devices=how.devices_per_cell)
+    whole = {"benchmarks": {**_benchmarks_there(workdir), **benchmarks}}
+    compare_config(workdir, whole)
+    with usable(workdir):
+        read_results(workdir / "results.jsonl")
+    return Planned(plan, Comparison(plan, variation.config_of, workdir), whole)
+
+
+def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = DEFAULT) -> int:
+    """Trains what is missing in a folder, writes the reports, prints the tables.
+
+    Args:
+      planned: what to run.
+      workdir: the folder of the comparison.
+      command: what the user typed.
+      how: as it was planned.
 
     Returns:
       How many runs failed.
 
     Raises:
-      Refused: a variant, a seed, a benchmark or an option cannot be used, or the folder holds another comparison or is
-        held by one that runs. A variant that cannot do one of the benchmarks is a result.
+      Refused: the folder is held by a study that runs, or the storage cannot be used.
       Interrupted: a signal came; the runs that were on were saved first.
       RunFailed: workers do not start, or the storage does not answer any more.
     """
-    start = time.monotonic()
-    prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
-    benchmarks = _benchmarks(chosen, name)
-    variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
-    plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
-    _check(benchmarks, devices=how.devices_per_cell)
-    whole = {**_benchmarks_there(workdir), **benchmarks}
-    compare_config(workdir, {"benchmarks": whole})
-    with usable(workdir):
-        read_results(workdir / "results.jsonl")
-    source = Comparison(plan, variation.config_of, workdir)
+    start, source = time.monotonic(), planned.source
 
     def had() -> dict[Cell, CellResult]:
-        claim(workdir, {"benchmarks": whole})
-        write_config(workdir, {"benchmarks": whole})
+        claim(workdir, planned.config)
+        write_config(workdir, planned.config)
         return source.had()
 
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, had=had, **vars(how))
     results = source.in_order()
-    summarise(plan, results, workdir, command=command)
+    summarise(planned.plan, results, workdir, command=command)
     for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
@@ -111,7 +119,9 @@ def compiled(results: list[Result]) -> str:
     """Returns one line on what XLA compiled for results, and what came from the cache in its place."""
     compilations = sum(result.compilations or 0 for result in results)
     hits = sum(result.cache_hits or 0 for result in results)
-    return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache"
+    refused = sum(result.cache_refused or 0 for result in results)
+    said = f"; {refused} that are in the cache could not be loaded" if refused else ""
+    return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache{said}"
 
 
 def other_versions(results: list[Result]) -> list[str]:

@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
+import warnings
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from typing import Any, TextIO
 _REMEMBERED = 8
 # Between two events of one kind.
 _EVENT_SECONDS = 0.5
+# How JAX's warning begins where an entry of the cache on the disk is there and cannot be loaded.
+_REFUSED_ENTRY = "Error reading persistent compilation cache entry"
 _PACKAGES = ("attention_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 Event = dict[str, Any]
 
@@ -132,7 +135,7 @@ class Session:
         Raises:
           KeyboardInterrupt: a signal came; a cell in training was saved first.
         """
-        before = (0, 0) if self._compiler is None else self._compiler.counts
+        before = Counter() if self._compiler is None else self._compiler.counts
         log = Path(job["log"])
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
@@ -141,8 +144,7 @@ class Session:
                 status, reason, outcome = self._result(job, reporter, file)
         facts: dict[str, Any] = {"versions": versions()}
         if self._compiler is not None:
-            compilations, hits = self._compiler.counts
-            facts |= {"compilations": compilations - before[0], "cache_hits": hits - before[1]}
+            facts |= {name: count - before[name] for name, count in self._compiler.counts.items()}
             facts |= {"device": self._compiler.device(), "devices": job["devices"]}
         return {"event": "done", "status": status, "reason": reason, "outcome": outcome, "facts": facts}
 
@@ -211,14 +213,18 @@ class Compiler:
 
         keep_freed_memory()
         check_jax()
-        self._requests, self._hits = 0, 0
+        self._requests, self._hits, self._refused = 0, 0, 0
         jax.monitoring.register_event_listener(self._event)
         jax.monitoring.register_event_duration_secs_listener(self._duration)
+        # Of an entry that is there and cannot be used JAX says so by a warning alone; by default each is shown once.
+        warnings.filterwarnings("always", message=_REFUSED_ENTRY)
+        self._show, warnings.showwarning = warnings.showwarning, self._warned
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many programs were compiled so far, and how many came from the cache in their place."""
-        return self._requests - self._hits, self._hits
+    def counts(self) -> Counter[str]:
+        """How many programs were compiled so far, came from the cache in place of it, and were refused by the cache."""
+        compiled = self._requests - self._hits
+        return Counter(compilations=compiled, cache_hits=self._hits, cache_refused=self._refused)
 
     def device(self) -> str:
         """Returns what it compiles for, such as "cpu"."""
@@ -228,6 +234,10 @@ class Compiler:
 
     def _event(self, event: str, **kwargs: Any) -> None:
         self._hits += event == "/jax/compilation_cache/cache_hits"
+
+    def _warned(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        self._refused += str(message).startswith(_REFUSED_ENTRY)
+        self._show(message, category, *where, **more)
 
     def _duration(self, event: str, duration_secs: float, **kwargs: Any) -> None:
         # Of every program, also where it came from the cache.

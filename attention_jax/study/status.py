@@ -10,25 +10,29 @@ from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.study.account import STATUS_FILE
 from attention_jax.study.display import AtWork, Standing
-from attention_jax.study.store import FILE, read_rows, storage_url
+from attention_jax.study.store import FILE, NAME_FILE, Row, read_rows, storage_url
 
 # A supervisor writes every second, but for the time that a worker of its own process compiles.
 _SILENT_SECONDS = 60.0
 
 
-def print_status(workdir: Path) -> None:
+def print_status(workdir: Path, storage: str | None = None) -> None:
     """Prints the total, each worker's cell, and what failed with its log.
 
+    Args:
+      workdir: the folder of the study.
+      storage: the URL of its database, where it is no file of the folder; all of its supervisors are seen there.
+
     Raises:
-      Refused: the folder holds no study.
+      Refused: the folder holds no study, or the storage does not answer.
     """
     told = _told(workdir)
     at_work = [AtWork(**worker) for worker in told["workers"]]
     age = time.time() - told["time"]
     counts, cells = told["counts"], told["cells"]
     failed: list[str] = []
-    if (workdir / FILE).exists():
-        rows = read_rows(storage_url(workdir, None))
+    rows = _rows(workdir, storage)
+    if rows:
         counts = Counter(row.status for row in rows if row.result is not None)
         cells = cells and len(rows)
         failed = [
@@ -38,11 +42,26 @@ def print_status(workdir: Path) -> None:
         ]
     runs = not told["ended"] and age < _SILENT_SECONDS
     print(Standing(dict(counts), cells, at_work, told["seconds_left"] if runs else None).total())
-    for worker in at_work if runs else ():
+    for worker in at_work if runs and storage is None else ():
         print(f"worker {worker.worker}  {worker}")
+    for row in rows if storage is not None else ():
+        if row.status == "running":
+            print(f"{(row.owner or '').rpartition(':')[0]}  {row.title}")
     for line in failed:
         print(line)
     print(_life(told, age))
+
+
+def _rows(workdir: Path, storage: str | None) -> list[Row]:
+    """Returns the cells that the storage has; none where it is a file of the folder that is not there."""
+    if storage is None:
+        return read_rows(storage_url(workdir, None)) if (workdir / FILE).exists() else []
+    if storage.startswith("sqlite"):
+        return read_rows(storage)
+    name = workdir / NAME_FILE
+    if not name.exists():
+        raise Refused(f"workdir {str(workdir)!r} holds no study of a server's storage: leave out --storage.")
+    return read_rows(storage, study=name.read_text().strip())
 
 
 def _told(workdir: Path) -> dict[str, Any]:

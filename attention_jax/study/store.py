@@ -24,6 +24,8 @@ from attention_jax.study.cells import Cell, Result
 from attention_jax.training.outcome import RunFailed
 
 FILE = "study.db"
+# In the workdir: what tells the study from others in the storage of a server.
+NAME_FILE = "study.name"
 # A lease that was not renewed for so long is another's to take; the holder renews it four times as often.
 LEASE_SECONDS = 60.0
 # How long a storage that was there may not answer before the study ends.
@@ -237,6 +239,11 @@ _FREE: dict[str, Any] = {"status": "waiting", "owner": None, "expires": None, "r
 def storage_url(workdir: Path, storage: str | None) -> str:
     """Returns the URL of a study's storage: the one given, or the file in its workdir."""
     return storage or f"sqlite:///{workdir / FILE}"
+
+
+def check_url(url: str) -> None:
+    """Raises Refused where a URL is of no database that can be a storage, or its driver is not here; asks nobody."""
+    _engine(url).dispose()
 
 
 def read_rows(url: str, *, study: str = "study") -> list[Row]:

@@ -9,7 +9,7 @@ import selectors
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,19 +43,22 @@ class Terms:
       workers: how many; 0 runs the cells in this process.
       tries: whether one step of every program is tried before the first cell.
       stuck_seconds: the least time without a sign of life after which a worker is stuck.
+      preflight, planned: as of `run_cells`.
     """
 
     machine: Machine
     workers: int
     tries: bool = True
     stuck_seconds: float = 120.0
+    preflight: Sequence[Cell] = ()
+    planned: int = 0
 
 
 class Supervisor:
     """One run of a study on this host."""
 
     def __init__(self, source: Source, store: Store, workdir: Path, terms: Terms, display: Display):
-        self._desk = Desk(source, store, workdir, display, workers=terms.workers)
+        self._desk = Desk(source, store, workdir, display, workers=terms.workers, planned=terms.planned)
         self._account = self._desk.account
         self._workdir, self._terms, self._display = workdir, terms, display
         self._crew: list[Worker] = []
@@ -72,7 +75,7 @@ class Supervisor:
         """
         with self._signals():
             try:
-                self._desk.open(tries=self._terms.tries)
+                self._desk.open(tries=self._terms.tries, preflight=self._terms.preflight)
                 if not self._desk.is_empty:
                     self._crew = [self._new_worker(number) for number in range(max(1, self._terms.workers))]
                 while not self._desk.is_empty or self._busy():

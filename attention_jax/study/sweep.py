@@ -2,22 +2,23 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+from optuna import Study
 from rich.console import Console
 
-from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused
 from attention_jax.base.options import check_options
 from attention_jax.data.seeds import check_seed
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
-from attention_jax.study.engine import RETRIES, held, run_cells
+from attention_jax.study.engine import How, check_how, held, run_cells
 from attention_jax.study.mesh import placed
-from attention_jax.study.places import this_machine
+from attention_jax.study.preflight import preflight
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
 from attention_jax.study.space import Points, Space, read_space
 from attention_jax.study.store import storage_url
@@ -26,6 +27,7 @@ from attention_jax.study.sweep_report import write_report
 from attention_jax.study.sweep_source import SweepSource, put_back
 from attention_jax.study.sweep_store import open_study, shown
 from attention_jax.training import Progress, config
+from attention_jax.training.experiment import Logging
 from attention_jax.training.workdir import usable
 
 
@@ -95,7 +97,9 @@ def read_sweep(spec: str, overrides: Mapping[str, str], *, space: str | None, gi
 def sweep_of(base: Base, space: Space | Points, settings: Settings) -> Sweep:
     """Returns the sweep of a space, which is checked; raises as `read_sweep`."""
     make_sampler(settings.sampler, seed=settings.seed)
-    make_pruner(settings.pruner, every=base.config()["evaluation"]["every"])
+    config = base.config()
+    make_pruner(settings.pruner, every=config["evaluation"]["every"])
+    Logging(**config["log"])
     checked = base.check(space)
     if settings.sampler == "grid":
         checked = checked if isinstance(checked, Points) else checked.points()
@@ -116,56 +120,61 @@ def sweep_of(base: Base, space: Space | Points, settings: Settings) -> Sweep:
     )
 
 
-def run_sweep(
-    sweep: Sweep,
-    workdir: Path,
-    *,
-    workers: int | None,
-    devices_per_cell: int,
-    storage: str | None,
-    retry: str | None,
-    command: str,
-) -> int:
+def open_sweep(sweep: Sweep, workdir: Path, how: How, *, say: Callable[[str], None]) -> Study:
+    """Makes the study of a sweep in its storage, or finds the one that is there.
+
+    Args:
+      sweep: what to search.
+      workdir: its folder.
+      how: by how many workers, and where the results are kept.
+      say: takes a line on what was there.
+
+    Raises:
+      Refused: the folder or the storage cannot be used, or holds a sweep of something else; an option cannot be.
+    """
+    check_how(how)
+    placed(sweep.base.config(), how.devices_per_cell)
+    url = storage_url(workdir, how.storage)
+    with usable(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+    with held(workdir, alone=url.startswith("sqlite")):
+        return open_study(url, workdir.resolve().name or "sweep", sweep, say=say)
+
+
+def run_sweep(sweep: Sweep, workdir: Path, how: How, *, command: str) -> int:
     """Runs the trials that are missing and the best of them on fresh seeds; writes and prints what was found.
 
     Args:
       sweep: what to search.
       workdir: its folder.
-      workers: how many processes train; None is one a core or device, 0 trains in this process.
-      devices_per_cell: how many devices a trial has, which its mesh takes.
-      storage: the URL of a database in place of the file in the folder.
-      retry: "failed" or "refused" runs trials that ended so again.
+      how: by how many workers, and so on.
       command: what the user typed.
 
     Returns:
       0; 1 where no trial ran to its end, or none of the best on every fresh seed.
 
     Raises:
-      Refused: the folder or the storage cannot be used, or holds a sweep of something else; or the mesh does not fit.
+      Refused: the folder or the storage cannot be used, or holds a sweep of something else; an option cannot be.
       Interrupted: a signal came; the trials in training were saved first.
       RunFailed: no worker starts, or the storage does not answer any more.
     """
-    url, say = storage_url(workdir, storage), Progress().say
-    # Before there is a study: `run_cells` refuses them too, and later.
-    this_machine().with_devices(devices_per_cell).workers(workers)
-    placed(sweep.base.config(), devices_per_cell)
-    check_retry(retry)
-    with usable(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
-    with held(workdir, alone=url.startswith("sqlite")):
-        study = open_study(url, workdir.resolve().name or "sweep", sweep, say=say)
-        if retry is not None:
-            put_back(study, status=retry, say=say)
+    say = Progress().say
+    study = open_sweep(sweep, workdir, how, say=say)
+    if how.retry is not None:
+        put_back(study, status=how.retry, say=say)
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
-    run_cells(source, workdir, workers=workers, devices_per_cell=devices_per_cell, retry=retry, storage=storage)
-    return _report(source, workdir, url=url, command=command, devices=devices_per_cell)
-
-
-def check_retry(retry: str | None) -> None:
-    """Raises Refused where no trials end in what is to run again."""
-    if retry is not None and retry not in RETRIES:
-        raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
+    ended = sum(trial.state.is_finished() for trial in study.trials)
+    run_cells(
+        source,
+        workdir,
+        **vars(how),
+        # Of a sweep that goes on they were tried when it began.
+        preflight=() if study.trials else preflight(sweep),
+        planned=max(0, sweep.trials - ended) + sweep.best * sweep.fresh_seeds,
+    )
+    url = storage_url(workdir, how.storage)
+    return _report(source, workdir, url=url, command=command, devices=how.devices_per_cell)
 
 
 def _report(source: SweepSource, workdir: Path, *, url: str, command: str, devices: int) -> int:

@@ -15,7 +15,7 @@ from attention_jax.study.domains import Range
 from attention_jax.study.samplers import make_pruner, make_sampler
 from attention_jax.study.space import Points
 from attention_jax.study.sweep_plan import Sweep
-from attention_jax.training.workdir import PLACEMENT, Difference, differences
+from attention_jax.training.workdir import PLACEMENT, Difference, computed, differences
 
 # The study's attribute that says what is searched; it is written last, so a study without it is not whole.
 _SEARCHED = "sweep"
@@ -76,7 +76,7 @@ def described(sweep: Sweep) -> dict[str, Any]:
             for key, domain in space.domains.items()
         }
     how = {"sampler": sweep.sampler, "pruner": sweep.pruner, "sampler seed": sweep.seed}
-    config = {key: value for key, value in sweep.base.config().items() if key not in PLACEMENT}
+    config = {key: value for key, value in computed(sweep.base.config()).items() if key not in PLACEMENT}
     return {"space": what, **how, "config": _json(config)}
 
 

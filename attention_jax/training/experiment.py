@@ -25,6 +25,7 @@ from attention_jax.training.rules import parameter_specs, state_shardings
 from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, replicated, rows_of_process, split_batch
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import Instability, make_evaluation_step, make_train_step
+from attention_jax.training.wandb_run import check_wandb
 
 Section = Mapping[str, Any]
 # What a step is compiled for: the shape of each array of a batch, by name.
@@ -71,12 +72,18 @@ class Logging:
     Attributes:
       every: steps between two lines of `metrics.jsonl`, each with the loss of that step's batch.
       tensorboard: whether to write TensorBoard events too.
+      wandb: whether to log to Weights & Biases too, as WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE say.
       layer_norms: whether each line has the norms of each layer's gradient and update too.
     """
 
     every: int = 10
     tensorboard: bool = True
+    wandb: bool = False
     layer_norms: bool = False
+
+    def __post_init__(self) -> None:
+        if self.wandb:
+            check_wandb()
 
 
 SECTIONS: dict[str, Any] = {

@@ -4,6 +4,7 @@ import json
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from attention_jax.training.progress import Progress
 from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
+from attention_jax.training.wandb_run import WandbRun
 from attention_jax.training.watch import Pulse
 from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
 
@@ -63,9 +65,15 @@ class _Run:
             self.batches.set_state(restored.beside["batches"])
             self.meter.windows = [Window(*window) for window in restored.beside["windows"]]
             progress.say(f"resuming from the checkpoint of step {self.step}")
+        shown = {**experiment.config, "seed": seed}
+        wandb = partial(WandbRun, workdir, shown, say=progress.say) if experiment.log.wandb else None
         self.log = hosts.in_turn(
             lambda: MetricsLog(
-                workdir, after_step=self.step, tensorboard=experiment.log.tensorboard, writes=hosts.is_first()
+                workdir,
+                after_step=self.step,
+                tensorboard=experiment.log.tensorboard,
+                writes=hosts.is_first(),
+                wandb=wandb and (lambda lines: wandb(lines=lines)),
             )
         )
         self.history = history(experiment.task, self.log.lines)

@@ -5,17 +5,32 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from attention_jax.base.errors import Refused
 from attention_jax.training.events import EventFile
 from attention_jax.training.outcome import RunFailed
 
+if TYPE_CHECKING:
+    from attention_jax.training.wandb_run import WandbRun
+
 # The keys of a config that say where the run is computed, and not what.
 PLACEMENT = ("attention_parallel", "mesh", "parameter_rules")
+# Those of its section `log` that say where losses are shown beside `metrics.jsonl`.
+SHOWN = ("tensorboard", "wandb")
+
+
+def computed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config, of a run or of a comparison, without the keys that say where its losses are shown."""
+    kept = dict(config)
+    if isinstance(kept.get("log"), Mapping):
+        kept["log"] = {key: value for key, value in kept["log"].items() if key not in SHOWN}
+    if isinstance(kept.get("benchmarks"), Mapping):
+        kept["benchmarks"] = {name: computed(part) for name, part in kept["benchmarks"].items()}
+    return kept
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -86,7 +101,7 @@ def compare_config(workdir: Path, config: dict[str, Any]) -> list[str]:
         raise Refused(
             f"workdir {str(workdir)!r} cannot be used: its config.json is damaged ({error}). Give another --workdir."
         ) from error
-    changed = differences(there, json.loads(_as_text(config)))
+    changed = differences(computed(there), json.loads(_as_text(computed(config))))
     other = [str(change) for change in changed if change.name.partition(".")[0] not in PLACEMENT]
     if other:
         raise Refused(
@@ -180,13 +195,21 @@ def differences(there: Any, here: Any, path: str = "") -> list[Difference]:
 
 
 class MetricsLog:
-    """The losses of a run, a line a step that is recorded, in `metrics.jsonl` and as TensorBoard events.
+    """The losses of a run, a line a step that is recorded, in `metrics.jsonl`, and beside it where the config says.
 
     A line holds only what the config and the data determine, no times: a run that was killed and went on leaves the
     same bytes as one that was not.
     """
 
-    def __init__(self, workdir: Path, *, after_step: int, tensorboard: bool, writes: bool = True):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        after_step: int,
+        tensorboard: bool,
+        writes: bool = True,
+        wandb: Callable[[int], "WandbRun"] | None = None,
+    ):
         """Opens the log at a step; what was recorded after it is dropped, since it will be recorded again.
 
         Args:
@@ -194,16 +217,20 @@ class MetricsLog:
           after_step: the last step that stays.
           tensorboard: whether to write events too, into `tensorboard`.
           writes: whether this process writes the files; one that does not keeps `lines` alone.
+          wandb: begins the run on Weights & Biases, given how many lines the folder has; None for none.
 
         Raises:
           RunFailed: they could not be written.
         """
         self._path = workdir / "metrics.jsonl"
-        self.lines = [line for line in read_lines(self._path) if line["step"] <= after_step]
+        there = read_lines(self._path)
+        self.lines = [line for line in there if line["step"] <= after_step]
         self._file: TextIO | None = None
-        self._events = None
+        self._events = self._wandb = None
         if not writes:
             return
+        if wandb is not None:
+            self._wandb = wandb(len(there))
         with written(self._path):
             write_atomically(self._path, "".join(map(_dumped, self.lines)))
             self._file = self._path.open("a")
@@ -227,6 +254,8 @@ class MetricsLog:
         if self._events is not None:
             with written(self._path.with_name("tensorboard")):
                 self._events.write(step, values)
+        if self._wandb is not None:
+            self._wandb.write(len(self.lines), line)
 
     def close(self) -> None:
         """Closes the files; raises as `write` does."""
@@ -236,6 +265,8 @@ class MetricsLog:
         if self._events is not None:
             with written(self._path.with_name("tensorboard")):
                 self._events.close()
+        if self._wandb is not None:
+            self._wandb.close()
 
     def _check_there(self, file: TextIO) -> None:
         """A file that was deleted, or moved with its folder, takes lines as if nothing were wrong."""

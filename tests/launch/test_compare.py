@@ -31,6 +31,7 @@ KEYS = [
     "devices",
     "compilations",
     "cache_hits",
+    "cache_refused",
     "log",
     "slices",
 ]

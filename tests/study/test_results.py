@@ -28,6 +28,7 @@ KEYS = [
     "devices",
     "compilations",
     "cache_hits",
+    "cache_refused",
     "log",
     "slices",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from attention_jax.study.cells import ListSource
 from attention_jax.study.display import AtWork, Board, Lines, Standing
 from attention_jax.study.engine import run_cells
 from attention_jax.study.status import print_status
+from attention_jax.study.store import Store
 from tests.launch.command_line import contents
 from tests.study.test_supervisor import trivial
 
@@ -88,3 +90,22 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path, there: bool):
         (tmp_path / "status.json").write_text("{")
     with pytest.raises(Refused, match="holds no study"):
         print_status(tmp_path)
+
+
+def test_status_of_a_study_with_a_storage_sees_who_is_at_work_on_every_host(tmp_path: Path, capsys) -> None:
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    cells = [trivial(0), trivial(1), trivial(2)]
+    run_cells(ListSource(cells[:1]), tmp_path, workers=0, storage=url, announce=lambda line: None)
+    other = Store(url)
+    other.register(cells)
+    assert other.take(cells[2])
+    print_status(tmp_path, url)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1 of 3 done"
+    assert lines[1] == f"{socket.gethostname()}:{os.getpid()}  trivial / 2"
+
+
+def test_a_server_s_storage_of_a_study_that_has_none_is_refused(tmp_path: Path) -> None:
+    write_status(tmp_path, STANDING, ended=False)
+    with pytest.raises(Refused, match="holds no study of a server's storage: leave out --storage"):
+        print_status(tmp_path, "postgresql+psycopg://me@127.0.0.1:1/none")

@@ -161,6 +161,15 @@ def test_what_cannot_run_is_known_before_the_first_cell_for_every_seed(tmp_path,
     )
 
 
+def test_a_source_that_learns_has_a_sample_tried_and_says_what_cannot_run(tmp_path, lines):
+    broken = Cell("preflight/1", {"data": {"name": "digits"}, "task": {"name": "classification"}, "seed": 0})
+    sample = [trivial(7), broken]
+    run_cells(Halving(), tmp_path, workers=1, preflight=sample, planned=6, announce=lines.append)
+    tried = lines.index("a sample of the configurations was tried for a step, 1 can run")
+    assert lines[0].startswith("preflight / 1: failed: TypeError: ")
+    assert (tried, "[1] trivial / 0: training" in lines[2:]) == (1, True)
+
+
 def test_a_folder_that_a_live_study_holds_is_refused(run, tmp_path):
     with held(tmp_path), pytest.raises(Refused, match="is held by a study that runs"):
         run([trivial(0)])

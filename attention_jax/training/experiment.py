@@ -18,6 +18,7 @@ from attention_jax.base.options import check_options
 from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
+from attention_jax.training.compiling import compiler_options
 from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import build_optimizer
@@ -280,7 +281,7 @@ class Experiment:
 
     @cached_property
     def _compiled_state(self) -> Any:
-        return jax.jit(self._state, out_shardings=self.shardings)
+        return jax.jit(self._state, out_shardings=self.shardings, compiler_options=compiler_options("state"))
 
     @cached_property
     def _train_step(self) -> Any:

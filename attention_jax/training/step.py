@@ -15,6 +15,7 @@ from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
 from attention_jax.tasks import Ratio, Task
 from attention_jax.training.by_path import held
+from attention_jax.training.compiling import compiler_options
 from attention_jax.training.sharding import replicated
 from attention_jax.training.state import TrainState, in_float32
 
@@ -104,7 +105,12 @@ def make_train_step(
         bad = ~(jnp.isfinite(metrics["train_loss"]) & jnp.isfinite(norm)) | _is_spike(state, norm, instability.spike)
         return _judged(state, following, bad, norm, instability), metrics
 
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings or whole, whole))
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        out_shardings=(shardings or whole, whole),
+        compiler_options=compiler_options("step"),
+    )
 
 
 def _accumulated(
@@ -184,4 +190,4 @@ def make_evaluation_step(
         with over(mesh, attention_parallel=attention_parallel):
             return task.run(model, variables, batch)
 
-    return jax.jit(evaluation_step, out_shardings=replicated(mesh))
+    return jax.jit(evaluation_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))

@@ -28,6 +28,7 @@ KEYS = [
     "reason",
     "versions",
     "device",
+    "xla_level",
     "compilations",
     "cache_hits",
     "cache_refused",

@@ -25,6 +25,7 @@ KEYS = [
     "reason",
     "versions",
     "device",
+    "xla_level",
     "compilations",
     "cache_hits",
     "cache_refused",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from attention_jax.base.options import AtLeast
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
 from attention_jax.tasks import Ratio, Task
@@ -37,7 +38,7 @@ class Instability:
 
     action: Literal["stop", "skip"] = "stop"
     spike: float | None = None
-    most_skipped: int = 100
+    most_skipped: Annotated[int, AtLeast(0)] = 100
 
 
 def make_train_step(

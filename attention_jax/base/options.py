@@ -1,9 +1,10 @@
-"""The options that a function takes by name: which there are, and whether the values given suit their types."""
+"""The options that a function takes by name: which there are, and whether values suit their types and bounds."""
 
 import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from attention_jax.base.errors import Refused, did_you_mean
@@ -50,6 +51,31 @@ def check_types(function: Callable[..., Any], options: Mapping[str, Any], *, own
         hint = hints.get(key, Any)
         if not takes(hint, value):
             raise Refused(f"{owner} has option {key}={value!r}, which is not {words(hint)}.")
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The bound of an option, declared beside its type: `every: Annotated[int, AtLeast(1)]`."""
+
+    least: int
+
+
+def check_bounds(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:
+    """Checks that none of `options` is less than `function` declares; None is of no size.
+
+    Args:
+      function: what declares them: a function, or a class with fields.
+      options: the values, of the right types; those that are not given are not checked.
+      owner: what stands before the name of an option in the message, such as "evaluation.".
+
+    Raises:
+      Refused: a value is too small.
+    """
+    for name, hint in typing.get_type_hints(function, include_extras=True).items():
+        value = options.get(name)
+        for bound in getattr(hint, "__metadata__", ()) if value is not None else ():
+            if value < bound.least:
+                raise Refused(f"{owner}{name}={value}: give a whole number of at least {bound.least}.")
 
 
 def takes(hint: Any, value: Any) -> bool:

@@ -4,13 +4,13 @@ import dataclasses
 import re
 import typing
 from dataclasses import dataclass
+from typing import Annotated
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import kinds
+from attention_jax.base.options import AtLeast, check_bounds, kinds
 
 # What Slurm knows of these, but for "4:00", four minutes to it and four hours to most.
 _TIME = re.compile(r"(?P<minutes>\d+)|(?:(?P<d>\d+)-)?(?P<h>\d+):(?P<m>[0-5]\d):(?P<s>[0-5]\d)")
-_LEAST = {"time": 1, "nodes": 1, "gpus": 0, "cpus": 1, "mem": 1, "signal": 1}
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,19 @@ class Job:
       partition, account, qos, constraint: Slurm's own.
     """
 
-    time: int
-    nodes: int = 1
+    time: Annotated[int, AtLeast(1)]
+    nodes: Annotated[int, AtLeast(1)] = 1
     gpus: int = 0
-    cpus: int = 1
-    mem: int | None = None
-    signal: int = 120
+    cpus: Annotated[int, AtLeast(1)] = 1
+    mem: Annotated[int | None, AtLeast(1)] = None
+    signal: Annotated[int, AtLeast(1)] = 120
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise Refused(f"--job {name}={value}: give at least {least}.")
+        check_bounds(Job, vars(self), owner="--job ")
         if self.signal >= 60 * self.time:
             raise Refused(f"--job signal={self.signal}: the job has {60 * self.time} seconds: give fewer.")
 

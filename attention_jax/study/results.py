@@ -14,7 +14,7 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "devices", *COUNTS, "log")
+OF_FACTS = ("versions", "device", "devices", "xla_level", *COUNTS, "log")
 # The attributes of an `Outcome` that a result has.
 OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes", "slices")
 
@@ -26,8 +26,8 @@ class Result:
     The fields that `OF_OUTCOME` names are those of `attention_jax.training.outcome.Outcome`, None when the trial was
     not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
     before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
-    had, how many programs were compiled for it, came from the cache, and were there but could not be loaded, and the
-    path of its log, relative to the workdir.
+    had, XLA's levels of optimisation where they are not its default, how many programs were compiled for it, came from
+    the cache, and were there but could not be loaded, and the path of its log, relative to the workdir.
     """
 
     benchmark: str
@@ -45,6 +45,7 @@ class Result:
     versions: dict[str, str] | None = None
     device: str | None = None
     devices: int | None = None
+    xla_level: str | None = None
     compilations: int | None = None
     cache_hits: int | None = None
     cache_refused: int | None = None

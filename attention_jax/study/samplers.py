@@ -7,7 +7,7 @@ lose: each trial draws from a generator of its own.
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 import scipy.stats
@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import check_options
+from attention_jax.base.options import AtLeast, check_bounds, check_options
 from attention_jax.kernels.registry import parse_spec
 
 SAMPLERS = ("tpe", "random", "grid", "quasi_random")
@@ -142,15 +142,15 @@ def _first_from(rung: int, trial: FrozenTrial) -> Any:
     return min((step for step in trial.intermediate_values if step >= rung), default=None)
 
 
-def _successive_halving(*, every: int, reduction: int = 3, start: int = 0) -> optuna.pruners.BasePruner:
-    if reduction < 2 or start < 0:
-        raise Refused(f"successive_halving: reduction={reduction}, start={start}: give at least 2, and steps.")
+def _successive_halving(
+    *, every: int, reduction: Annotated[int, AtLeast(2)] = 3, start: Annotated[int, AtLeast(0)] = 0
+) -> optuna.pruners.BasePruner:
     return SuccessiveHalving(start=start or every, reduction=reduction)
 
 
-def _median(*, every: int, trials: int = 5, start: int = 0) -> optuna.pruners.BasePruner:
-    if trials < 1 or start < 0:
-        raise Refused(f"median: trials={trials}, start={start}: give at least 1, and steps.")
+def _median(
+    *, every: int, trials: Annotated[int, AtLeast(1)] = 5, start: Annotated[int, AtLeast(0)] = 0
+) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=trials, n_warmup_steps=start)
 
 
@@ -179,6 +179,7 @@ def make_pruner(spec: str, *, every: int) -> optuna.pruners.BasePruner:
     for option, value in options.items():
         if type(value) is not int:
             raise Refused(f"pruner {name!r}: {option}={value!r}: give a whole number.")
+    check_bounds(PRUNERS[name], options, owner=f"pruner {name!r}: ")
     if not every:
         raise Refused(f"pruner {name!r} looks at evaluations, and evaluation.every=0 makes one, at the end: set it.")
     return PRUNERS[name](every=every, **options)

@@ -146,6 +146,7 @@ class Session:
         if self._compiler is not None:
             facts |= {name: count - before[name] for name, count in self._compiler.counts.items()}
             facts |= {"device": self._compiler.device(), "devices": job["devices"]}
+            facts["xla_level"] = self._compiler.level()
         return {"event": "done", "status": status, "reason": reason, "outcome": outcome, "facts": facts}
 
     def _result(self, job: dict[str, Any], reporter: Reporter, log: TextIO) -> tuple[str, str | None, dict[str, Any]]:
@@ -231,6 +232,12 @@ class Compiler:
         import jax
 
         return jax.devices()[0].device_kind
+
+    def level(self) -> str | None:
+        """Returns at which of XLA's levels it compiles."""
+        from attention_jax.training.compiling import xla_level
+
+        return xla_level()
 
     def _event(self, event: str, **kwargs: Any) -> None:
         self._hits += event == "/jax/compilation_cache/cache_hits"

@@ -1,18 +1,18 @@
 """A sweep: its settings from the command and the config file, the run, and what it ends with."""
 
-import dataclasses
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 from optuna import Study
 from rich.console import Console
 
 from attention_jax.base.errors import Refused
-from attention_jax.base.options import check_options
+from attention_jax.base.options import AtLeast, check_bounds, check_options, takes, words
 from attention_jax.data.seeds import check_seed
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
@@ -47,19 +47,15 @@ class Settings:
     sampler: str = "tpe"
     pruner: str = NO_PRUNER
     seed: int = 0
-    trials: int | None = None
-    best: int = 3
-    fresh_seeds: int = 3
+    trials: Annotated[int | None, AtLeast(1)] = None
+    best: Annotated[int, AtLeast(0)] = 3
+    fresh_seeds: Annotated[int, AtLeast(0)] = 3
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kind = str if field.name in ("sampler", "pruner") else int
-            if type(value) is not kind and not (field.name == "trials" and value is None):
-                raise Refused(f"sweep.{field.name}={value!r}: it takes {kind.__name__}.")
-        for name, least in (("trials", 1), ("best", 0), ("fresh_seeds", 0)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise Refused(f"{name}={getattr(self, name)}: give at least {least}.")
+        for name, hint in typing.get_type_hints(Settings).items():
+            if not takes(hint, value := getattr(self, name)):
+                raise Refused(f"sweep.{name}={value!r}: it takes {words(hint)}.")
+        check_bounds(Settings, vars(self), owner="")
         check_seed(self.seed, name="sweep.seed")
 
 

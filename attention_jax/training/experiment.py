@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ import numpy as np
 from attention_jax import data as data_sets
 from attention_jax import models, tasks
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import check_options
+from attention_jax.base.options import AtLeast, check_bounds, check_options
 from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
+from attention_jax.training.compiling import compiler_options
 from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import LEARNING_RATE, build_optimizer
@@ -44,9 +45,9 @@ class Evaluation:
         evaluations in a row; 0 never ends it.
     """
 
-    every: int = 0
-    batch_size: int | None = None
-    patience: int = 0
+    every: Annotated[int, AtLeast(0)] = 0
+    batch_size: Annotated[int | None, AtLeast(1)] = None
+    patience: Annotated[int, AtLeast(0)] = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Checkpointing:
         by a checkpoint, and the best one stays beside those; the score of the run is then that of the best.
     """
 
-    every: int = 0
-    keep: int = 2
+    every: Annotated[int, AtLeast(0)] = 0
+    keep: Annotated[int, AtLeast(1)] = 2
     best: bool = False
 
 
@@ -76,7 +77,7 @@ class Logging:
       layer_norms: whether each line has the norms of each layer's gradient and update too.
     """
 
-    every: int = 10
+    every: Annotated[int, AtLeast(1)] = 10
     tensorboard: bool = True
     wandb: bool = False
     layer_norms: bool = False
@@ -299,7 +300,7 @@ class Experiment:
 
     @cached_property
     def _compiled_state(self) -> Any:
-        return jax.jit(self._state, out_shardings=self.shardings)
+        return jax.jit(self._state, out_shardings=self.shardings, compiler_options=compiler_options("state"))
 
     @cached_property
     def _train_step(self) -> Any:
@@ -348,6 +349,7 @@ def section(name: str, given: Section | None) -> Any:
     """
     options = dict(given or {})
     check_options(SECTIONS[name], options, owner=f"config.{name}")
+    check_bounds(SECTIONS[name], options, owner=f"{name}.")
     return SECTIONS[name](**options)
 
 
@@ -365,17 +367,6 @@ def common_rows(batch_size: int, accumulation: int, evaluation_rows: int | None)
 
 def _check_cadence(experiment: Experiment) -> None:
     check_seed(experiment.seed, name="seed")
-    rows = experiment.evaluation.batch_size
-    for name, value, least in (
-        ("evaluation.every", experiment.evaluation.every, 0),
-        ("evaluation.batch_size", 1 if rows is None else rows, 1),
-        ("evaluation.patience", experiment.evaluation.patience, 0),
-        ("checkpoint.every", experiment.checkpoint.every, 0),
-        ("checkpoint.keep", experiment.checkpoint.keep, 1),
-        ("log.every", experiment.log.every, 1),
-    ):
-        if value < least:
-            raise Refused(f"{name}={value}: give a whole number of at least {least}.")
     for name, asked in (
         (f"evaluation.patience={experiment.evaluation.patience}", experiment.evaluation.patience > 0),
         ("checkpoint.best=True", experiment.checkpoint.best),
@@ -396,8 +387,6 @@ def _check_choices(experiment: Experiment) -> None:
         raise Refused(f"ema_decay={decay}: give a number between 0 and 1, such as 0.999, or None for no average.")
     if instability.spike is not None and instability.spike <= 1:
         raise Refused(f"instability.spike={instability.spike}: give a number above 1, such as 5, or None.")
-    if instability.most_skipped < 0:
-        raise Refused(f"instability.most_skipped={instability.most_skipped}: give a whole number of at least 0.")
 
 
 def _check_batch(batch_size: int, accumulation: int, train_examples: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,10 +11,12 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from attention_jax.base.options import AtLeast
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
 from attention_jax.tasks import Ratio, Task
 from attention_jax.training.by_path import held
+from attention_jax.training.compiling import compiler_options
 from attention_jax.training.optimizer import OptimizerOf
 from attention_jax.training.sharding import replicated
 from attention_jax.training.state import TrainState, in_float32
@@ -37,7 +39,7 @@ class Instability:
 
     action: Literal["stop", "skip"] = "stop"
     spike: float | None = None
-    most_skipped: int = 100
+    most_skipped: Annotated[int, AtLeast(0)] = 100
 
 
 def make_train_step(
@@ -104,7 +106,12 @@ def make_train_step(
         bad = ~(jnp.isfinite(metrics["train_loss"]) & jnp.isfinite(norm)) | _is_spike(state, norm, instability.spike)
         return _judged(state, following, bad, norm, instability), metrics
 
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings or whole, whole))
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        out_shardings=(shardings or whole, whole),
+        compiler_options=compiler_options("step"),
+    )
 
 
 def _accumulated(
@@ -185,4 +192,4 @@ def make_evaluation_step(
         with over(mesh, attention_parallel=attention_parallel):
             return run(model, variables, batch)
 
-    return jax.jit(evaluation_step, out_shardings=replicated(mesh))
+    return jax.jit(evaluation_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))

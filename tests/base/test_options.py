@@ -1,11 +1,11 @@
 """Whether a value suits the type of an option."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
 from attention_jax.base.errors import Refused
-from attention_jax.base.options import check_types, kinds, takes, words
+from attention_jax.base.options import AtLeast, check_bounds, check_types, kinds, takes, words
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,15 @@ def test_an_option_of_another_type_is_refused_by_name() -> None:
         check_types(lamp, {"watts": 2.5}, owner="lamp")
     with pytest.raises(Refused, match="colour=3, which is not str or None"):
         check_types(lamp, {"colour": 3}, owner="lamp")
+
+
+def test_an_option_below_its_bound_is_refused_by_name() -> None:
+    def lamp(
+        *, watts: Annotated[int | None, AtLeast(1)], lumens: int = 0, height: Annotated[int, AtLeast(-2)]
+    ) -> None: ...
+
+    for fine in ({"watts": 1, "lumens": -5}, {"watts": None, "height": -2}, {}):
+        check_bounds(lamp, fine, owner="lamp.")
+    for given, said in (({"watts": 0}, "watts=0.*at least 1"), ({"watts": 5, "height": -3}, "height=-3.*at least -2")):
+        with pytest.raises(Refused, match=rf"^lamp\.{said}\.$"):
+            check_bounds(lamp, given, owner="lamp.")

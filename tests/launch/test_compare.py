@@ -29,6 +29,7 @@ KEYS = [
     "versions",
     "device",
     "devices",
+    "xla_level",
     "compilations",
     "cache_hits",
     "cache_refused",

@@ -78,7 +78,7 @@ BAD = [
     (["--space=optimizer.learning_rate=log(1e-2,1e-2)"], "is empty"),
     (["--space=optimizer.learning_rate=log(0,1)"], "no logarithm of 0"),
     (["--space=model.attention=[scaled_dto]"], "Did you mean 'scaled_dot'?"),
-    (["--space=model.width=[16,32]", "--trials=0"], "trials=0: give at least 1"),
+    (["--space=model.width=[16,32]", "--trials=0"], "trials=0: give a whole number of at least 1"),
     (["--space=model.width=[16,32]", "--sampler=tpx"], "Did you mean 'tpe'?"),
     (["--space=model.width=[16,32]", "--pruner=halving"], "Did you mean 'successive_halving'?"),
     (["--space=model.width=[16,32]", "--workers=-1"], "--workers=-1"),

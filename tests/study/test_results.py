@@ -26,6 +26,7 @@ KEYS = [
     "versions",
     "device",
     "devices",
+    "xla_level",
     "compilations",
     "cache_hits",
     "cache_refused",

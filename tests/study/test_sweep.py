@@ -183,7 +183,7 @@ def test_another_search_in_the_same_folder_is_refused_and_named(space, settings,
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"trials": 0}, "trials=0: give at least 1"),
+        ({"trials": 0}, "trials=0: give a whole number of at least 1"),
         ({"best": -1}, "best=-1"),
         ({"seed": -1}, "seed"),
         ({"trials": 1.5}, "takes int"),

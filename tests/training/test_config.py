@@ -48,7 +48,7 @@ def test_every_default_is_a_key(written):
     }  # fmt: skip
     assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0}
     assert loaded["checkpoint"] == {"every": 0, "keep": 2, "best": False}
-    assert loaded["log"] == {"every": 10, "tensorboard": True, "layer_norms": False}
+    assert loaded["log"] == {"every": 10, "tensorboard": True, "wandb": False, "layer_norms": False}
     assert loaded["mesh"] == {"data": -1, "fsdp": 1, "tensor": 1, "sequence": 1}
     assert loaded["instability"] == {"action": "stop", "spike": None, "most_skipped": 100}
     assert loaded["model"].keys() >= {"remat", "scan_layers"}

@@ -94,9 +94,10 @@ class Result:
       reason: one line on why it is not done; None where it is.
       outcome: the fields of `training.outcome.Outcome` where it is done; of a pruned one `metric`, `score` and `steps`
         at the evaluation that it was pruned by; empty else.
-      facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`, `xla_level`
-        (of optimisation, in words), the programs that XLA compiled in the process while it ran, loaded from the cache,
-        and found there but could not load (`COUNTS`), `log` (the path of what it printed, relative to the workdir).
+      facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`,
+        `xla_level` (of optimisation, in words), the programs that XLA compiled in the process while it ran, loaded from
+        the cache, and found there but could not load (`COUNTS`), `log` (the path of what it printed, relative to the
+        workdir).
     """
 
     status: Status

@@ -78,7 +78,8 @@ class Result:
       outcome: the fields of `training.outcome.Outcome` where it is done; of a pruned one `metric`, `score` and `steps`
         at the evaluation that it was pruned by; empty else.
       facts: where and how it was computed: `versions` (package -> version), `device`, `compilations` and `cache_hits`
-        of XLA in the process while it ran, `log` (the path of what it printed, relative to the workdir).
+        of XLA in the process while it ran, `log` (the path of what it printed, relative to the workdir), `beside` (how
+        many other workers of the study could train at the same time).
     """
 
     status: Status

@@ -13,19 +13,23 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log")
+OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log", "beside")
 # The attributes of an `Outcome` that a result has.
-OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes")
+OF_OUTCOME = (
+    *("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes"),
+    *("ms_per_step_spread", "tokens_per_second", "flops_per_step", "compile_seconds", "decode_bytes"),
+)
 
 
 @dataclass(frozen=True)
 class Result:
     """One line of results.jsonl.
 
-    The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
-    trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were
-    written before there were such: `versions` (package -> version) that it was computed with, `device`, how many
-    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir.
+    The fields that `OF_OUTCOME` names are those of `attention_jax.training.outcome.Outcome`, None when the trial was
+    not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
+    before there were such: `versions` (package -> version) that it was computed with, `device`, how many programs were
+    compiled for it and came from the cache, the path of its log, relative to the workdir, and how many other workers of
+    the study could train `beside` it, 0 where it was alone.
     """
 
     benchmark: str
@@ -45,6 +49,12 @@ class Result:
     compilations: int | None = None
     cache_hits: int | None = None
     log: str | None = None
+    beside: int | None = None
+    ms_per_step_spread: float | None = None
+    tokens_per_second: float | None = None
+    flops_per_step: float | None = None
+    compile_seconds: float | None = None
+    decode_bytes: int | None = None
 
     @property
     def trial(self) -> Trial:
@@ -117,7 +127,7 @@ def _line(result: Result) -> str:
 
 def _parse(entry: object, *, where: str) -> Result:
     names = {field.name for field in dataclasses.fields(Result)}
-    needed = [field.name for field in dataclasses.fields(Result) if field.name not in OF_FACTS]
+    needed = [field.name for field in dataclasses.fields(Result) if field.default is dataclasses.MISSING]
     if not isinstance(entry, dict) or not names >= entry.keys() >= set(needed):
         raise Refused(f"{where} is not a result: it needs {', '.join(needed)}. Delete it, and its trial runs again.")
     if entry["status"] not in get_args(Status):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from attention_jax import models
 from attention_jax.base.formatting import readable_rate
 from attention_jax.data import Ahead, train_batches
 from attention_jax.data.seeds import check_seed
@@ -308,6 +309,7 @@ def _outcome(run: _Run) -> Outcome:
         train_seconds=meter.seconds,
         compile_seconds=cost.compile_seconds,
         ms_per_step=meter.ms_per_step,
+        ms_per_step_spread=meter.ms_per_step_spread,
         examples_per_second=experiment.batch_size * meter.steps_per_second,
         tokens_per_second=meter.tokens_per_second,
         flops_per_step=meter.flops_per_step,
@@ -315,4 +317,5 @@ def _outcome(run: _Run) -> Outcome:
         mfu=None if peak is None else meter.flops_per_second / peak,
         input_share=meter.input_share,
         peak_bytes=cost.peak_bytes,
+        decode_bytes=models.decode_bytes(experiment.model),
     )

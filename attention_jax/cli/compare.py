@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--vary", metavar="KEY", default="model.attention", help="the key that varies (default: %(default)s)")
     add("--seeds", metavar="0,1", help="the seeds of each")
+    add("--benchmarks", metavar="A,B", help="of the config's, those to run (default: all)")
     arguments.add_study(parser)
 
 
@@ -41,6 +42,7 @@ def _compare(options: argparse.Namespace, line: str) -> int:
         workdir=running.workdir_of(options),
         command=line,
         vary=options.vary,
+        benchmarks=options.benchmarks,
         how=How(options.workers, options.retry, options.storage),
     )
     if failed:

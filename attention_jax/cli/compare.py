@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--vary", metavar="KEY", default="model.attention", help="the key that varies (default: %(default)s)")
     add("--seeds", metavar="0,1", help="the seeds of each")
+    add("--benchmarks", metavar="A,B", help="of the config's, those to run (default: all)")
     arguments.add_study(parser)
 
 
@@ -54,6 +55,7 @@ def _planned(options: argparse.Namespace) -> "Planned":
         name=running.name_of(options.config),
         variants=options.variants,
         seeds=options.seeds,
+        benchmarks=options.benchmarks,
         workdir=running.workdir_of(options),
         vary=options.vary,
         how=running.how(options),

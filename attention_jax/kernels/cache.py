@@ -116,7 +116,7 @@ def attend_cached(
     Raises:
       Refused: shapes do not fit, a sequence overflows, or the variant or the mask cannot be computed step by step.
     """
-    _check_variant(variant)
+    check_cached(variant)
     _check_tokens(query, key, value, cache)
     mask, capacity = as_mask(mask), cache.key.shape[1]
     mask.check(batch=query.shape[0], heads=query.shape[2], queries=query.shape[1], keys=capacity)
@@ -136,7 +136,12 @@ def attend_cached(
     return _nan_unless(fits, result), cache
 
 
-def _check_variant(variant: str) -> None:
+def check_cached(variant: str) -> None:
+    """Checks that a variant is decoded with a cache of keys and values.
+
+    Raises:
+      Refused: it has a recurrent state instead, or no steps.
+    """
     resolved = lookup(variant)
     claims = resolved.claims
     if claims.state:

@@ -59,6 +59,14 @@ def arrays_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: batch[name] for name in (*model.reads, *there)}
 
 
+def decode_bytes(model: nn.Module) -> int | None:
+    """Returns what one sequence holds while a model decodes it to its full length, in bytes.
+
+    None for a model without a method `decode_bytes`, which does not decode, and where its attention has no steps.
+    """
+    return model.decode_bytes() if hasattr(model, "decode_bytes") else None
+
+
 def readers(arrays: Collection[str], *, batch: Collection[str]) -> list[str]:
     """Returns the registered models that read all of these arrays and find all that they need in a batch of these."""
     known = {name: models.lookup(name) for name in models.names()}

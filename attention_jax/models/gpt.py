@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Mask, Padding, Segments
+from attention_jax.kernels import Causal, Mask, Padding, Segments, Widths
+from attention_jax.kernels.decode_state import decode_bytes
 from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
 from attention_jax.models.catalogue import register
@@ -77,3 +78,12 @@ class GPT(Backbone, kw_only=True):
         )
         hidden = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden)
         return embedding.attend(hidden).astype(jnp.float32)
+
+    def decode_bytes(self) -> int | None:
+        """Returns what one sequence of `length` tokens holds in all layers while it is decoded, in bytes; None without
+        steps.
+        """
+        head = self.width // self.num_heads
+        widths = Widths(self.num_heads, self.num_kv_heads or self.num_heads, head, head, head)
+        layer = decode_bytes(self.attention, widths, tokens=self.length, dtype=compute_dtype(self.dtype))
+        return None if layer is None else self.num_layers * layer

@@ -97,7 +97,7 @@ class Result:
       facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`,
         `xla_level` (of optimisation, in words), the programs that XLA compiled in the process while it ran, loaded from
         the cache, and found there but could not load (`COUNTS`), `log` (the path of what it printed, relative to the
-        workdir).
+        workdir), `beside` (how many other workers of the study could train at the same time).
     """
 
     status: Status

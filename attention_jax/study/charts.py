@@ -1,15 +1,14 @@
 """The charts of a comparison, as Altair specs: one look per variant, the same in every chart."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import altair as alt
 
-from attention_jax.base.formatting import binary_unit, memory, milliseconds
-from attention_jax.study.curves import Curves, mean_curve
+from attention_jax.study.curves import Curves, drawn, mean_curve
 from attention_jax.study.results import Result
 from attention_jax.study.summary import Row, Summary, done
-from attention_jax.study.tables import count, score_text
+from attention_jax.study.tables import score_text
 
 # Okabe and Ito's colours without their yellow and black, which vanish on a white and on a dark page, and two more that
 # are as far from these six as they are from each other, also for a red-blind or green-blind reader.
@@ -26,10 +25,13 @@ _SHAPES = {
 }
 _DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3])
 
+# Points of a curve in a chart, and of all curves of a report: a thousand runs stay within 3 MB.
+_LEAST_DRAWN, _MOST_DRAWN, _POINTS_OF_ALL = 24, 120, 24_000
 _ROW_HEIGHT = 36  # pixels of one variant in the chart of scores: two lines of label
 _LEAST_HEIGHT = 160  # pixels of that chart
-_HEIGHT = 260  # pixels of the other charts
-_LOG_FROM = 8  # ratio of the largest to the smallest cost at which a linear axis would press the cheap ones together
+HEIGHT = 260  # pixels of the other charts
+_MOST_HEIGHT = 480  # pixels that learning curves grow to with the number of variants
+FEW_TICKS = alt.Axis(tickCount=5)
 
 # A long spec goes on two lines, broken behind its name; Vega hangs the second below the baseline of the first.
 _LONG = "length(datum.label) > 22 && indexof(datum.label, ':') > 0"
@@ -58,6 +60,10 @@ class Look:
         """Returns the colour of a mark, by variant."""
         return alt.Color("variant:N", scale=alt.Scale(domain=self.variants, range=self.colours), legend=None)
 
+    def fill(self) -> alt.Fill:
+        """Returns the colour that fills a mark, by variant."""
+        return alt.Fill("variant:N", scale=alt.Scale(domain=self.variants, range=self.colours), legend=None)
+
     def shape(self) -> alt.Shape:
         """Returns the shape of a point, by variant."""
         return alt.Shape("variant:N", scale=alt.Scale(domain=self.variants, range=self.shapes), legend=None)
@@ -82,98 +88,76 @@ def scores_chart(summary: Summary, results: Sequence[Result], look: Look) -> alt
         domain=False,
     )
     rows = alt.Y("variant:N", sort=[row.variant for row in summary.scored], axis=axis)
-    value = alt.X("score:Q", title=summary.metric, scale=alt.Scale(zero=False, padding=12), axis=_FEW_TICKS)
-    base = alt.Chart(_data(_score_points(summary))).encode(y=rows, color=look.colour(), opacity=_faded(1))
+    value = alt.X("score:Q", title=summary.metric, scale=alt.Scale(zero=False, padding=12), axis=FEW_TICKS)
+    base = alt.Chart(inline([score_point(row) for row in summary.scored])).encode(
+        y=rows, color=look.colour(), opacity=faded(1)
+    )
     seeds = [
-        {"variant": result.variant, "seed": result.seed, "score": result.score}
+        {"variant": result.variant, "seed": result.seed, "score": short(result.score or 0.0)}
         for result in done(results, benchmark=summary.benchmark)
     ]
-    return _layers(
+    return layered(
         *_reference_line(summary),
         base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(x="low:Q", x2="high:Q"),
-        alt.Chart(_data(seeds))
+        alt.Chart(inline(seeds))
         .mark_tick(thickness=1.5, size=16)
-        .encode(x=value, y=rows, color=look.colour(), opacity=_faded(0.7), tooltip=["variant:N", "seed:N", "score:Q"]),
+        .encode(x=value, y=rows, color=look.colour(), opacity=faded(0.7), tooltip=["variant:N", "seed:N", "score:Q"]),
         base.mark_point(filled=True, size=110).encode(x=value, shape=look.shape(), tooltip=_SCORE_TOOLTIP),
     ).properties(height=max(_LEAST_HEIGHT, _ROW_HEIGHT * len(summary.scored)))
 
 
-def curves_chart(curves: Curves, look: Look) -> alt.LayerChart:
-    """Returns the mean learning curve of each variant, with every seed faint behind it."""
+def most_drawn(curves: Iterable[Curves]) -> int:
+    """Returns how many points are drawn of each curve, where all of these are drawn together."""
+    return max(_LEAST_DRAWN, min(_MOST_DRAWN, _POINTS_OF_ALL // max(1, sum(len(part.runs) for part in curves))))
+
+
+def curves_chart(curves: Curves, look: Look, *, most: int) -> alt.LayerChart:
+    """Returns the mean learning curve of each variant, with every seed faint behind it.
+
+    Args:
+      curves: of the runs of one benchmark.
+      look: how each variant is drawn.
+      most: points that are drawn of one curve.
+    """
     seeds = [
-        {"variant": run.variant, "seed": run.seed, "step": step, "value": value}
-        for run in curves.runs
-        for step, value in run.points
+        {"variant": run.variant, "seed": run.seed, **_columns(drawn(run.points, most=most))} for run in curves.runs
     ]
     means = [
-        {"variant": variant, "step": step, "value": value}
+        {"variant": variant, **_columns(drawn(mean, most=most))}
         for variant in look.variants
-        for step, value in mean_curve([run for run in curves.runs if run.variant == variant])
+        if (mean := mean_curve([run for run in curves.runs if run.variant == variant]))
     ]
     steps = alt.Axis(
         tickMinStep=1, tickCount=6, labelExpr="datum.value < 1000 ? datum.label : datum.value / 1000 + 'k'"
     )
     step = alt.X("step:Q", title="step", axis=steps, scale=alt.Scale(nice=False))
-    value = alt.Y("value:Q", title=curves.metric, scale=alt.Scale(zero=False), axis=_FEW_TICKS)
-    every = alt.Chart(_data(seeds)).encode(x=step, y=value, color=look.colour())
-    mean = alt.Chart(_data(means)).encode(x=step, y=value, color=look.colour())
-    return _layers(
-        every.mark_line(strokeWidth=1, clip=True).encode(detail="seed:N", strokeDash=look.dash(), opacity=_faded(0.3)),
-        mean.mark_line(strokeWidth=2.5, clip=True).encode(strokeDash=look.dash(), opacity=_faded(1)),
+    value = alt.Y("value:Q", title=curves.metric, scale=alt.Scale(zero=False), axis=FEW_TICKS)
+    every, mean_of = (
+        alt.Chart(inline(rows)).transform_flatten(["step", "value"]).encode(x=step, y=value, color=look.colour())
+        for rows in (seeds, means)
+    )
+    this_run, others = "run == datum.seed + ' ' + datum.variant", f"run == '' && ({_HIGHLIGHTED})"
+    lines = layered(
+        every.mark_line(clip=True).encode(
+            detail="seed:N",
+            strokeDash=look.dash(),
+            strokeWidth=alt.condition(this_run, alt.value(2.5), alt.value(1)),
+            opacity=alt.when(this_run).then(alt.value(1)).when(others).then(alt.value(0.3)).otherwise(alt.value(0.08)),
+        ),
+        mean_of.mark_line(strokeWidth=2.5, clip=True).encode(
+            strokeDash=look.dash(), opacity=alt.condition(others, alt.value(1), alt.value(0.08))
+        ),
         # Unseen, and larger than the line: what the pointer finds.
-        mean.mark_point(size=80, filled=True, opacity=0, clip=True).encode(
+        mean_of.mark_point(size=80, filled=True, opacity=0, clip=True).encode(
             tooltip=["variant:N", "step:Q", alt.Tooltip("value:Q", title=f"mean {curves.metric}", format=".4~f")]
         ),
-    ).properties(height=max(_HEIGHT, _ROW_HEIGHT * len({run.variant for run in curves.runs})))
-
-
-def cost_chart(summary: Summary, look: Look, *, cost: Literal["ms_per_step", "peak_bytes"]) -> alt.LayerChart | None:
-    """Returns the scores against what they cost, or None when no row knows this cost."""
-    known = [point | {"cost": point[cost]} for point in _score_points(summary) if point[cost]]
-    if not known:
-        return None
-    least, most = (bound(point["cost"] for point in known) for bound in (min, max))
-    spread = most / least > _LOG_FROM
-    unit, size = ("ms per step", 1) if cost == "ms_per_step" else binary_unit(least if spread else most)
-    points = [point | {"cost": point["cost"] / size} for point in known]
-    title = unit if cost == "ms_per_step" else f"peak memory, {unit}"
-    scale = alt.Scale(type="log" if spread else "linear", zero=False, nice=not spread, padding=24)
-    base = alt.Chart(_data(points)).encode(
-        x=alt.X("cost:Q", title=f"{title}, log scale" if spread else title, scale=scale, axis=_FEW_TICKS),
-        color=look.colour(),
-        opacity=_faded(1),
     )
-    score = alt.Y("score:Q", title=summary.metric, scale=alt.Scale(zero=False, padding=12), axis=_FEW_TICKS)
-    return _layers(
-        base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
-        base.mark_point(filled=True, size=130).encode(y=score, shape=look.shape(), tooltip=_SCORE_TOOLTIP),
-    ).properties(height=_HEIGHT)
-
-
-def slices_chart(summary: Summary, slicing: str, look: Look) -> alt.LayerChart:
-    """Returns the mean score of each variant in each slice of a slicing, in the order of the slices."""
-    assert summary.slices is not None
-    places = summary.slices.slicings[slicing]
-    points = [
-        {"variant": variant, "slice": place, "score": means[f"{slicing}={place}"]}
-        for variant, means in summary.slices.means.items()
-        for place in places
-    ]
-    base = alt.Chart(_data(points)).encode(
-        x=alt.X("slice:O", title=slicing, sort=places, axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("score:Q", title=summary.metric, scale=alt.Scale(zero=False, padding=12), axis=_FEW_TICKS),
-        color=look.colour(),
-        opacity=_faded(1),
+    # The page sets it to a run, by seed and variant, which then stands out.
+    chosen = alt.param(name="run", value="")
+    return lines.add_params(chosen).properties(
+        height=min(_MOST_HEIGHT, max(HEIGHT, _ROW_HEIGHT * len({run.variant for run in curves.runs})))
     )
-    return _layers(
-        base.mark_line(strokeWidth=2).encode(strokeDash=look.dash()),
-        base.mark_point(filled=True, size=80).encode(
-            shape=look.shape(), tooltip=["variant:N", alt.Tooltip("slice:N", title=slicing), "score:Q"]
-        ),
-    ).properties(height=_HEIGHT)
 
-
-_FEW_TICKS = alt.Axis(tickCount=5)
 
 _SCORE_TOOLTIP = [
     alt.Tooltip(f"{field}:N", title=title)
@@ -182,51 +166,57 @@ _SCORE_TOOLTIP = [
         ("text", "score"),
         ("seeds", "seeds"),
         ("verdict", "against reference"),
-        ("parameters", "parameters"),
-        ("ms", "ms/step"),
-        ("memory", "peak memory"),
     )
 ]
 
 
-def _score_points(summary: Summary) -> list[dict[str, Any]]:
-    return [_score_point(row) for row in summary.scored]
+def _columns(points: Sequence[tuple[int, float]]) -> dict[str, list[float]]:
+    """Returns a curve as two lists, which take a third of the room of a dict for each point."""
+    return {"step": [step for step, _ in points], "value": [value for _, value in points]}
 
 
-def _score_point(row: Row) -> dict[str, Any]:
+def score_point(row: Row) -> dict[str, Any]:
+    """Returns what charts know of a variant's score."""
     assert row.score is not None
     return {
         "variant": row.variant,
-        "score": row.score.mean,
+        "score": short(row.score.mean),
         # Without an interval the rule has no length, and the seeds are what is seen.
-        "low": row.score.mean if row.score.low is None else row.score.low,
-        "high": row.score.mean if row.score.high is None else row.score.high,
+        "low": short(row.score.mean if row.score.low is None else row.score.low),
+        "high": short(row.score.mean if row.score.high is None else row.score.high),
         "text": score_text(row.score),
         "seeds": row.score.seeds,
         "verdict": "-" if row.comparison is None else row.comparison.verdict,
-        "parameters": "-" if row.parameters is None else count(row.parameters),
-        "ms": "-" if row.ms_per_step is None else milliseconds(row.ms_per_step),
-        "memory": "-" if row.peak_bytes is None else memory(row.peak_bytes),
-        "ms_per_step": row.ms_per_step,
-        "peak_bytes": row.peak_bytes,
     }
+
+
+def short(value: float) -> float:
+    """Returns a number in six digits, which is what a chart can show and takes a third of the room."""
+    return float(f"{value:.6g}")
 
 
 def _reference_line(summary: Summary) -> list[alt.Chart]:
     points = [{"score": row.score.mean} for row in summary.scored if row.score and row.variant == summary.reference]
-    line = alt.Chart(_data(points)).mark_rule(strokeDash=[3, 3], color="#8A9099").encode(x="score:Q")
+    line = alt.Chart(inline(points)).mark_rule(strokeDash=[3, 3], color="#8A9099").encode(x="score:Q")
     return [line] if points else []
 
 
-def _layers(*charts: alt.Chart) -> alt.LayerChart:
+def layered(*charts: alt.Chart) -> alt.LayerChart:
+    """Returns charts on top of each other."""
     return alt.LayerChart(layer=list(charts))
 
 
-def _faded(opacity: float) -> Any:
+_HIGHLIGHTED = "highlight == '' || datum.variant == highlight"
+
+
+def faded(opacity: float) -> Any:
     """Returns `opacity`, or nearly none while the page highlights another variant (its parameter `highlight`)."""
-    highlighted = "highlight == '' || datum.variant == highlight"
-    return alt.condition(highlighted, alt.value(opacity), alt.value(0.08))
+    return alt.condition(_HIGHLIGHTED, alt.value(opacity), alt.value(0.08))
 
 
-def _data(values: list[dict[str, Any]]) -> alt.Data:
-    return alt.Data(values=values)
+def inline(values: list[dict[str, Any]]) -> alt.Data:
+    """Returns data that is part of the spec, however much of it there is."""
+    data = alt.Data(values=())
+    # Set behind the check of its schema, which looks at every number; and a tuple, of which Altair makes no copies.
+    data.values = tuple(values)
+    return data

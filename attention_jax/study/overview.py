@@ -1,6 +1,6 @@
 """One static picture of a comparison, for a README."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,11 @@ import altair as alt
 import vl_convert
 
 from attention_jax.base.errors import Refused
-from attention_jax.study.charts import Look, curves_chart, scores_chart
-from attention_jax.study.curves import learning_curves
+from attention_jax.study.charts import Look, curves_chart, most_drawn, scores_chart
+from attention_jax.study.curves import Curves
 from attention_jax.study.plan import Plan
 from attention_jax.study.results import Result
-from attention_jax.study.summary import Summary, done, summaries
+from attention_jax.study.summary import Summary
 from attention_jax.training.workdir import write_atomically
 
 # The version of Vega-Lite that altair writes, as vl_convert names it: "6.4".
@@ -30,37 +30,42 @@ _PAPER: dict[str, Any] = {
 }
 
 
-def save_svg(results: Sequence[Result], workdir: Path, path: Path) -> None:
+def save_svg(
+    plan: Plan, found: Sequence[Summary], results: Sequence[Result], curves: Mapping[str, Curves], path: Path
+) -> None:
     """Writes an SVG with two charts for each benchmark: the scores with their intervals, and the learning curves.
 
     Args:
-      results: what `compare` returned, in plan order: the first variant is the reference.
-      workdir: the folder that they were trained in.
+      plan: what was compared.
+      found: its summaries; those without a score are left out.
+      results: of its trials.
+      curves: benchmark -> its learning curves.
       path: the file to write; its folder is made.
 
     Raises:
       Refused: no run is done, so there is nothing to draw.
     """
-    plan = Plan(
-        benchmarks=tuple(dict.fromkeys(result.benchmark for result in results)),
-        variants=tuple(dict.fromkeys(result.variant for result in results)),
-        seeds=tuple(dict.fromkeys(result.seed for result in results)),
-    )
     look = Look(plan.variants)
-    rows = [_benchmark_row(summary, results, workdir, look) for summary in summaries(plan, results) if summary.scored]
+    most = most_drawn(curves.values())
+    rows = [
+        _benchmark_row(summary, results, curves[summary.benchmark], look, most=most)
+        for summary in found
+        if summary.scored
+    ]
     if not rows:
-        raise Refused(f"there is nothing to draw in {path}: no run of {workdir} is done. See its results.jsonl.")
+        raise Refused(f"there is nothing to draw in {path}: no run is done.")
     picture = alt.vconcat(*rows, spacing=36).add_params(alt.param(name="highlight", value=""))
-    spec = picture.to_dict() | {"config": _PAPER}
+    spec = picture.to_dict(validate=False) | {"config": _PAPER}
     write_atomically(path, vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
 
 
-def _benchmark_row(summary: Summary, results: Sequence[Result], workdir: Path, look: Look) -> alt.HConcatChart:
+def _benchmark_row(
+    summary: Summary, results: Sequence[Result], curves: Curves, look: Look, *, most: int
+) -> alt.HConcatChart:
     subtitle = "mean, 95% interval where there is one, seeds; dashed: the reference"
     scores = scores_chart(summary, results, look).properties(width=_WIDTH)
     charts = [scores.properties(title=alt.Title(summary.benchmark, subtitle=subtitle))]
-    curves = learning_curves(done(results, benchmark=summary.benchmark), workdir)
     if curves.runs:
         title = alt.Title("learning curves", subtitle="mean over seeds, each seed faint; colours as on the left")
-        charts.append(curves_chart(curves, look).properties(width=_WIDTH, title=title))
+        charts.append(curves_chart(curves, look, most=most).properties(width=_WIDTH, title=title))
     return alt.hconcat(*charts, spacing=40)

@@ -91,4 +91,4 @@ def _vega() -> str:
 
 def _json(value: Any) -> str:
     """Returns JSON that cannot end the <script> element that it is put into."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -14,9 +14,12 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "devices", "xla_level", *COUNTS, "log")
+OF_FACTS = ("versions", "device", "devices", "xla_level", *COUNTS, "log", "beside")
 # The attributes of an `Outcome` that a result has.
-OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes", "slices")
+OF_OUTCOME = (
+    *("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes"),
+    *("ms_per_step_spread", "tokens_per_second", "flops_per_step", "compile_seconds", "decode_bytes", "slices"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Result:
     not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
     before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
     had, XLA's levels of optimisation where they are not its default, how many programs were compiled for it, came from
-    the cache, and were there but could not be loaded, and the path of its log, relative to the workdir.
+    the cache, and were there but could not be loaded, the path of its log, relative to the workdir, and how many other
+    workers of the study could train `beside` it, 0 where it was alone.
     """
 
     benchmark: str
@@ -50,6 +54,12 @@ class Result:
     cache_hits: int | None = None
     cache_refused: int | None = None
     log: str | None = None
+    beside: int | None = None
+    ms_per_step_spread: float | None = None
+    tokens_per_second: float | None = None
+    flops_per_step: float | None = None
+    compile_seconds: float | None = None
+    decode_bytes: int | None = None
     slices: dict[str, float] | None = None
 
     @property

@@ -8,18 +8,19 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from attention_jax.base.errors import Refused
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.data.seeds import check_seed
+from attention_jax.study.cell_command import cell_command
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import DEFAULT, How, check_how, prepare_process, run_cells
 from attention_jax.study.mesh import placed
-from attention_jax.study.plan import Plan
+from attention_jax.study.plan import Plan, Trial
+from attention_jax.study.provenance import compiled, other_devices, other_versions
 from attention_jax.study.report import summarise
-from attention_jax.study.results import Result, read_results
-from attention_jax.study.session import versions
+from attention_jax.study.results import read_results
 from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
 from attention_jax.training import Experiment, config
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
@@ -33,11 +34,13 @@ class Planned:
 
     Attributes:
       plan: what is to run.
+      variation: the config of each run.
       source: its cells.
       config: what the folder is tied to: the benchmarks, those of the folder among them.
     """
 
     plan: Plan
+    variation: Variation
     source: Comparison
     config: dict[str, Any]
 
@@ -50,6 +53,7 @@ def plan_comparison(
     seeds: str | None,
     workdir: Path,
     vary: str = ATTENTION,
+    benchmarks: str | None = None,
     how: How = DEFAULT,
 ) -> Planned:
     """Returns what a comparison is to run, and writes nothing.
@@ -62,6 +66,7 @@ def plan_comparison(
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
       vary: the key of an experiment's config that varies.
+      benchmarks: names separated by commas, of those of the config's that are run; None is all.
       how: by how many workers, and so on.
 
     Raises:
@@ -70,15 +75,16 @@ def plan_comparison(
     """
     prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
     check_how(how)
-    benchmarks = _benchmarks(chosen, name)
-    variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
-    plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
-    _check(benchmarks, devices=how.devices_per_cell)
-    whole = {"benchmarks": {**_benchmarks_there(workdir), **benchmarks}}
+    parts = _parts(chosen, name, benchmarks)
+    variation = Variation(vary, _choices(chosen, variants, vary), parts)
+    plan = Plan(tuple(parts), variation.labels, _seeds(chosen, seeds))
+    plain = {benchmark: config.plain(part) for benchmark, part in parts.items()}
+    _check(plain, devices=how.devices_per_cell)
+    whole = {"benchmarks": {**_benchmarks_there(workdir), **plain}}
     compare_config(workdir, whole)
     with usable(workdir):
         read_results(workdir / "results.jsonl")
-    return Planned(plan, Comparison(plan, variation.config_of, workdir), whole)
+    return Planned(plan, variation, Comparison(plan, variation.config_of, workdir), whole)
 
 
 def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = DEFAULT) -> int:
@@ -98,54 +104,26 @@ def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = 
       Interrupted: a signal came; the runs that were on were saved first.
       RunFailed: workers do not start, or the storage does not answer any more.
     """
-    start, source = time.monotonic(), planned.source
+    start, source, variation = time.monotonic(), planned.source, planned.variation
 
     def had() -> dict[Cell, CellResult]:
         claim(workdir, planned.config)
         write_config(workdir, planned.config)
         return source.had()
 
+    def command_of(trial: Trial) -> str:
+        seed = variation.config_of(trial.benchmark, trial.variant, trial.seed)["seed"]
+        entry = variation.entry_of(trial.variant)
+        return cell_command(command, trial, entry=entry, seed=seed, workdir=workdir)
+
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, had=had, **vars(how))
     results = source.in_order()
-    summarise(planned.plan, results, workdir, command=command)
+    summarise(planned.plan, results, workdir, command=command, command_of=command_of)
     for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
-
-
-def compiled(results: list[Result]) -> str:
-    """Returns one line on what XLA compiled for results, and what came from the cache in its place."""
-    compilations = sum(result.compilations or 0 for result in results)
-    hits = sum(result.cache_hits or 0 for result in results)
-    refused = sum(result.cache_refused or 0 for result in results)
-    said = f"; {refused} that are in the cache could not be loaded" if refused else ""
-    return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache{said}"
-
-
-def other_versions(results: list[Result]) -> list[str]:
-    """Returns a line where results were computed by other versions of packages than those here."""
-    here = versions()
-    others = [result for result in results if result.versions is not None and result.versions != here]
-    if not others:
-        return []
-    there = others[0].versions or {}
-    changed = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-    said = ", ".join(f"{name} {there.get(name, 'none')}, here {here.get(name, 'none')}" for name in changed)
-    return [f"{len(others)} of {len(results)} results are of other versions, such as {others[0].trial}: {said}"]
-
-
-def other_devices(results: list[Result], devices: int) -> list[str]:
-    """Returns a line where results were computed on other numbers of devices than those of this command."""
-    others = [result for result in results if result.devices not in (None, devices)]
-    if not others:
-        return []
-    there = ", ".join(map(str, sorted({result.devices for result in others if result.devices is not None})))
-    return [
-        f"{len(others)} of {len(results)} results are of {there} devices a run, here {devices}: their times cannot be "
-        "compared, and their scores differ by rounding"
-    ]
 
 
 def _benchmarks_there(workdir: Path) -> dict[str, Any]:
@@ -158,12 +136,13 @@ def _benchmarks_there(workdir: Path) -> dict[str, Any]:
     return benchmarks if isinstance(benchmarks, dict) else {}
 
 
-def _benchmarks(chosen: ConfigDict, name: str) -> dict[str, dict[str, Any]]:
-    return {benchmark: config.plain(part) for benchmark, part in _parts(chosen, name).items()}
-
-
-def _parts(chosen: ConfigDict, name: str) -> dict[str, ConfigDict]:
-    return dict(chosen.benchmarks.items()) if config.is_comparison(chosen) else {name: chosen}
+def _parts(chosen: ConfigDict, name: str, wanted: str | None) -> dict[str, ConfigDict]:
+    every = dict(chosen.benchmarks.items()) if config.is_comparison(chosen) else {name: chosen}
+    names = list(every) if wanted is None else [word.strip() for word in wanted.split(",")]
+    for word in names:
+        if word not in every:
+            raise Refused(f"--benchmarks={wanted}: there is no benchmark {word!r}.{did_you_mean(word, every)}")
+    return {word: every[word] for word in names}
 
 
 def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, ...]:

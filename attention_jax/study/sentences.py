@@ -33,7 +33,24 @@ def explanation(plan: Plan) -> list[str]:
         "All of this is about what changes from seed to seed, not about the choice of the test examples, and a kind of "
         "failure that no run has shown is in no interval.",
         "params: trained parameters. ms/step and seconds (of one run): means over seeds. memory: the largest peak.",
+        "Costs are of training runs themselves. ms/step is the median over the windows between two records of a run, "
+        "without evaluation, saving and compiling; quartiles apart: how far the quartiles of those windows lie apart. "
+        "measured: alone on the machine, or beside so many other workers of the study, which slow each other down: "
+        "--workers=1 measures alone. FLOPs are counted, not measured: multiplications and additions of a step. memory "
+        "is what the compiled step needs. compile s is the longest of the seeds: others may find their program in the "
+        "cache. decode state: what one sequence holds at the model's full length, of its keys and values or recurrent "
+        "state, computed from shapes; - where the model does not decode.",
     ]
+
+
+def title(plan: Plan) -> str:
+    """Returns what a comparison is called: "6 attention variants on mqar, digits"."""
+    return f"{counted(len(plan.variants), 'attention variant')} on {', '.join(plan.benchmarks)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns "1 seed" or "3 seeds"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def heading(summary: Summary) -> str:

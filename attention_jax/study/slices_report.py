@@ -6,11 +6,12 @@ from typing import Any
 
 import altair as alt
 
-from attention_jax.study.charts import Look, slices_chart
+from attention_jax.study.charts import Look
 from attention_jax.study.family import ERROR
 from attention_jax.study.numbers import number
 from attention_jax.study.page import Figure, Section
 from attention_jax.study.slices import Slices
+from attention_jax.study.slices_chart import slices_chart
 from attention_jax.study.summary import Summary
 
 _CLAIMED = ("better", "worse")

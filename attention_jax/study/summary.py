@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.intervals import Estimate, estimate
@@ -29,6 +30,12 @@ class Row:
       train_seconds: mean wall time of a run, in seconds.
       comparison: against the reference; None for the reference itself and where no seed is shared.
       notes: one line for each reason that seeds have no score, such as "refused (seeds 0, 1): ...".
+      ms_per_step_spread: how far the quartiles of a run's windows are apart, the mean over the seeds, in milliseconds.
+      tokens_per_second: mean over the seeds; None where examples have no tokens.
+      flops_per_step: mean over the seeds.
+      compile_seconds: the longest of the seeds: the others may have had their program from the cache.
+      decode_bytes: what one sequence holds while it is decoded; None where there is no decoding.
+      beside: how many other workers could train at the same time, each number that seeds were measured with.
     """
 
     variant: str
@@ -40,6 +47,12 @@ class Row:
     train_seconds: float | None
     comparison: Comparison | None
     notes: tuple[str, ...]
+    ms_per_step_spread: float | None = None
+    tokens_per_second: float | None = None
+    flops_per_step: float | None = None
+    compile_seconds: float | None = None
+    decode_bytes: int | None = None
+    beside: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,12 +179,18 @@ def _row(
         variant,
         score=estimate(runs, within=reading.within, solved_or_not=reading.solved_at is not None),
         solved=None if reading.solved_at is None else solved(runs, at=reading.solved_at, rising=reading.rising),
-        parameters=max((result.parameters for result in finished if result.parameters is not None), default=None),
-        ms_per_step=_mean([result.ms_per_step for result in finished]),
-        peak_bytes=max((result.peak_bytes for result in finished if result.peak_bytes is not None), default=None),
-        train_seconds=_mean([result.train_seconds for result in finished]),
+        parameters=_most(finished, "parameters"),
+        ms_per_step=_mean(finished, "ms_per_step"),
+        peak_bytes=_most(finished, "peak_bytes"),
+        train_seconds=_mean(finished, "train_seconds"),
         comparison=comparison,
         notes=notes,
+        ms_per_step_spread=_mean(finished, "ms_per_step_spread"),
+        tokens_per_second=_mean(finished, "tokens_per_second"),
+        flops_per_step=_mean(finished, "flops_per_step"),
+        compile_seconds=_most(finished, "compile_seconds"),
+        decode_bytes=_most(finished, "decode_bytes"),
+        beside=tuple(sorted(set(_known(finished, "beside")))),
     )
 
 
@@ -179,9 +198,17 @@ def _scores(finished: Sequence[Result]) -> dict[int, float]:
     return {result.seed: result.score for result in finished if result.score is not None}
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _known(results: Sequence[Result], name: str) -> list[Any]:
+    return [value for result in results if (value := getattr(result, name)) is not None]
+
+
+def _mean(results: Sequence[Result], name: str) -> float | None:
+    known = _known(results, name)
     return statistics.fmean(known) if known else None
+
+
+def _most(results: Sequence[Result], name: str) -> Any:
+    return max(_known(results, name), default=None)
 
 
 def _notes(plan: Plan, results: Sequence[Result], benchmark: str, variant: str) -> tuple[str, ...]:

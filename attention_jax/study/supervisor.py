@@ -161,6 +161,8 @@ class Supervisor:
 
     def _end(self, task: Task, result: Result, *, seconds: float = 0.0) -> None:
         result.facts["log"] = str(self._log(task.cell).relative_to(self._workdir))
+        # What was measured alone on the machine, and what beside others, which slow it down.
+        result.facts["beside"] = max(0, self._terms.workers - 1)
         if task.do == "try":
             self._desk.tried(task.cell, result)
         else:

@@ -1,13 +1,12 @@
-"""The tables of a comparison: for the terminal, in Markdown and in HTML, from the same cells."""
+"""The tables of a comparison, cell by cell, for the terminal and in Markdown; other formats take the same cells."""
 
-import html
 from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from attention_jax.base.formatting import memory, milliseconds
+from attention_jax.study.costs import COST_COLUMNS, cost_cells, cost_text
 from attention_jax.study.intervals import Estimate
 from attention_jax.study.numbers import number
 from attention_jax.study.overall import Overall
@@ -49,14 +48,6 @@ def score_text(measured: Estimate) -> str:
     return mean
 
 
-def count(value: float) -> str:
-    """Returns a count in three figures: 950, 65.4K, 1.23M, 7.01B."""
-    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"
-
-
 def _end(value: float, measured: Estimate) -> str:
     return number(value, like=10 * max(1.0, abs(measured.mean)))  # a decimal less than the mean
 
@@ -75,9 +66,9 @@ def cells(row: Row, *, summary: Summary, plan: Plan) -> tuple[str, ...]:
         "score": score_text(row.score),
         "solved": "-" if row.solved is None else _solved_text(row),
         "seeds": f"{row.score.seeds}/{len(plan.seeds)}",
-        "params": "-" if row.parameters is None else count(row.parameters),
-        "ms/step": "-" if row.ms_per_step is None else milliseconds(row.ms_per_step),
-        "memory": "-" if row.peak_bytes is None else memory(row.peak_bytes),
+        "params": cost_text("parameters", row.parameters),
+        "ms/step": cost_text("ms_per_step", row.ms_per_step),
+        "memory": cost_text("peak_bytes", row.peak_bytes),
         "seconds": "-" if row.train_seconds is None else f"{row.train_seconds:.1f}",
         "difference": "-" if comparison is None else number(comparison.difference, like=row.score.mean, sign="+"),
         "p": "-" if comparison is None or comparison.p is None else _p_text(comparison.p),
@@ -140,10 +131,10 @@ def markdown_table(summary: Summary, *, plan: Plan) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def html_table(summary: Summary, *, plan: Plan) -> str:
-    """Returns the <table> of one benchmark."""
-    body = "\n".join(_html_row(row, summary=summary, plan=plan) for row in summary.rows)
-    return _html(columns(summary), body)
+def cost_markdown(summary: Summary) -> str:
+    """Returns the table of what each variant that has run costs on one benchmark; nothing where none has."""
+    rows = [[text for text, _ in cost_cells(row)] for row in summary.scored]
+    return "\n".join(["", "Costs:", "", *_markdown(COST_COLUMNS, rows), ""]) if rows else ""
 
 
 def overall_cells(overall: Overall) -> list[tuple[str, ...]]:
@@ -179,15 +170,6 @@ def overall_markdown(overall: Overall) -> str:
     return "\n".join(lines) + "\n"
 
 
-def overall_html(overall: Overall) -> str:
-    """Returns the <table> over all benchmarks."""
-    rows = (
-        f"<tr>{_html_variant(html.escape(variant))}<td>{rank}</td><td>{html.escape(better)}</td></tr>"
-        for variant, rank, better in overall_cells(overall)
-    )
-    return _html(OVERALL_COLUMNS, "\n".join(rows))
-
-
 def _chance_text(overall: Overall, variant: str) -> str:
     if variant == overall.reference:
         return "reference"
@@ -202,24 +184,3 @@ def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _markdown_line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
-
-
-def _html(names: Sequence[str], body: str) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-def _html_variant(escaped: str) -> str:
-    return f'<td><span class="glyph" data-variant="{escaped}"></span>{escaped}</td>'
-
-
-def _html_row(row: Row, *, summary: Summary, plan: Plan) -> str:
-    texts = [html.escape(text) for text in cells(row, summary=summary, plan=plan)]
-    reasons = "".join(f'<p class="note">{html.escape(note)}</p>' for note in row.notes)
-    first = _html_variant(texts[0])
-    rest = f'<td colspan="{len(texts) - 1}">{reasons}</td>'
-    if row.score is None:
-        return f'<tr class="unscored">{first}{rest}</tr>'
-    verdict = f'<td class="{texts[-1].replace(" ", "-")}">{texts[-1]}</td>'
-    line = f"<tr>{first}{''.join(f'<td>{text}</td>' for text in texts[1:-1])}{verdict}</tr>"
-    return f'{line}\n<tr class="unscored"><td></td>{rest}</tr>' if row.notes else line

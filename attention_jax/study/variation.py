@@ -27,10 +27,12 @@ class Choice:
       label: names it in results and reports: its value, behind "KEY=" where another key than the attention varies, and
         behind "NAME:=" where it has an alias.
       value: the text of the key's value.
+      entry: the text that it was read from.
     """
 
     label: str
     value: str
+    entry: str
 
 
 def choices(key: str, text: str) -> tuple[Choice, ...]:
@@ -53,7 +55,8 @@ def _choice(key: str, entry: str) -> Choice:
     if key == ATTENTION:
         lookup(value)
     plain = value if key == ATTENTION else f"{key}={value}"
-    return Choice(f"{name.strip()}{_ALIAS}{plain}" if sign else plain, value)
+    alias = f"{name.strip()}{_ALIAS}" if sign else ""
+    return Choice(f"{alias}{plain}", value, f"{alias}{value}")
 
 
 def _split(text: str) -> list[str]:
@@ -94,7 +97,12 @@ class Variation:
             for choice in chosen
         }
         values = [choice.value for choice in chosen]
+        self._entries = {choice.label: choice.entry for choice in chosen}
         self._again = {c.label for place, c in enumerate(chosen) if c.value in values[:place]}
+
+    def entry_of(self, label: str) -> str:
+        """Returns the text of a choice that `choices` reads again."""
+        return self._entries[label]
 
     def config_of(self, benchmark: str, label: str, seed: int) -> dict[str, Any]:
         """Returns what `Experiment(**config)` takes.

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from attention_jax import models
 from attention_jax.base.formatting import readable_rate
 from attention_jax.data import Ahead, train_batches
 from attention_jax.data.seeds import check_seed
@@ -360,6 +361,7 @@ def _outcome(run: _Run) -> Outcome:
         train_seconds=meter.seconds,
         compile_seconds=cost.compile_seconds,
         ms_per_step=meter.ms_per_step,
+        ms_per_step_spread=meter.ms_per_step_spread,
         examples_per_second=experiment.batch_size * meter.steps_per_second,
         tokens_per_second=meter.tokens_per_second,
         flops_per_step=meter.flops_per_step,
@@ -368,4 +370,5 @@ def _outcome(run: _Run) -> Outcome:
         input_share=meter.input_share,
         peak_bytes=cost.peak_bytes,
         slices=run.slices(score_step),
+        decode_bytes=models.decode_bytes(experiment.model),
     )

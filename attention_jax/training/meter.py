@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +63,22 @@ class Meter:
     @property
     def ms_per_step(self) -> float:
         """The median over the windows, in milliseconds."""
-        return median(1000 * window.seconds / window.steps for window in self.windows)
+        return median(self._milliseconds)
+
+    @property
+    def ms_per_step_spread(self) -> float | None:
+        """How far the quartiles of the windows are apart, in milliseconds; None of a single window.
+
+        Not the standard deviation: one window in which the machine was busy would be most of it.
+        """
+        if len(self.windows) < 2:
+            return None
+        low, _, high = quantiles(self._milliseconds, n=4, method="inclusive")
+        return high - low
+
+    @property
+    def _milliseconds(self) -> list[float]:
+        return [1000 * window.seconds / window.steps for window in self.windows]
 
     @property
     def steps_per_second(self) -> float:

@@ -21,6 +21,7 @@ class Outcome:
       train_seconds: wall time of all steps, in seconds.
       compile_seconds: wall time of compiling the training step, in seconds, where the run was last started.
       ms_per_step: typical wall time of one training step, in milliseconds: the median over the windows of records.
+      ms_per_step_spread: how far the quartiles of those windows are apart; None where there was one window.
       examples_per_second: examples trained on in a second, the median likewise.
       tokens_per_second: likewise, padding left out where the data tell it (documents that share rows); None where
         examples have no tokens.
@@ -29,6 +30,8 @@ class Outcome:
       mfu: their rate as a share of the most that the devices could do (`flops.peak_flops`); None where it is not known.
       input_share: the share of `train_seconds` in which the loop waited for batches.
       peak_bytes: peak memory of the training step, in bytes.
+      decode_bytes: what one sequence holds, in all layers, while it is decoded to the model's length, in bytes; None
+        for a model that does not decode, or whose attention has no steps.
       slices: the score in each slice of the task, by its label such as "pairs=8"; None where it gives none.
     """
 
@@ -41,6 +44,7 @@ class Outcome:
     train_seconds: float
     compile_seconds: float
     ms_per_step: float
+    ms_per_step_spread: float | None
     examples_per_second: float
     tokens_per_second: float | None
     flops_per_step: float
@@ -48,6 +52,7 @@ class Outcome:
     mfu: float | None
     input_share: float
     peak_bytes: int
+    decode_bytes: int | None
     slices: dict[str, float] | None = None
 
 

@@ -105,3 +105,19 @@ def test_variants_that_are_not_causal_are_refused(tmp_path):
         with pytest.raises(Refused, match="set approximate_causal=True"):
             traced(tiny(attention=f"{path}:leaky"))
         traced(tiny(attention=f"{path}:leaky", approximate_causal=True))
+
+
+def test_what_a_sequence_holds_while_it_is_decoded_is_of_all_layers():
+    one, two = (models.decode_bytes(tiny(num_layers=layers)) for layers in (1, 2))
+    assert two == 2 * one == 2 * (2 * LENGTH * 8 * 4 + 4)
+    assert models.decode_bytes(tiny(num_kv_heads=1)) < one
+    assert models.decode_bytes(tiny(length=10**9, attention="linear")) == models.decode_bytes(tiny(attention="linear"))
+
+
+def test_a_model_that_does_not_decode_holds_nothing_for_it():
+    assert (
+        models.decode_bytes(
+            models.build("encoder_classifier", facts={"length": 4, "vocabulary_size": 3, "num_classes": 2})
+        )
+        is None
+    )

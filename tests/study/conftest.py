@@ -25,6 +25,7 @@ def make_outcome(*, score: float, metric: str = "test_accuracy", **changed: Any)
         "train_seconds": 12.5,
         "compile_seconds": 3.0,
         "ms_per_step": 20.0,
+        "ms_per_step_spread": 0.5,
         "examples_per_second": 400.0,
         "tokens_per_second": None,
         "flops_per_step": 1e9,
@@ -32,6 +33,7 @@ def make_outcome(*, score: float, metric: str = "test_accuracy", **changed: Any)
         "mfu": None,
         "input_share": 0.01,
         "peak_bytes": 3 * 2**20,
+        "decode_bytes": None,
     }
     return Outcome(metric=metric, score=score, **(fields | changed))
 

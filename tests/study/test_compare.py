@@ -10,8 +10,8 @@ import attention_jax.study
 from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import run_cells
 from attention_jax.study.plan import Plan, Trial, run_folder
+from attention_jax.study.provenance import other_devices, other_versions
 from attention_jax.study.results import Result, read_results, unfinished, write_results
-from attention_jax.study.run import other_devices, other_versions
 
 MIDDLE = Trial("listops", "linear", 1)
 BENCHMARKS = {

@@ -6,15 +6,23 @@ import pytest
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.charts import COLOURS
+from attention_jax.study.curves import learning_curves
 from attention_jax.study.overview import save_svg
+from attention_jax.study.plan import Plan
+from attention_jax.study.summary import done, summaries
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+def save(plan, results, workdir, path):
+    curves = {name: learning_curves(done(results, benchmark=name), workdir) for name in plan.benchmarks}
+    save_svg(plan, summaries(plan, results), results, curves, path)
+
+
 @pytest.fixture
-def picture(mixed, tmp_path):
+def picture(plan, mixed, tmp_path):
     results, workdir = mixed
-    save_svg(results, workdir, tmp_path / "docs" / "overview.svg")
+    save(plan, results, workdir, tmp_path / "docs" / "overview.svg")
     return ElementTree.parse(tmp_path / "docs" / "overview.svg").getroot()
 
 
@@ -45,15 +53,16 @@ def test_it_uses_the_colours_of_the_page(picture):
 
 
 def test_results_without_logs_are_drawn_without_curves(tmp_path, result):
-    save_svg([result("scaled_dot", 0, 0.5)], tmp_path, tmp_path / "one.svg")
+    plan = Plan(benchmarks=("listops",), variants=("scaled_dot",), seeds=(0,))
+    save(plan, [result("scaled_dot", 0, 0.5)], tmp_path, tmp_path / "one.svg")
     shown = words(ElementTree.parse(tmp_path / "one.svg").getroot())
     assert "listops" in shown
     assert "learning curves" not in shown
 
 
 @pytest.mark.parametrize("reason", ["nothing", "refused"])
-def test_nothing_to_draw_is_refused(tmp_path, mixed, reason):
+def test_nothing_to_draw_is_refused(tmp_path, plan, mixed, reason):
     results = [] if reason == "nothing" else [entry for entry in mixed[0] if entry.status == "refused"]
     with pytest.raises(Refused):
-        save_svg(results, tmp_path, tmp_path / "none.svg")
+        save(plan, results, tmp_path, tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,15 @@ KEYS = [
     "cache_hits",
     "cache_refused",
     "log",
+    "beside",
+    "ms_per_step_spread",
+    "tokens_per_second",
+    "flops_per_step",
+    "compile_seconds",
+    "decode_bytes",
     "slices",
 ]
+OLD_KEYS = KEYS[:12]
 
 
 @pytest.fixture
@@ -62,9 +70,18 @@ def test_lines_have_the_published_keys_in_their_order(tmp_path, results):
 
 def test_a_line_of_before_there_were_versions_is_read(tmp_path, results):
     entry = dataclasses.asdict(results[0])
-    old = {key: entry[key] for key in KEYS[:12]}
+    old = {key: entry[key] for key in OLD_KEYS}
     (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
-    assert list(read_results(tmp_path / "results.jsonl").values()) == results[:1]
+    assert list(read_results(tmp_path / "results.jsonl").values()) == [
+        dataclasses.replace(results[0], **dict.fromkeys(KEYS[12:]))
+    ]
+
+
+def test_the_published_results_are_read():
+    published = Path(__file__).parents[2] / "docs" / "results" / "demo.jsonl"
+    results = list(read_results(published).values())
+    assert len(results) == 24
+    assert {result.status for result in results} == {"done"}
 
 
 def test_a_line_that_is_added_comes_last(tmp_path, results):

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from attention_jax.study.costs import count
+from attention_jax.study.html_table import html_table, overall_html
 from attention_jax.study.intervals import estimate
 from attention_jax.study.numbers import number
 from attention_jax.study.overall import overall
@@ -15,10 +17,7 @@ from attention_jax.study.summary import summaries
 from attention_jax.study.tables import (
     cells,
     columns,
-    count,
-    html_table,
     markdown_table,
-    overall_html,
     overall_markdown,
     overall_terminal,
     score_text,

@@ -55,3 +55,11 @@ def test_tokens_are_counted_without_padding_where_it_is_told():
     assert tokens_of(pair, ("source", "target")) == 5 + 6
     assert tokens_of({"image": np.zeros((2, 4, 4, 3), np.float32)}, ("image",)) == 0
     assert tokens_of({"features": np.zeros((2, 4), np.float32)}, ("features",)) == 0
+
+
+def test_the_spread_of_a_step_is_between_the_quartiles_of_the_windows():
+    meter = Meter()
+    meter.windows = [Window(1, seconds, 0.0, 0, 0) for seconds in (0.010, 0.011, 0.012, 0.013, 9.0)]
+    assert meter.ms_per_step_spread == pytest.approx(2.0)
+    meter.windows = meter.windows[:1]
+    assert meter.ms_per_step_spread is None

@@ -16,6 +16,7 @@ OUTCOME = Outcome(
     train_seconds=2.0,
     compile_seconds=3.0,
     ms_per_step=250.0,
+    ms_per_step_spread=None,
     examples_per_second=32.0,
     tokens_per_second=12345.0,
     flops_per_step=4.56e9,
@@ -23,6 +24,7 @@ OUTCOME = Outcome(
     mfu=0.4321,
     input_share=0.021,
     peak_bytes=10,
+    decode_bytes=None,
 )
 
 

@@ -1,0 +1,79 @@
+"""What one sequence holds while it is decoded: its recurrent state, or the keys and values it may still look at."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.base.errors import Refused
+from attention_jax.kernels.attend import attend, init
+from attention_jax.kernels.cache import KeyValueCache, check_cached
+from attention_jax.kernels.mask import Causal, Global, Window
+from attention_jax.kernels.mask_algebra import And, Mask, Or
+from attention_jax.kernels.mechanism import Widths
+from attention_jax.kernels.registry import lookup
+
+
+def decode_bytes(variant: str, widths: Widths, *, tokens: int, dtype: Any = jnp.float32) -> int | None:
+    """Returns how many bytes one sequence of one layer needs to be decoded up to `tokens` tokens.
+
+    From shapes alone: nothing is allocated. It is what the mechanism needs: of a window the keys and values in it,
+    though a `KeyValueCache` of today holds all of them.
+
+    Args:
+      variant: a spec.
+      widths: the sizes of the heads.
+      tokens: the length of the whole sequence.
+      dtype: of keys and values.
+
+    Returns:
+      None for a variant that has no steps: it is not strictly causal, or its steps need more than keys and values.
+    """
+    resolved = lookup(variant)
+    if resolved.claims.state:
+        return _bytes(_state(variant, widths, dtype))
+    try:
+        check_cached(variant)
+    except Refused:
+        return None
+    own = resolved.mechanism.mask
+    capacity = tokens if own is None else min(tokens, _reach(own, tokens))
+    return _bytes(jax.eval_shape(lambda: KeyValueCache.empty(widths, batch=1, capacity=capacity, dtype=dtype)))
+
+
+def _state(variant: str, widths: Widths, dtype: Any) -> Any:
+    """Returns the shapes of the state that a token leaves."""
+    keys, sizes = (1, 1, widths.num_kv_heads), {"head": (), "channel": (widths.key,)}
+
+    def after_a_token() -> Any:
+        trained, drawn = init(variant, jax.random.key(0), widths)
+        return attend(
+            jnp.zeros((1, 1, widths.num_heads, widths.query), dtype),
+            jnp.zeros((*keys, widths.key), dtype),
+            jnp.zeros((*keys, widths.value), dtype),
+            variant=variant,
+            params={**trained, **drawn},
+            inputs={
+                name: jnp.zeros((*keys, *sizes[per]), dtype) for name, per in lookup(variant).mechanism.inputs.items()
+            },
+            mask=Causal(),
+            outputs=("out", "state"),
+        ).state
+
+    return jax.eval_shape(after_a_token)
+
+
+def _reach(mask: Mask, tokens: int) -> int:
+    """Returns the most keys of the past that a mask lets a query to come see; all of them where that is not known."""
+    if isinstance(mask, Window):
+        return mask.size
+    if isinstance(mask, Global):
+        return mask.count
+    if isinstance(mask, And):
+        return min(_reach(term, tokens) for term in mask.terms)
+    return sum(_reach(term, tokens) for term in mask.terms) if isinstance(mask, Or) else tokens
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -36,6 +36,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     """Declares what every command that trains many runs has: its processes, what runs again, where results are kept."""
     add = parser.add_argument
     add("--workers", metavar="N", type=int, help="processes that train (default: one a core or device; 0: this one)")
+    add("--devices_per_cell", metavar="N", type=int, default=1, help="devices that each run's mesh takes (default: 1)")
     add("--retry", metavar="failed|refused", help="run those again that ended so")
     add(
         "--storage",

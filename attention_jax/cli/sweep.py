@@ -39,6 +39,6 @@ def _sweep(options: argparse.Namespace, line: str) -> int:
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
     sweep = read_sweep(options.config, options.overrides, space=options.space, given=given)
     workdir = running.workdir_of(options)
-    prepare_process(options.workers, workdir)
-    asked = {"workers": options.workers, "storage": options.storage, "retry": options.retry}
+    prepare_process(options.workers, workdir, devices_per_cell=options.devices_per_cell)
+    asked = {name: getattr(options, name) for name in ("workers", "devices_per_cell", "storage", "retry")}
     return run_sweep(sweep, workdir, command=line, **asked)

@@ -77,7 +77,8 @@ class Result:
       reason: one line on why it is not done; None where it is.
       outcome: the fields of `training.outcome.Outcome` where it is done; of a pruned one `metric`, `score` and `steps`
         at the evaluation that it was pruned by; empty else.
-      facts: where and how it was computed: `versions` (package -> version), `device`, `compilations` and `cache_hits`
+      facts: where and how it was computed: `versions` (package -> version), `device` and how many `devices`,
+        `compilations` and `cache_hits`
         of XLA in the process while it ran, `log` (the path of what it printed, relative to the workdir).
     """
 

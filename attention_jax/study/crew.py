@@ -134,12 +134,12 @@ class Process(Worker):
         self._read, write = os.pipe()
         os.set_blocking(self._read, False)
         self._rest = b""
-        core = machine.unit(number) if machine.kind == "cpu" else -1
+        cores = ",".join(map(str, machine.share(number))) if machine.kind == "cpu" else ""
         logs = workdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self.log = logs / f"worker-{number}.log"
         words = [sys.executable, "-m", "attention_jax.study.worker"]
-        options = {"parent": os.getpid(), "events": write, "core": core}
+        options = {"parent": os.getpid(), "events": write, "cores": cores}
         cache = (workdir / "compiled").absolute()
         environment = worker_environment(machine, number, workers=workers, cache=cache, environ=environ)
         # The package may not be installed, and the folder that commands start in need not hold it.

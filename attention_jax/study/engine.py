@@ -27,6 +27,7 @@ def run_cells(
     workdir: Path,
     *,
     workers: int | None = None,
+    devices_per_cell: int = 1,
     retry: str | None = None,
     storage: str | None = None,
     tries: bool = True,
@@ -41,7 +42,9 @@ def run_cells(
     Args:
       source: asked for cells, and told what became of each.
       workdir: the folder of the study: the cells' folders under `runs`, `study.db`, `compiled`, `logs`, `status.json`.
-      workers: how many processes train: None is one a core or device, 0 trains in this process.
+      workers: how many processes train: None is one for each core or device, or for each `devices_per_cell` of them; 0
+        trains in this process.
+      devices_per_cell: how many devices a cell has, which its mesh takes.
       retry: "failed" or "refused": cells that ended so run again. Without it their rows stay.
       storage: the URL of a database in place of `study.db`; several hosts that give the same one, and see the same
         workdir, share the cells.
@@ -58,7 +61,7 @@ def run_cells(
     """
     if retry is not None and retry not in RETRIES:
         raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
-    machine = this_machine()
+    machine = this_machine().with_devices(devices_per_cell)
     terms = Terms(machine, machine.workers(workers), tries, stuck_seconds)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
@@ -77,8 +80,8 @@ def run_cells(
             if retry is not None:
                 store.reopen(retry)
             shown = display() if announce is None else Lines(announce)
-            if terms.workers > len(machine.units):
-                shown.say(f"{terms.workers} workers share {len(machine.units)} {machine}")
+            if crowded := machine.crowded(terms.workers):
+                shown.say(crowded)
             with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
                 return Supervisor(source, store, workdir, terms, shown).run()
     finally:
@@ -145,25 +148,37 @@ def _study_name(workdir: Path, url: str) -> str:
         return path.read_text().strip()
 
 
-def prepare_process(workers: int | None, workdir: Path) -> None:
+def prepare_process(workers: int | None, workdir: Path, *, devices_per_cell: int = 1) -> None:
     """Makes this process one that runs a study; call it before JAX is used.
 
-    With `workers=0` it is pinned to one of its cores with one XLA device, as a worker is, and keeps what it compiles
+    With `workers=0` it is pinned to the cores of one worker with that worker's XLA devices, and keeps what it compiles
     in the study's folder, where the user has named none. Else it leaves accelerators to the workers.
+
+    Raises:
+      Refused: a cell cannot have so many devices.
     """
     import jax
 
+    machine = this_machine().with_devices(devices_per_cell)
+    if workers != 0 and machine.kind != "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    # Also where workers train: the mesh of a cell is tried here.
+    if workers == 0 or devices_per_cell > 1:
+        _use_devices(devices_per_cell)
     if workers != 0:
-        if this_machine().kind != "cpu":
-            jax.config.update("jax_platforms", "cpu")
         return
-    if this_machine().kind == "cpu":
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
-        with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", 1)
+    if machine.kind == "cpu":
+        os.sched_setaffinity(0, machine.share(0))
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str((workdir / "compiled").absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _use_devices(number: int) -> None:
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        # Where JAX runs already, as in a notebook, its devices stay as they are, and cells take the first.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", number)

@@ -13,19 +13,20 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log")
+OF_FACTS = ("versions", "device", "devices", "compilations", "cache_hits", "log")
 # The attributes of an `Outcome` that a result has.
-OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes")
+OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes", "slices")
 
 
 @dataclass(frozen=True)
 class Result:
     """One line of results.jsonl.
 
-    The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
-    trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were
-    written before there were such: `versions` (package -> version) that it was computed with, `device`, how many
-    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir.
+    The fields from `metric` to `peak_bytes`, and `slices`, are those of `attention_jax.training.outcome.Outcome`, None
+    when the trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines
+    that were written before there were such: `versions` (package -> version) that it was computed with, `device`, how
+    many `devices` it had, how many programs were compiled for it and came from the cache, and the path of its log,
+    relative to the workdir.
     """
 
     benchmark: str
@@ -42,9 +43,11 @@ class Result:
     reason: str | None
     versions: dict[str, str] | None = None
     device: str | None = None
+    devices: int | None = None
     compilations: int | None = None
     cache_hits: int | None = None
     log: str | None = None
+    slices: dict[str, float] | None = None
 
     @property
     def trial(self) -> Trial:
@@ -117,7 +120,7 @@ def _line(result: Result) -> str:
 
 def _parse(entry: object, *, where: str) -> Result:
     names = {field.name for field in dataclasses.fields(Result)}
-    needed = [field.name for field in dataclasses.fields(Result) if field.name not in OF_FACTS]
+    needed = [field.name for field in dataclasses.fields(Result) if field.default is dataclasses.MISSING]
     if not isinstance(entry, dict) or not names >= entry.keys() >= set(needed):
         raise Refused(f"{where} is not a result: it needs {', '.join(needed)}. Delete it, and its trial runs again.")
     if entry["status"] not in get_args(Status):

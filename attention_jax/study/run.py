@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused
@@ -16,10 +15,11 @@ from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import prepare_process, run_cells
+from attention_jax.study.mesh import placed
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import Result, read_results
-from attention_jax.study.session import on_one_core, versions
+from attention_jax.study.session import versions
 from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
 from attention_jax.training import Experiment, config
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
@@ -33,11 +33,13 @@ class How:
 
     Attributes:
       workers: processes that train; None is one for each core or device, 0 trains in this process.
+      devices_per_cell: how many devices a run has, which its mesh takes.
       retry: "failed" or "refused": runs that ended so run again.
       storage: the URL of a database in place of the file in the folder.
     """
 
     workers: int | None = None
+    devices_per_cell: int = 1
     retry: str | None = None
     storage: str | None = None
 
@@ -79,11 +81,11 @@ def run_comparison(
       RunFailed: workers do not start, or the storage does not answer any more.
     """
     start = time.monotonic()
-    prepare_process(how.workers, workdir)
+    prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
     benchmarks = _benchmarks(chosen, name)
     variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
     plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
-    _check(benchmarks)
+    _check(benchmarks, devices=how.devices_per_cell)
     whole = {**_benchmarks_there(workdir), **benchmarks}
     compare_config(workdir, {"benchmarks": whole})
     with usable(workdir):
@@ -96,10 +98,10 @@ def run_comparison(
         return source.had()
 
     # Nothing is written before everything that can be refused has been.
-    run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
+    run_cells(source, workdir, had=had, **vars(how))
     results = source.in_order()
     summarise(plan, results, workdir, command=command)
-    for line in (compiled(results), *other_versions(results)):
+    for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
@@ -122,6 +124,18 @@ def other_versions(results: list[Result]) -> list[str]:
     changed = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
     said = ", ".join(f"{name} {there.get(name, 'none')}, here {here.get(name, 'none')}" for name in changed)
     return [f"{len(others)} of {len(results)} results are of other versions, such as {others[0].trial}: {said}"]
+
+
+def other_devices(results: list[Result], devices: int) -> list[str]:
+    """Returns a line where results were computed on other numbers of devices than those of this command."""
+    others = [result for result in results if result.devices not in (None, devices)]
+    if not others:
+        return []
+    there = ", ".join(map(str, sorted({result.devices for result in others if result.devices is not None})))
+    return [
+        f"{len(others)} of {len(results)} results are of {there} devices a run, here {devices}: their times cannot be "
+        "compared, and their scores differ by rounding"
+    ]
 
 
 def _benchmarks_there(workdir: Path) -> dict[str, Any]:
@@ -165,10 +179,10 @@ def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
     return tuple(map(int, seeds))
 
 
-def _check(benchmarks: dict[str, dict[str, Any]]) -> None:
+def _check(benchmarks: dict[str, dict[str, Any]], *, devices: int) -> None:
     """Refuses what is wrong whatever is combined, before it would be written down as the result of every run."""
     for name, sections in benchmarks.items():
         try:
-            Experiment(**(on_one_core(sections) if jax.default_backend() == "cpu" else sections))
+            Experiment(**placed(sections, devices))
         except Refused as refusal:
             raise Refused(f"benchmark {name}: {refusal}") from refusal

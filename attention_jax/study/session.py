@@ -122,8 +122,8 @@ class Session:
         """Trains a cell, or tries whether it can be trained, and returns the event that ends it.
 
         Args:
-          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) of the cell; `prunes`:
-            whether to wait for an answer at each evaluation.
+          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) of the cell; `devices`: how
+            many it has; `prunes`: whether to wait for an answer at each evaluation.
 
         Returns:
           "done" with a result's `status`, `reason`, `outcome` and `facts`; of a try the outcome has `ms_per_step`,
@@ -143,7 +143,7 @@ class Session:
         if self._compiler is not None:
             compilations, hits = self._compiler.counts
             facts |= {"compilations": compilations - before[0], "cache_hits": hits - before[1]}
-            facts["device"] = self._compiler.device()
+            facts |= {"device": self._compiler.device(), "devices": job["devices"]}
         return {"event": "done", "status": status, "reason": reason, "outcome": outcome, "facts": facts}
 
     def _result(self, job: dict[str, Any], reporter: Reporter, log: TextIO) -> tuple[str, str | None, dict[str, Any]]:
@@ -175,21 +175,22 @@ class Session:
             return dict(getattr(importlib.import_module(module), function)(config, folder, reporter))
         from attention_jax.training import train
 
-        experiment = self._experiment(job["program"], config)
+        experiment = self._experiment(job["program"], config, job["devices"])
         reporter.metric = f"validation_{experiment.task.metric}"
         if job["do"] == "try":
             return _try(experiment)
         outcome = train(experiment, folder, seed=config.get("seed", 0), progress=reporter)  # type: ignore[arg-type]
         return dict(vars(outcome))
 
-    def _experiment(self, program: str, config: dict[str, Any]) -> Any:
+    def _experiment(self, program: str, config: dict[str, Any], devices: int) -> Any:
         """Returns the experiment of a program, which serves every seed."""
         if self._compiler is None:
             self._compiler = Compiler()
         if program not in self._experiments:
+            from attention_jax.study.mesh import placed
             from attention_jax.training import Experiment
 
-            self._experiments[program] = Experiment(**(on_one_core(config) if self._compiler.on_cpu else config))
+            self._experiments[program] = Experiment(**placed(config, devices))
             if len(self._experiments) > _REMEMBERED:
                 self._experiments.popitem(last=False)
         self._experiments.move_to_end(program)
@@ -216,13 +217,6 @@ class Compiler:
         """How many programs were compiled so far, and how many came from the cache in their place."""
         return self._requests - self._hits, self._hits
 
-    @property
-    def on_cpu(self) -> bool:
-        """Whether it compiles for a CPU."""
-        import jax
-
-        return jax.default_backend() == "cpu"
-
     def device(self) -> str:
         """Returns what it compiles for, such as "cpu"."""
         import jax
@@ -245,11 +239,6 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
-
-
-def on_one_core(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the config of a cell on a CPU: what is computed does not depend on how many cores there are."""
-    return {**config, "mesh": {**(config.get("mesh") or {}), "data": 1}}
 
 
 def _try(experiment: Any) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class Supervisor:
             "do": task.do,
             "config": task.cell.config,
             "program": task.cell.program,
+            "devices": self._terms.machine.devices,
             "folder": str(task.cell.folder(self._workdir)),
             "log": str(self._log(task.cell)),
             "prunes": self._desk.prunes and task.do == "train",

@@ -16,6 +16,7 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
 from attention_jax.study.engine import RETRIES, held, run_cells
+from attention_jax.study.mesh import placed
 from attention_jax.study.places import this_machine
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
 from attention_jax.study.space import Points, Space, read_space
@@ -116,7 +117,14 @@ def sweep_of(base: Base, space: Space | Points, settings: Settings) -> Sweep:
 
 
 def run_sweep(
-    sweep: Sweep, workdir: Path, *, workers: int | None, storage: str | None, retry: str | None, command: str
+    sweep: Sweep,
+    workdir: Path,
+    *,
+    workers: int | None,
+    devices_per_cell: int,
+    storage: str | None,
+    retry: str | None,
+    command: str,
 ) -> int:
     """Runs the trials that are missing and the best of them on fresh seeds; writes and prints what was found.
 
@@ -124,6 +132,7 @@ def run_sweep(
       sweep: what to search.
       workdir: its folder.
       workers: how many processes train; None is one a core or device, 0 trains in this process.
+      devices_per_cell: how many devices a trial has, which its mesh takes.
       storage: the URL of a database in place of the file in the folder.
       retry: "failed" or "refused" runs trials that ended so again.
       command: what the user typed.
@@ -132,13 +141,14 @@ def run_sweep(
       0; 1 where no trial ran to its end, or none of the best on every fresh seed.
 
     Raises:
-      Refused: the folder or the storage cannot be used, or holds a sweep of something else.
+      Refused: the folder or the storage cannot be used, or holds a sweep of something else; or the mesh does not fit.
       Interrupted: a signal came; the trials in training were saved first.
       RunFailed: no worker starts, or the storage does not answer any more.
     """
     url, say = storage_url(workdir, storage), Progress().say
     # Before there is a study: `run_cells` refuses them too, and later.
-    this_machine().workers(workers)
+    this_machine().with_devices(devices_per_cell).workers(workers)
+    placed(sweep.base.config(), devices_per_cell)
     check_retry(retry)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
@@ -148,8 +158,8 @@ def run_sweep(
             put_back(study, status=retry, say=say)
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
-    run_cells(source, workdir, workers=workers, retry=retry, storage=storage)
-    return _report(source, workdir, url=url, command=command)
+    run_cells(source, workdir, workers=workers, devices_per_cell=devices_per_cell, retry=retry, storage=storage)
+    return _report(source, workdir, url=url, command=command, devices=devices_per_cell)
 
 
 def check_retry(retry: str | None) -> None:
@@ -158,7 +168,7 @@ def check_retry(retry: str | None) -> None:
         raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
 
 
-def _report(source: SweepSource, workdir: Path, *, url: str, command: str) -> int:
+def _report(source: SweepSource, workdir: Path, *, url: str, command: str, devices: int) -> int:
     end = sweep_end.found(source)
     files = write_report(source.study, source.sweep, end, workdir, command=command)
     print(sweep_end.summary(end))
@@ -166,7 +176,7 @@ def _report(source: SweepSource, workdir: Path, *, url: str, command: str) -> in
         print("no trial ran to its end: the reasons are in the report.", file=sys.stderr)
     else:
         Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, highlight=False).print(sweep_end.table(end))
-        best = sweep_end.write_best(source, end, workdir, command=command)
+        best = sweep_end.write_best(source, end, workdir, command=command, devices=devices)
         print(f"train the best: python launch.py train --config={best}")
     for file in files:
         print(file)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from attention_jax.study.cells import Cell, Result
 from attention_jax.study.measures import higher_is_better
+from attention_jax.study.mesh import placed
 from attention_jax.study.space import Point
 from attention_jax.study.sweep_plan import result_of
 from attention_jax.study.sweep_source import SweepSource
@@ -120,14 +121,13 @@ def best_config(best: Finalist, sections: Mapping[str, Any], *, end: Found, comm
 
     Args:
       best: the trial.
-      sections: its whole config.
+      sections: its whole config, with the mesh that it was trained on: on another, sums differ in their last bits.
       end: what it was chosen from.
       command: that of the sweep.
       path: where the file will be.
     """
     seed = min(best.values, default=sections["seed"])
-    # One device, on which the trials were trained: a sum over several differs in its last bits.
-    sections = {**sections, "seed": seed, "mesh": {**sections["mesh"], "data": 1}}
+    sections = {**sections, "seed": seed}
     return f'''"""{_score(best, end)}
 
 Command: python launch.py train --config={path}
@@ -145,12 +145,20 @@ def get_config() -> ConfigDict:
 '''
 
 
-def write_best(source: SweepSource, end: Found, workdir: Path, *, command: str) -> Path | None:
-    """Writes `best.py` into the folder of a sweep and returns its path; None where no trial ran to its end."""
+def write_best(source: SweepSource, end: Found, workdir: Path, *, command: str, devices: int = 1) -> Path | None:
+    """Writes `best.py` into the folder of a sweep and returns its path; None where no trial ran to its end.
+
+    Args:
+      source: of the cells.
+      end: what the sweep found.
+      workdir: its folder.
+      command: what the user typed.
+      devices: how many a trial had.
+    """
     if end.best is None:
         return None
     path = workdir / "best.py"
-    sections = source.sweep.base.config(end.best.point)
+    sections = placed(source.sweep.base.config(end.best.point), devices)
     write_atomically(path, best_config(end.best, sections, end=end, command=command, path=path))
     return path
 

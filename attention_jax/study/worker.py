@@ -1,4 +1,4 @@
-"""A worker process of a study: pinned to its core, it trains the cells that it is handed and tells what happens.
+"""A worker process of a study: pinned to its cores, it trains the cells that it is handed and tells what happens.
 
 Started by the supervisor as `python -m attention_jax.study.worker`. A line of JSON on stdin is a job (see
 `session.Session.work`) or the answer to an evaluation; events are lines of JSON on a pipe of their own, so that what a
@@ -41,13 +41,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
     parser.add_argument("--events", type=int, required=True, help="file descriptor of the events' pipe")
-    parser.add_argument("--core", type=int, default=-1, help="core to stay on; -1 for any")
+    parser.add_argument("--cores", default="", help="cores to stay on, such as 0,1; none for any")
     options = parser.parse_args(arguments)
     _end_with(options.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    if options.core >= 0:
-        os.sched_setaffinity(0, {options.core})
+    if options.cores:
+        os.sched_setaffinity(0, map(int, options.cores.split(",")))
     pipe = Pipe(options.events)
     pipe.send({"event": "ready"})
     # Only now: it may import JAX.

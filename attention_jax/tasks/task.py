@@ -6,25 +6,34 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.models import arrays_of, may_read, readers
-
-Batch = Mapping[str, Any]
+from attention_jax.tasks.slicing import Batch, Slicing
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
 
 
-class Ratio(NamedTuple):
-    """A measure that can be added up over batches: its sum and the weight to divide it by, both float32 scalars."""
+class Items(NamedTuple):
+    """A measure of each item of a batch, an example or a position: its value and how much it counts, float32."""
 
-    total: Float[Array, ""]
-    weight: Float[Array, ""]
+    values: Float[Array, "..."]
+    weights: Float[Array, "..."]
+
+
+class Ratio(NamedTuple):
+    """A measure that can be added up over batches: its sum and the weight to divide it by, both float32.
+
+    Scalars, or [K] for the slices of a slicing.
+    """
+
+    total: Float[Array, "*K"]
+    weight: Float[Array, "*K"]
 
     @property
-    def mean(self) -> Float[Array, ""]:
+    def mean(self) -> Float[Array, "*K"]:
         """The weighted mean; 0 where nothing counts."""
         return self.total / jnp.maximum(self.weight, jnp.finfo(jnp.float32).tiny)
 
@@ -33,16 +42,21 @@ class Ratio(NamedTuple):
 class Task:
     """What is learned.
 
+    A task may give slices of its score. Its builder takes their names, as an option `slices`, and hands on
+    `build_slicings(slices)`; the package `attention_jax.tasks.slices` says how a new one is written.
+
     Attributes:
       metric: the measure that decides which model is better.
-      reads: the arrays of a batch that `measure` needs.
-      measure: (the model's output, batch) -> measures by name, "loss" among them.
+      reads: the arrays of a batch that `items` needs.
+      items: (the model's output, batch) -> measures of each item by name, "loss" among them.
+      slices: by what the metric is divided at the end of a run.
       name: what messages call it.
     """
 
     metric: str
     reads: tuple[str, ...]
-    measure: Callable[[Array, Batch], dict[str, Ratio]]
+    items: Callable[[Array, Batch], dict[str, Items]]
+    slices: tuple[Slicing, ...] = ()
     name: str = ""
 
     @property
@@ -57,7 +71,8 @@ class Task:
           Refused: it does not; or an array of it would be dropped without a word.
         """
         of_model, of_task = f"model {type(model).__name__}", f"task {self.name}".rstrip()
-        for owner, names in ((of_model, model.reads), (of_task, self.reads)):
+        of_slices = [(f"slicing {slicing.name}", slicing.reads) for slicing in self.slices]
+        for owner, names in ((of_model, model.reads), (of_task, self.reads), *of_slices):
             missing = [name for name in names if name not in batch]
             if missing:
                 raise Refused(
@@ -86,9 +101,33 @@ class Task:
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
           dropout: a key for training with dropout; None evaluates.
         """
-        rngs = None if dropout is None else {"dropout": dropout}
-        output: Any = model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
-        return self.measure(output, batch)
+        return self.measure(_output(model, variables, batch, dropout), batch)
+
+    def run_slices(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
+        """Returns the metric of a model on each slice of a batch, by slicing; arguments as of `run`."""
+        output = _output(model, variables, batch, None)
+        items = self.items(output, batch)[self.metric]
+        return {
+            slicing.name: _sliced(items, slicing.of(batch), slicing.count(output, batch)) for slicing in self.slices
+        }
+
+    def measure(self, output: Array, batch: Batch) -> dict[str, Ratio]:
+        """Returns the measures of a model's output on a batch."""
+        return {name: weighted(*items) for name, items in self.items(output, batch).items()}
+
+
+def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch, dropout: PRNGKeyArray | None) -> Any:
+    rngs = None if dropout is None else {"dropout": dropout}
+    return model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
+
+
+def _sliced(items: Items, which: Int[Array, "..."], count: int) -> Ratio:
+    """Returns the sums of each of `count` slices. Not a scatter, whose sums have no fixed order on a GPU."""
+    which = which.reshape(which.shape + (1,) * (items.values.ndim - which.ndim))
+    within = which[..., None] == jnp.arange(count)
+    axes = tuple(range(items.values.ndim))
+    parts = (items.values * items.weights, items.weights)
+    return Ratio(*(jnp.sum(jnp.where(within, part[..., None], 0), axis=axes) for part in parts))
 
 
 tasks: Catalogue = Catalogue("task", "attention_jax.tasks")

@@ -4,26 +4,28 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from attention_jax.tasks.task import Batch, Ratio, Task, check_metric, row_weights, tasks, weighted
+from attention_jax.tasks.slicing import build_slicings
+from attention_jax.tasks.task import Batch, Items, Task, check_metric, row_weights, tasks
 
 
 @tasks.register
-def token_prediction(*, metric: str = "loss") -> Task:
+def token_prediction(*, metric: str = "loss", slices: tuple[str, ...] = ()) -> Task:
     """Cross-entropy of "targets" [B, T], in nats per token, over the positions that "weights" [B, T] counts.
 
     Args:
       metric: what decides: "loss", or "accuracy", the share of counted positions whose likeliest token is the target.
+      slices: names of slicings: "position"; of recall also "pairs" and "distance".
 
     Raises:
-      Refused: there is no such metric.
+      Refused: there is no such metric or slicing.
     """
     check_metric(metric, ("loss", "accuracy"), owner="task token_prediction")
 
-    def measure(logits: Float[Array, "B T V"], batch: Batch) -> dict[str, Ratio]:
+    def items(logits: Float[Array, "B T V"], batch: Batch) -> dict[str, Items]:
         targets = batch["targets"]
         weights = batch["weights"] * row_weights(batch, len(targets))[:, None]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
         correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
-        return {"loss": weighted(losses, weights), "accuracy": weighted(correct, weights)}
+        return {"loss": Items(losses, weights), "accuracy": Items(correct, weights)}
 
-    return Task(metric=metric, reads=("targets", "weights"), measure=measure)
+    return Task(metric=metric, reads=("targets", "weights"), items=items, slices=build_slicings(slices))

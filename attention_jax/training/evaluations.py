@@ -1,7 +1,7 @@
 """Measuring a state on whole splits, and what the evaluations of a run say of its progress."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import jax
 
 from attention_jax.base.errors import Refused
 from attention_jax.data import evaluation_batches
-from attention_jax.tasks import Task
+from attention_jax.tasks import Ratio, Task
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.experiment import Experiment
@@ -43,21 +43,62 @@ def evaluate(
     results: dict[str, float] = {}
     for split in splits:
         sums: dict[str, list[float]] = {}
-        rows = experiment.rows(experiment.evaluation_batch_size)
-        for batch in evaluation_batches(
-            experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
-        ):
-            alive()
-            # Several processes stop together, and that between steps.
-            if notice is not None and notice.signum is not None and jax.process_count() == 1:
-                raise Interrupted("interrupted in an evaluation", notice.signum)
-            measures = jax.device_get(experiment.evaluate_batch(state.variables, experiment.put(batch)))
+        for measures in _measured(experiment, experiment.evaluate_batch, state, split, notice=notice, alive=alive):
             for name, ratio in measures.items():
                 total = sums.setdefault(name, [0.0, 0.0])
                 total[0] += float(ratio.total)
                 total[1] += float(ratio.weight)
         results |= {f"{split}_{name}": total / weight for name, (total, weight) in sums.items()}
     return results
+
+
+def evaluate_slices(
+    experiment: Experiment,
+    state: TrainState,
+    *,
+    notice: Notice | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Returns the score in each slice that its split has items of, as "pairs=8"; arguments as of `evaluate`.
+
+    Raises:
+      Interrupted: the notice says so.
+    """
+    sums: dict[tuple[str, int], list[float]] = {}
+    split = experiment.score_split if experiment.task.slices else None
+    for measures in _measured(experiment, experiment.evaluate_slices, state, split, notice=notice, alive=alive):
+        for name, ratio in measures.items():
+            for place, parts in enumerate(zip(ratio.total, ratio.weight, strict=True)):
+                total = sums.setdefault((name, place), [0.0, 0.0])
+                total[0] += float(parts[0])
+                total[1] += float(parts[1])
+    return {
+        f"{slicing.name}={slicing.label(place)}": total / weight
+        for slicing in experiment.task.slices
+        for (name, place), (total, weight) in sorted(sums.items())
+        if name == slicing.name and weight > 0
+    }
+
+
+def _measured(
+    experiment: Experiment,
+    step: Callable[[Any, Any], dict[str, Ratio]],
+    state: TrainState,
+    split: str | None,
+    *,
+    notice: Notice | None,
+    alive: Callable[[], None],
+) -> Iterator[dict[str, Ratio]]:
+    """Yields what an evaluation step gives of each batch of a split; of None nothing."""
+    if split is None:
+        return
+    size = experiment.evaluation_batch_size
+    for batch in evaluation_batches(experiment.dataset.splits[split], batch_size=size, rows=experiment.rows(size)):
+        alive()
+        # Several processes stop together, and that between steps.
+        if notice is not None and notice.signum is not None and jax.process_count() == 1:
+            raise Interrupted("interrupted in an evaluation", notice.signum)
+        yield jax.device_get(step(state.variables, experiment.put(batch)))
 
 
 def describe(measures: dict[str, float]) -> str:
@@ -111,7 +152,7 @@ def history(task: Task, lines: Iterable[Mapping[str, Any]]) -> History:
 def evaluate_checkpoint(
     experiment: Experiment, workdir: Path, *, checkpoint: str = "last", progress: Progress | None = None
 ) -> tuple[int, dict[str, float]]:
-    """Returns the step of a checkpoint in a folder, and its measures on the validation and test splits.
+    """Returns the step of a checkpoint in a folder, and its measures on the validation and test splits and in slices.
 
     Args:
       experiment: that of the run.
@@ -138,7 +179,9 @@ def evaluate_checkpoint(
     finally:
         checkpoints.close()
     assert restored is not None
-    return step, evaluate(experiment, restored.state, experiment.final_splits)
+    measures = evaluate(experiment, restored.state, experiment.final_splits)
+    slices = evaluate_slices(experiment, restored.state)
+    return step, measures | {f"{experiment.score_name}[{label}]": value for label, value in slices.items()}
 
 
 def _chosen(experiment: Experiment, workdir: Path, checkpoint: str, steps: list[int]) -> int:

@@ -158,10 +158,10 @@ class Experiment:
         # What it was built from, for the folder of a run to be tied to.
         self.config = {name: value for name, value in locals().items() if name != "self"}
         self.seed, self.batch_size, self.accumulation = seed, batch_size, accumulation
-        self.evaluation: Evaluation = _section("evaluation", evaluation)
-        self.checkpoint: Checkpointing = _section("checkpoint", checkpoint)
-        self.log: Logging = _section("log", log)
-        self.instability: Instability = _section("instability", instability)
+        self.evaluation: Evaluation = section("evaluation", evaluation)
+        self.checkpoint: Checkpointing = section("checkpoint", checkpoint)
+        self.log: Logging = section("log", log)
+        self.instability: Instability = section("instability", instability)
         self.attention_parallel, self.ema_decay = attention_parallel, ema_decay
         self._param_dtype = compute_dtype(param_dtype).name
         _check_cadence(self)
@@ -177,9 +177,8 @@ class Experiment:
         self.optimizer, self.schedule = build_optimizer(steps=self.steps, **optimizer)
         self._freeze: tuple[str, ...] = {"freeze": (), **optimizer}["freeze"]
         self.evaluation_batch_size = self.evaluation.batch_size or batch_size // accumulation
-        self.mesh = make_mesh(
-            _section("mesh", mesh), batch_size=math.gcd(batch_size // accumulation, self.evaluation_batch_size)
-        )
+        rows = common_rows(batch_size, accumulation, self.evaluation.batch_size)
+        self.mesh = make_mesh(section("mesh", mesh), batch_size=rows)
         # The loop makes these in a folder; here they are refused before there is one.
         data_sets.train_batches(train, batch_size=batch_size, seed=seed, rows=self.rows(batch_size))
         self.rows(self.evaluation_batch_size)
@@ -201,14 +200,22 @@ class Experiment:
         self._traced = {
             _shapes(batch): self._train_step.trace(self.abstract_state, batch) for batch in self.abstract_batches
         }
-        self.evaluate_batch = make_evaluation_step(
-            self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel
+        self.evaluate_batch, self.evaluate_slices = (
+            make_evaluation_step(
+                self.model, self.task, mesh=self.mesh, attention_parallel=attention_parallel, sliced=sliced
+            )
+            for sliced in (False, True)
         )
 
     @property
     def score_name(self) -> str:
         """The measure that decides, on the split that it is reported on."""
-        return f"{'test' if 'test' in self.dataset.splits else 'validation'}_{self.task.metric}"
+        return f"{self.score_split}_{self.task.metric}"
+
+    @property
+    def score_split(self) -> str:
+        """The split that the measure which decides is reported on."""
+        return "test" if "test" in self.dataset.splits else "validation"
 
     @property
     def final_splits(self) -> tuple[str, ...]:
@@ -315,10 +322,27 @@ def _without_name(section: Section) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "name"}
 
 
-def _section(name: str, section: Section | None) -> Any:
-    options = dict(section or {})
+def section(name: str, given: Section | None) -> Any:
+    """Returns one of `SECTIONS` made of its keys.
+
+    Raises:
+      Refused: a key is unknown, or its value is of another type.
+    """
+    options = dict(given or {})
     check_options(SECTIONS[name], options, owner=f"config.{name}")
     return SECTIONS[name](**options)
+
+
+def common_rows(batch_size: int, accumulation: int, evaluation_rows: int | None) -> int:
+    """Returns the number of rows that every batch which is run at once is a multiple of.
+
+    Args:
+      batch_size: examples of one step.
+      accumulation: in how many parts a batch is run.
+      evaluation_rows: of an evaluation batch; None is that of training.
+    """
+    rows = batch_size // accumulation
+    return math.gcd(rows, evaluation_rows or rows)
 
 
 def _check_cadence(experiment: Experiment) -> None:

@@ -14,7 +14,7 @@ from attention_jax.data import Ahead, train_batches
 from attention_jax.data.seeds import check_seed
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints, NotSaved
-from attention_jax.training.evaluations import describe, evaluate, history
+from attention_jax.training.evaluations import describe, evaluate, evaluate_slices, history
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.flops import peak_flops
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
@@ -124,6 +124,20 @@ class _Run:
         self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
         self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
         return measures[name], step
+
+    def slices(self, step: int) -> dict[str, float] | None:
+        """Returns the score in each slice, with the parameters of a step; evaluates them if that is yet to do."""
+        experiment, name = self.experiment, self.experiment.score_name
+        if not experiment.task.slices:
+            return None
+        lines = [line for line in self.log.lines if any(key.startswith(f"{name}[") for key in line)]
+        if lines:
+            return {key[len(name) + 1 : -1]: float(value) for key, value in lines[-1].items() if key != "step"}
+        found = evaluate_slices(experiment, self._state_of(step), notice=self.notice, alive=self._alive)
+        named = {f"{name}[{label}]": value for label, value in found.items()}
+        self.log.write(self.step, named)
+        self.progress.note(f"step {step}/{experiment.steps}  {describe(named)}")
+        return found
 
     def save(self, *, last: bool = False) -> None:
         """Saves a checkpoint of where the run is, unless there is one, or says why it cannot be saved.
@@ -315,4 +329,5 @@ def _outcome(run: _Run) -> Outcome:
         mfu=None if peak is None else meter.flops_per_second / peak,
         input_share=meter.input_share,
         peak_bytes=cost.peak_bytes,
+        slices=run.slices(score_step),
     )

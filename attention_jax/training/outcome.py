@@ -29,6 +29,7 @@ class Outcome:
       mfu: their rate as a share of the most that the devices could do (`flops.peak_flops`); None where it is not known.
       input_share: the share of `train_seconds` in which the loop waited for batches.
       peak_bytes: peak memory of the training step, in bytes.
+      slices: the score in each slice of the task, by its label such as "pairs=8"; None where it gives none.
     """
 
     metric: str
@@ -47,6 +48,7 @@ class Outcome:
     mfu: float | None
     input_share: float
     peak_bytes: int
+    slices: dict[str, float] | None = None
 
 
 def describe_speed(outcome: Outcome, *, padded: bool) -> str:

@@ -42,9 +42,9 @@ def make_mesh(sizes: MeshSizes, *, batch_size: int) -> Mesh:
       Refused: there are not so many devices, they do not divide the batch, or a process would have none of them.
     """
     devices = jax.devices()
-    shape = _filled(asdict(sizes), devices=len(devices), batch_size=batch_size)
+    shape = filled(sizes, devices=len(devices), batch_size=batch_size)
     count = math.prod(shape.values())
-    said = _said(shape)
+    said = in_words(shape)
     if count > len(devices):
         raise Refused(
             f"{said} asks for {count} devices and there are {len(devices)}: give sizes whose product is at most that."
@@ -63,7 +63,18 @@ def make_mesh(sizes: MeshSizes, *, batch_size: int) -> Mesh:
     return jax.make_mesh(tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * 4, devices=devices[:count])
 
 
-def _filled(sizes: dict[str, int], *, devices: int, batch_size: int) -> dict[str, int]:
+def filled(wanted: MeshSizes, *, devices: int, batch_size: int) -> dict[str, int]:
+    """Returns the size of each axis, where one that is -1 takes the devices that the others leave.
+
+    Args:
+      wanted: the size of each axis.
+      devices: how many there are; the sizes may ask for more.
+      batch_size: the number of rows that every batch is a multiple of.
+
+    Raises:
+      Refused: a size is neither -1 nor at least 1, or several are -1.
+    """
+    sizes = asdict(wanted)
     for axis, size in sizes.items():
         if size < 1 and size != -1:
             raise Refused(f"mesh.{axis}={size}: there are {devices} devices; give 1 to {devices}, or -1.")
@@ -81,7 +92,8 @@ def _filled(sizes: dict[str, int], *, devices: int, batch_size: int) -> dict[str
     return {**sizes, axis: left}
 
 
-def _said(shape: dict[str, int]) -> str:
+def in_words(shape: dict[str, int]) -> str:
+    """Returns the sizes of a mesh as "mesh.data=2 x mesh.tensor=4"."""
     return " x ".join(f"mesh.{axis}={size}" for axis, size in shape.items() if size > 1) or "mesh.data=1"
 
 

@@ -176,12 +176,13 @@ def _norms_by_layer(name: str, tree: dict[str, Any]) -> Metrics:
 
 
 def make_evaluation_step(
-    model: nn.Module, task: Task, *, mesh: Mesh, attention_parallel: Method = "ring"
+    model: nn.Module, task: Task, *, mesh: Mesh, attention_parallel: Method = "ring", sliced: bool = False
 ) -> Callable[[Any, Batch], dict[str, Ratio]]:
-    """Returns (variables, batch) -> measures, compiled; the same on every device of the mesh."""
+    """Returns (variables, batch) -> measures, where `sliced` slices, compiled; the same on each device of the mesh."""
+    run = task.run_slices if sliced else task.run
 
     def evaluation_step(variables: Any, batch: Batch) -> dict[str, Ratio]:
         with over(mesh, attention_parallel=attention_parallel):
-            return task.run(model, variables, batch)
+            return run(model, variables, batch)
 
     return jax.jit(evaluation_step, out_shardings=replicated(mesh))

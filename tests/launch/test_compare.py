@@ -28,9 +28,11 @@ KEYS = [
     "reason",
     "versions",
     "device",
+    "devices",
     "compilations",
     "cache_hits",
     "log",
+    "slices",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''

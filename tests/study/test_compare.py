@@ -11,7 +11,7 @@ from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import run_cells
 from attention_jax.study.plan import Plan, Trial, run_folder
 from attention_jax.study.results import Result, read_results, unfinished, write_results
-from attention_jax.study.run import other_versions
+from attention_jax.study.run import other_devices, other_versions
 
 MIDDLE = Trial("listops", "linear", 1)
 BENCHMARKS = {
@@ -132,3 +132,12 @@ def test_comparing_knows_of_training_only_what_a_run_leaves_behind(module):
     rooms = {name for name in imported if name.startswith("attention_jax") and ".study." not in name}
     left_behind = {f"attention_jax.training.{name}" for name in ("outcome", "progress", "workdir")}
     assert {name for name in rooms if ".base." not in name} <= left_behind
+
+
+def test_results_of_other_numbers_of_devices_are_said(result):
+    results = [
+        dataclasses.replace(result("linear", seed, 0.5), devices=devices) for seed, devices in enumerate((None, 1, 4))
+    ]
+    assert other_devices(results[:2], 1) == []
+    (said,) = other_devices(results, 4)
+    assert said.startswith("1 of 3 results are of 1 devices a run, here 4: ")

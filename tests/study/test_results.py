@@ -25,9 +25,11 @@ KEYS = [
     "reason",
     "versions",
     "device",
+    "devices",
     "compilations",
     "cache_hits",
     "log",
+    "slices",
 ]
 
 

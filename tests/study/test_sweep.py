@@ -360,6 +360,8 @@ def test_best_py_is_a_config_that_says_where_it_is_from(tmp_path):
     loaded = config.plain(config.load(str(path)))
     expected = source.sweep.base.config(end.best.point)
     assert loaded == {**expected, "seed": 1, "mesh": {**expected["mesh"], "data": 1}}
+    sweep_end.write_best(source, end, tmp_path, command="python launch.py sweep ...", devices=4)
+    assert config.plain(config.load(str(path)))["mesh"] == {**expected["mesh"], "data": 4}
 
 
 def test_the_report_has_every_trial_and_loads_nothing(tmp_path):

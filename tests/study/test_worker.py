@@ -106,7 +106,7 @@ def test_a_signal_ends_one_that_has_nothing_to_save(worker, number):
 
 def test_it_stays_on_its_core_and_so_do_the_threads_that_it_makes():
     core = max(os.sched_getaffinity(0))
-    spoken = Spoken(f"--core={core}")
+    spoken = Spoken(f"--cores={core}")
     spoken.hear("ready")
     assert os.sched_getaffinity(spoken.process.pid) == {core}
     spoken.process.kill()
@@ -148,6 +148,7 @@ def test_one_whose_parent_has_gone_does_not_begin():
 CPU = Machine("cpu", (2, 5))
 GPU = Machine("gpu", (0, 3))
 TPU = Machine("tpu", (0, 1, 2, 3))
+TPU8 = Machine("tpu", tuple(range(8)))
 
 
 def environment(machine: Machine, worker: int, *, workers: int = 2, **environ: str) -> dict[str, str]:
@@ -199,9 +200,62 @@ def test_there_is_a_worker_a_core_and_more_take_turns():
     assert CPU.workers(None) == 2
     assert CPU.workers(0) == 0
     assert CPU.workers(5) == 5
-    assert [CPU.unit(worker) for worker in range(5)] == [2, 5, 2, 5, 2]
+    assert [CPU.share(worker) for worker in range(5)] == [(2,), (5,), (2,), (5,), (2,)]
     with pytest.raises(Refused, match="--workers=-1: give 0"):
         CPU.workers(-1)
+
+
+def test_workers_of_several_devices_divide_the_units_and_take_turns():
+    pairs = TPU8.with_devices(4)
+    assert pairs.workers(None) == 2
+    assert [pairs.share(worker) for worker in range(3)] == [(0, 1, 2, 3), (4, 5, 6, 7), (0, 1, 2, 3)]
+    odd = Machine("gpu", (0, 1, 2)).with_devices(2)
+    assert odd.workers(None) == 1
+    assert [odd.share(worker) for worker in range(2)] == [(0, 1), (0, 1)]
+    assert pairs.crowded(2) is None
+    assert odd.crowded(2) == "2 x 2 devices share 3 GPUs"
+
+
+def test_a_cpu_has_as_many_devices_as_are_asked_for_and_says_that_they_share_its_cores():
+    wide = CPU.with_devices(4)
+    assert wide.workers(None) == 1
+    assert wide.share(0) == wide.share(1) == (2, 5)
+    assert wide.crowded(1) == "1 x 4 devices share 2 cores"
+    assert CPU.with_devices(2).crowded(1) is None
+    assert environment(wide, 1)["JAX_NUM_CPU_DEVICES"] == "4"
+
+
+def test_a_worker_of_several_gpus_sees_those_alone_and_shares_none():
+    machine = Machine("gpu", (0, 3, 5, 6)).with_devices(2)
+    first, second = (environment(machine, worker) for worker in (0, 1))
+    assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("0,3", "5,6")
+    assert first["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.750"
+    assert environment(machine, 0, workers=4)["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.375"
+
+
+@pytest.mark.parametrize(
+    ("devices", "chips", "bounds"), [(1, "1", "1,1,1"), (4, "4,5,6,7", "2,2,1"), (8, "0,1,2,3,4,5,6,7", "2,4,1")]
+)
+def test_a_worker_of_several_chips_has_a_rectangle_of_them(devices, chips, bounds):
+    found = environment(TPU8.with_devices(devices), 1)
+    assert found["TPU_VISIBLE_CHIPS"] == chips
+    assert (found["TPU_CHIPS_PER_PROCESS_BOUNDS"], found["TPU_PROCESS_BOUNDS"]) == (bounds, "1,1,1")
+
+
+@pytest.mark.parametrize(
+    ("machine", "devices", "said"),
+    [
+        ("CPU", 0, "--devices_per_cell=0: give at least 1; there are 2 cores."),
+        ("GPU", -1, "--devices_per_cell=-1: give at least 1; there are 2 GPUs."),
+        ("GPU", 3, "--devices_per_cell=3: there are 2 GPUs; give at most that."),
+        ("TPU", 8, "--devices_per_cell=8: there are 4 TPU chips; give at most that."),
+        ("TPU", 2, "--devices_per_cell=2: a worker has a rectangle of a TPU's chips: give one of 1, 4."),
+    ],
+)
+def test_devices_that_a_worker_cannot_have_are_refused(machine, devices, said):
+    with pytest.raises(Refused) as refusal:
+        globals()[machine].with_devices(devices)
+    assert str(refusal.value) == said
 
 
 def test_this_machine_is_what_the_user_says_where_there_are_devices(tmp_path):

@@ -6,7 +6,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, register
 from attention_jax.data.synthetic.splits import Arrays, Draw, generated
 
-_WRITE, _READ, _IGNORE, _ZERO = range(4)
+WRITE, READ, IGNORE, ZERO = range(4)
 
 
 @register
@@ -67,11 +67,11 @@ def _examples(rng: np.random.Generator, ignore: np.ndarray, length: int) -> Arra
     """Returns an example for each probability of an ignore, [N]."""
     shape = len(ignore), length // 2
     ignored = rng.random(shape) < ignore[:, None]
-    instructions = np.where(ignored, _IGNORE, rng.integers(2, size=shape))
-    instructions[:, 0], instructions[:, -1] = _WRITE, _READ
-    bits = _ZERO + rng.integers(2, size=shape)
-    written = np.maximum.accumulate(np.where(instructions == _WRITE, np.arange(shape[1]), 0), axis=1)
-    reads = instructions == _READ
+    instructions = np.where(ignored, IGNORE, rng.integers(2, size=shape))
+    instructions[:, 0], instructions[:, -1] = WRITE, READ
+    bits = ZERO + rng.integers(2, size=shape)
+    written = np.maximum.accumulate(np.where(instructions == WRITE, np.arange(shape[1]), 0), axis=1)
+    reads = instructions == READ
     bits = np.where(reads, np.take_along_axis(bits, written, axis=1), bits)
     arrays = {
         "inputs": np.zeros((len(ignore), length), np.int32),

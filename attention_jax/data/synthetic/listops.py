@@ -11,7 +11,7 @@ from attention_jax.data.synthetic import draws
 from attention_jax.data.synthetic.splits import Arrays, generated
 
 _VOCABULARY = (*map(str, range(10)), "[MAX", "[MIN", "[MED", "[SM", "]")
-_MAX, _MIN, _MED, _SUM, _END = range(10, 15)
+MAX, MIN, MED, SUM, END = range(10, 15)
 _OPERATION_SHARE = 0.25  # of the nodes above the deepest level
 _CANDIDATES = 4096
 _MOST_REFUSED = 200_000  # candidates, one after another, before a range of lengths counts as out of reach
@@ -124,7 +124,7 @@ def _candidates(rng: np.random.Generator, depth: int, arguments: int) -> tuple[n
     for number, level in enumerate(levels):
         tokens[places] = level.tokens
         opened = places[level.operations]
-        tokens[opened + sizes[number][level.operations] - 1] = _END
+        tokens[opened + sizes[number][level.operations] - 1] = END
         if number + 1 < len(levels):
             # An argument starts after the operation's own token and the arguments before it.
             before = np.cumsum(sizes[number + 1]) - sizes[number + 1]
@@ -138,7 +138,7 @@ def _levels(rng: np.random.Generator, depth: int, arguments: int) -> list[_Level
         share = _OPERATION_SHARE if level < depth - 1 else 0
         operations = np.flatnonzero(rng.random(nodes) < share)
         tokens = rng.integers(10, size=nodes)
-        tokens[operations] = rng.integers(_MAX, _END, size=len(operations))
+        tokens[operations] = rng.integers(MAX, END, size=len(operations))
         counts = rng.integers(2, arguments + 1, size=len(operations))
         levels.append(_Level(tokens, operations, counts))
         nodes = int(counts.sum())
@@ -155,4 +155,4 @@ def _values(level: _Level, values: np.ndarray) -> np.ndarray:
     median = (rising[starts + (counts - 1) // 2] + rising[starts + counts // 2]) // 2
     least, most = rising[starts], rising[starts + counts - 1]
     total = np.add.reduceat(values, starts) % 10
-    return np.select([kinds == _MAX, kinds == _MIN, kinds == _MED], [most, least, median], total)
+    return np.select([kinds == MAX, kinds == MIN, kinds == MED], [most, least, median], total)

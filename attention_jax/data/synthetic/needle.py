@@ -7,6 +7,8 @@ from attention_jax.data.dataset import Dataset, register
 from attention_jax.data.synthetic import draws
 from attention_jax.data.synthetic.splits import Arrays, generated
 
+_DIGITS, MARK, QUESTION, _FILLER = 10, 10, 11, 12
+
 
 @register
 def needle(
@@ -22,9 +24,9 @@ def needle(
 ) -> Dataset:
     """Returns generated sequences with fields inputs, targets, weights [B, T]; weight 1 at the answers only.
 
-    An example of T tokens holds, at a place drawn uniformly, a mark (V - 2) and K = `digits` tokens, each uniform from
-    0 to 9; it ends with the question (V - 1) and the first K - 1 of them. The targets of these last K tokens are the K
-    of the needle. All others are fillers, uniform from 10 to V - 3.
+    An example of T tokens holds, at a place drawn uniformly, a mark (token 10) and K = `digits` tokens, each uniform
+    from 0 to 9; it ends with the question (token 11) and the first K - 1 of them. The targets of these last K tokens
+    are the K of the needle. All others are fillers, uniform from 12 to V - 1.
 
     Source: the pass key of Mohtashami and Jaggi, "Landmark Attention" (arXiv 2305.16300), section 4.2.
     Differences: theirs asks a pretrained model for a number in English text that repeats; here a small model is trained
@@ -43,7 +45,7 @@ def needle(
       Refused: a size or the seed is impossible.
     """
     name = "needle"
-    draws.check_at_least(name, 13, vocabulary_size=vocabulary_size)
+    draws.check_at_least(name, _FILLER + 1, vocabulary_size=vocabulary_size)
     draws.check_at_least(name, 1, digits=digits)
     test_lengths = test_lengths or lengths
     draws.check_some(name, int, 1, lengths=lengths, test_lengths=test_lengths)
@@ -55,12 +57,12 @@ def needle(
             )
 
     def draw_one(rng: np.random.Generator, rows: int, length: int) -> Arrays:
-        inputs = rng.integers(10, vocabulary_size - 2, size=(rows, length), dtype=np.int32)
-        key = rng.integers(10, size=(rows, digits), dtype=np.int32)
+        inputs = rng.integers(_FILLER, vocabulary_size, size=(rows, length), dtype=np.int32)
+        key = rng.integers(_DIGITS, size=(rows, digits), dtype=np.int32)
         place = rng.integers(length - 2 * digits, size=(rows, 1))
-        np.put_along_axis(inputs, place, vocabulary_size - 2, axis=1)
+        np.put_along_axis(inputs, place, MARK, axis=1)
         np.put_along_axis(inputs, place + 1 + np.arange(digits), key, axis=1)
-        inputs[:, length - digits] = vocabulary_size - 1
+        inputs[:, length - digits] = QUESTION
         inputs[:, length - digits + 1 :] = key[:, :-1]
         arrays = draws.answered(inputs, np.arange(length - digits, length)[None], key)
         return arrays | {"lengths": np.full(rows, length, np.int32)}

@@ -152,7 +152,7 @@ def test_the_needle_is_what_the_question_asks_for():
     for tokens, targets, weights in zip(
         *(batch[name].tolist() for name in ("inputs", "targets", "weights")), strict=True
     ):
-        question, mark = tokens.index(63), tokens.index(62)
+        question, mark = tokens.index(11), tokens.index(10)
         length = question + 3
         seen_lengths.add(length)
         key = tokens[mark + 1 : mark + 4]
@@ -162,7 +162,7 @@ def test_the_needle_is_what_the_question_asks_for():
         assert tokens[question + 1 : length] == key[:-1]
         assert [place for place, weight in enumerate(weights) if weight] == list(range(question, length))
         others = tokens[:mark] + tokens[mark + 4 : question]
-        assert all(10 <= token < 62 for token in others)
+        assert all(12 <= token < 64 for token in others)
     assert seen_lengths == {16, 40}
 
 

@@ -51,13 +51,7 @@ def associative_recall(
             f"{name} needs an odd length of at least 2 tokens for each of {pairs} pairs and 1 for the question, got "
             f"{length}: use {max(2 * pairs + 1, length + 1 - length % 2)}."
         )
-    draws.check_distinct(
-        name,
-        "keys",
-        needed=pairs,
-        held=max(0, vocabulary_size // 2 - 1),
-        way_out=f"use vocabulary_size {2 * pairs + 2} or more",
-    )
+    draws.check_keys(name, pairs=pairs, vocabulary_size=vocabulary_size)
 
     def draw(rng: np.random.Generator, rows: int) -> Arrays:
         keys = draws.distinct(rng, (rows, pairs), low=1, high=vocabulary_size // 2)

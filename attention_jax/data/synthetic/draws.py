@@ -166,21 +166,18 @@ def check_power(owner: str, power: float) -> None:
         raise Refused(f"{owner} power must be a positive number, got {power}: 0.01 is the paper's, 1 is uniform.")
 
 
-def check_distinct(owner: str, what: str, *, needed: int, held: int, way_out: str) -> None:
-    """Checks that a vocabulary holds as many different items as an example needs.
-
-    Args:
-      owner: who draws.
-      what: the items, such as "keys".
-      needed: how many different ones an example has.
-      held: how many there are.
-      way_out: what to give instead.
+def check_keys(owner: str, *, pairs: int, vocabulary_size: int) -> None:
+    """Checks that the first half of a vocabulary, without token 0, holds as many different keys as there are pairs.
 
     Raises:
       Refused: it does not.
     """
-    if needed > held:
-        raise Refused(f"{owner} draws {needed} different {what}, and its vocabulary holds {held}: {way_out}.")
+    held = max(0, vocabulary_size // 2 - 1)
+    if pairs > held:
+        raise Refused(
+            f"{owner} draws {pairs} different keys, and vocabulary_size {vocabulary_size} holds {held}: use "
+            f"vocabulary_size {2 * pairs + 2} or more, or at most {held} pairs."
+        )
 
 
 def check_lengths(owner: str, *, shortest: int, longest: int, test_shortest: int, test_longest: int) -> None:

@@ -99,6 +99,7 @@ def _draw_again(arrays: Arrays, in_train: np.ndarray, draw: Draw, rng: np.random
 def _fingerprints(arrays: Arrays) -> np.ndarray:
     """Returns a number of each row's tokens and of how many are real, uint64 [N]; padding is 0 and does not count."""
     tokens = arrays["inputs"] if "inputs" in arrays else arrays["tokens"]
+    tokens = tokens.reshape(len(tokens), -1)
     lengths = arrays.get("lengths", np.full(len(tokens), tokens.shape[1]))
     factors = np.random.default_rng(0).integers(1 << 63, size=1 + tokens.shape[1], dtype=np.uint64) * np.uint64(2) + 1
     return tokens.astype(np.uint64) @ factors[1:] + lengths.astype(np.uint64) * factors[0]

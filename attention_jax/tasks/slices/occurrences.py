@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from attention_jax.tasks.slicing import Batch, Slicing, slicings
+from attention_jax.tasks.slicing import Batch, Slicing, slicings, tokens_of
 
 
 @slicings.register
@@ -12,7 +12,7 @@ def occurrences() -> Slicing:
     anew."""
 
     def of(batch: Batch) -> Int[Array, "B T"]:
-        inputs = batch["inputs"]
+        inputs = tokens_of(batch)
         same = inputs[:, :, None] == inputs[:, None, :]
         return jnp.sum(jnp.tril(same, -1), axis=-1, dtype=jnp.int32)
 

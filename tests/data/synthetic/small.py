@@ -7,6 +7,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mqar": {"vocabulary_size": 32, "length": 16, "pairs": 2},
     "compositional_mqar": {"vocabulary_size": 66, "length": 56, "pairs": (1, 4), "test_pairs": (4, 9)},
     "forgetting_mqar": {"vocabulary_size": 32, "length": 24, "pairs": 4, "updates": 2},
+    "stacked_mqar": {"vocabulary_size": 32, "pairs": 4, "passes": 2},
     "associative_recall": {"vocabulary_size": 32, "length": 17, "pairs": 4, "fillers": "random"},
     "induction_heads": {"vocabulary_size": 8, "length": 12, "test_lengths": (6, 12)},
     "selective_copying": {"vocabulary_size": 8, "length": 20, "tokens": 4},

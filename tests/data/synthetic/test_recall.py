@@ -112,6 +112,26 @@ def test_forgetting_updates_so_many_keys(updates):
     assert all(len(set(row)) == 8 for row in keys.tolist())
 
 
+@pytest.mark.parametrize(("pairs", "passes"), [(4, 1), (6, 3), (31, 1)])
+def test_stacked_answers_are_the_value_beside_the_key(pairs, passes):
+    batch = draw("stacked_mqar", vocabulary_size=64, pairs=pairs, passes=passes)
+    shown = passes * pairs
+    assert batch["inputs"].shape == (400, shown + pairs, 2)
+    assert (batch["weights"] == (np.arange(shown + pairs) >= shown)).all()
+    orders = set()
+    for places, targets in zip(batch["inputs"].tolist(), batch["targets"].tolist(), strict=True):
+        bound = dict(map(tuple, places[:shown]))
+        assert len(bound) == len(set(bound.values())) == pairs
+        assert all(1 <= key < 32 <= value < 64 for key, value in bound.items())
+        for start in range(0, shown, pairs):
+            assert dict(map(tuple, places[start : start + pairs])) == bound
+        asked = [key for key, nothing in places[shown:] if nothing == 0]
+        assert sorted(asked) == sorted(bound)
+        assert targets[shown:] == [bound[key] for key in asked]
+        orders.add(tuple([key for key, _ in places[:pairs]].index(key) for key in asked))
+    assert len(orders) > 10, "questions come in another order than pairs"
+
+
 @pytest.mark.parametrize("options", [{}, {"fillers": "random"}, {"pairs": 32, "vocabulary_size": 80}])
 def test_associative_recall_asks_for_one_of_its_keys(options):
     for seen, answer in scored(draw("associative_recall", **options)):
@@ -183,6 +203,8 @@ def test_the_needle_is_what_the_question_asks_for():
         ("forgetting_mqar", {"vocabulary_size": 9}, ["vocabulary_size 9", "use 65"]),
         ("forgetting_mqar", {"fillers": "none"}, ["'none'", "random, zero"]),
         ("associative_recall", {"pairs": 32}, ["draws 32 different keys", "holds 31", "vocabulary_size 66"]),
+        ("stacked_mqar", {"pairs": 64}, ["draws 64 different keys", "holds 63", "130 or more", "at most 63 pairs"]),
+        ("stacked_mqar", {"passes": 0}, ["passes 0", "at least 1"]),
         ("associative_recall", {"length": 64}, ["odd length", "got 64", "use 65"]),
         ("associative_recall", {"pairs": 33}, ["33 pairs", "use 67"]),
         ("associative_recall", {"vocabulary_size": 0, "pairs": 1}, ["holds 0"]),

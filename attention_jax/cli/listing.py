@@ -16,7 +16,12 @@ from attention_jax.base.options import option_parameters
 from attention_jax.kernels import lookup, names
 from attention_jax.kernels.registry import Variant
 
-CATALOGUES: dict[str, Catalogue] = {"model": models.models, "task": tasks.tasks, "data set": data.dataset.data_sets}
+CATALOGUES: dict[str, Catalogue] = {
+    "model": models.models,
+    "task": tasks.tasks,
+    "slicing": tasks.slicings,
+    "data set": data.dataset.data_sets,
+}
 
 
 def print_list(experiments: Path = Path("experiments")) -> None:

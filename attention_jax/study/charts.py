@@ -150,6 +150,29 @@ def cost_chart(summary: Summary, look: Look, *, cost: Literal["ms_per_step", "pe
     ).properties(height=_HEIGHT)
 
 
+def slices_chart(summary: Summary, slicing: str, look: Look) -> alt.LayerChart:
+    """Returns the mean score of each variant in each slice of a slicing, in the order of the slices."""
+    assert summary.slices is not None
+    places = summary.slices.slicings[slicing]
+    points = [
+        {"variant": variant, "slice": place, "score": means[f"{slicing}={place}"]}
+        for variant, means in summary.slices.means.items()
+        for place in places
+    ]
+    base = alt.Chart(_data(points)).encode(
+        x=alt.X("slice:O", title=slicing, sort=places, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("score:Q", title=summary.metric, scale=alt.Scale(zero=False, padding=12), axis=_FEW_TICKS),
+        color=look.colour(),
+        opacity=_faded(1),
+    )
+    return _layers(
+        base.mark_line(strokeWidth=2).encode(strokeDash=look.dash()),
+        base.mark_point(filled=True, size=80).encode(
+            shape=look.shape(), tooltip=["variant:N", alt.Tooltip("slice:N", title=slicing), "score:Q"]
+        ),
+    ).properties(height=_HEIGHT)
+
+
 _FEW_TICKS = alt.Axis(tickCount=5)
 
 _SCORE_TOOLTIP = [

@@ -15,8 +15,14 @@ The rule, called shuffle + gate here:
 4. The gate: a pair also needs p < 5% by itself, from Welch's t or from the paired t. The pooled residual believes that
    all variants spread alike; the gate does not.
 
+Several scores of the same runs, such as one for each slice of a split, are one family too (`joint`): a shuffle moves
+the names in all of them alike, and the largest statistic is that of any pair in any of them. What the scores share is
+kept, so that slices which say the same cost nothing. The gate is corrected for the number of scores too (Sidak 1967):
+where one variant spreads far more than the rest, each score would add its own false verdicts.
+
 Where the shuffles are too few to reach 5% (two variants with five seeds or less, three or four with three), the
-statistic is compared with that of normal scores instead: for two variants this is the paired t-test.
+statistic is compared with that of normal scores instead: for two variants this is the paired t-test. Joint scores count
+as independent of each other there, which can only make them fewer.
 """
 
 import itertools
@@ -53,13 +59,14 @@ def pairs(variants: int, *, reference: int | None) -> _Pairs:
 
 
 def p_values(
-    scores: _Scores, *, reference: int | None, shuffles: int = SHUFFLES, seed: int = 0
+    scores: _Scores, *, reference: int | None, joint: bool = False, shuffles: int = SHUFFLES, seed: int = 0
 ) -> Float[np.ndarray, "S P"]:
     """Returns the family-wise p-value of each of `pairs(V, reference=reference)` in each study; 0.05 decides.
 
     Args:
       scores: finite scores, at least two variants and LEAST_SEEDS seeds.
       reference: the variant that each other is compared with; None compares all pairs.
+      joint: whether the S studies are as many scores of the same runs, and one family together.
       shuffles: how many are sampled where they are not all taken.
       seed: of the sampling.
 
@@ -73,6 +80,8 @@ def p_values(
     blocks = _without_seeds(scores)
     observed = _statistic(blocks.mean(1), _squares(blocks), seeds, family)
     gate = _gate(scores, family)
+    if joint:
+        gate = 1 - (1 - gate) ** studies
     found = np.ones_like(observed)
     separated = np.zeros(observed.shape, bool)
     floor = np.zeros(studies)  # a later step's p-value is never below an earlier one's
@@ -80,13 +89,14 @@ def p_values(
     while len(open_):
         active = ~separated[open_]
         data = _aligned(blocks[open_], separated[open_], family, reference=reference) if separated.any() else blocks
-        shares = _shares(data, observed[open_], active, family, shuffles=shuffles, seed=seed)
+        shares = _shares(data, observed[open_], active, family, joint=joint, shuffles=shuffles, seed=seed)
         step = np.maximum(np.maximum(shares / _MARGIN, gate[open_]), floor[open_, None]).clip(max=1)
         found[open_] = np.where(active, step, found[open_])
         new = active & (step <= ERROR)
-        floor[open_] = np.maximum(floor[open_], np.where(new, step, 0).max(1))
+        highest = np.where(new, step, 0).max(1)
+        floor[open_] = np.maximum(floor[open_], highest.max() if joint else highest)
         separated[open_] |= new
-        open_ = open_[new.any(1) & ~separated[open_].all(1)]
+        open_ = open_[(new.any() if joint else new.any(1)) & ~separated[open_].all(1)]
     return found
 
 
@@ -164,6 +174,7 @@ def _shares(
     active: Bool[np.ndarray, "S P"],
     family: _Pairs,
     *,
+    joint: bool,
     shuffles: int,
     seed: int,
 ) -> Float[np.ndarray, "S P"]:
@@ -171,7 +182,7 @@ def _shares(
     studies, seeds, variants = blocks.shape
     observed = observed * (1 - 1e-9)  # a shuffle that changes nothing counts, whatever its rounding
     if variants ** (1 - seeds) > ERROR:  # one variant apart from the rest in every seed: no shuffle is rarer
-        return _normal_shares(observed, active, seeds, variants, family)
+        return _normal_shares(observed, active, seeds, variants, family, joint=joint)
     exact = math.factorial(variants) ** seeds <= 2 * shuffles  # then a sample would not be cheaper
     flat, squares = blocks.reshape(studies, seeds * variants), _squares(blocks)[:, None]
     count, total = np.zeros_like(observed), 0
@@ -179,6 +190,8 @@ def _shares(
     for chosen in _all_shuffles(seeds, variants, size) if exact else _shuffles(seeds, variants, shuffles, size, seed):
         means = (flat @ _averaging(chosen)).reshape(studies, -1, variants)
         largest = np.where(active[:, None], _statistic(means, squares, seeds, family), -1).max(-1)
+        if joint:
+            largest = largest.max(0, keepdims=True)
         count += (largest[:, :, None] >= observed[:, None]).sum(1)
         total += len(chosen)
     return count / total if exact else (1 + count) / (1 + total)
@@ -208,16 +221,26 @@ def _all_shuffles(seeds: int, variants: int, size: int) -> Iterator[Int[np.ndarr
 
 
 def _normal_shares(
-    observed: Float[np.ndarray, "S P"], active: Bool[np.ndarray, "S P"], seeds: int, variants: int, family: _Pairs
+    observed: Float[np.ndarray, "S P"],
+    active: Bool[np.ndarray, "S P"],
+    seeds: int,
+    variants: int,
+    family: _Pairs,
+    *,
+    joint: bool,
 ) -> Float[np.ndarray, "S P"]:
     null = _normal_statistics(seeds, variants, tuple(family[0].tolist()), tuple(family[1].tolist()))
-    shares = np.empty_like(observed)
+    shares, none_larger = np.empty_like(observed), np.ones_like(observed)
     for kind in np.unique(active, axis=0):
         these = (active == kind).all(1)
         largest = np.sort(null[:, kind].max(1))
-        above = len(largest) - np.searchsorted(largest, observed[these])
-        shares[these] = (1 + above) / (1 + len(largest))
-    return shares
+
+        def share(values: Float[np.ndarray, "..."], largest: Float[np.ndarray, "N"] = largest) -> np.ndarray:  # noqa: F821
+            return (1 + len(largest) - np.searchsorted(largest, values)) / (1 + len(largest))
+
+        shares[these] = share(observed[these])
+        none_larger *= (1 - share(observed)) ** these.sum()
+    return 1 - none_larger if joint else shares
 
 
 @lru_cache(maxsize=32)

@@ -21,6 +21,7 @@ from attention_jax.study.page import Figure, Section, page
 from attention_jax.study.plan import Plan
 from attention_jax.study.results import Result
 from attention_jax.study.sentences import explanation, heading, over_benchmarks, sentences, verdicts
+from attention_jax.study.slices_report import slices_markdown, slices_section
 from attention_jax.study.solved import steps_to_solve
 from attention_jax.study.summary import Summary, done, summaries
 from attention_jax.study.tables import (
@@ -92,7 +93,7 @@ def report_markdown(plan: Plan, found: Sequence[Summary], here: Environment, *, 
     """Returns the tables with how to read and reproduce them."""
     facts = "\n".join(f"- {name}: {value}" for name, value in _facts(plan, here).items())
     reading = "\n".join(f"- {line}" for line in explanation(plan))
-    tables = "\n".join(markdown_table(summary, plan=plan) for summary in found)
+    tables = "\n".join(markdown_table(summary, plan=plan) + slices_markdown(summary) for summary in found)
     if (together := overall(found)) is not None:
         tables += "\n" + overall_markdown(together)
     return (
@@ -122,6 +123,11 @@ def report_html(
             table=html_table(summary, plan=plan),
         )
         for index, summary in enumerate(found)
+    ]
+    sections += [
+        slices_section(summary, look, spec=_spec, prefix=f"slices{index}")
+        for index, summary in enumerate(found)
+        if summary.slices is not None
     ]
     if (together := overall(found)) is not None:
         sections.append(_over_benchmarks(together))

@@ -10,6 +10,7 @@ from attention_jax.study.measures import bounds, higher_is_better
 from attention_jax.study.plan import Plan
 from attention_jax.study.power import Outlook, outlook
 from attention_jax.study.results import Result
+from attention_jax.study.slices import Slices, slices_of
 from attention_jax.study.solved import Solved, solved, threshold
 from attention_jax.study.verdicts import Comparison, against_reference, complete, tie_groups
 
@@ -55,6 +56,7 @@ class Summary:
       groups: of variants of which no two are separated, best first.
       outlook: what the study could have found and what more seeds would; None without verdicts.
       steps_to_solve: variant -> median first step at which its learning curves reach `solved_at`.
+      slices: the scores in each slice of the task; None where it gives none.
     """
 
     benchmark: str
@@ -67,6 +69,7 @@ class Summary:
     groups: tuple[tuple[str, ...], ...] = ()
     outlook: Outlook | None = None
     steps_to_solve: dict[str, float] = field(default_factory=dict)
+    slices: Slices | None = None
 
     @property
     def scored(self) -> list[Row]:
@@ -143,6 +146,7 @@ def _summary(plan: Plan, results: Sequence[Result], benchmark: str, solved_at: f
         seeds=part.seeds if part else (),
         groups=tuple(tie_groups(part, rising=rising)) if part else (),
         outlook=outlook(part, undecided) if part else None,
+        slices=slices_of(finished, reference=plan.reference, rising=rising),
     )
 
 

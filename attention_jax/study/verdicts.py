@@ -78,17 +78,30 @@ def complete(scores: Scores, *, reference: str) -> Complete | None:
 
 
 def against_reference(scores: Scores, part: Complete | None, *, reference: str, rising: bool) -> dict[str, Comparison]:
+    """Returns the comparison of each variant that shares a seed with the reference; arguments as of `compared`."""
+    values = None if part is None else p_values(part.scores[None], reference=0)[0]
+    return compared(scores, part, values, reference=reference, rising=rising)
+
+
+def compared(
+    scores: Scores,
+    part: Complete | None,
+    values: Float[np.ndarray, "P"] | None,  # noqa: F821 (a shape)
+    *,
+    reference: str,
+    rising: bool,
+) -> dict[str, Comparison]:
     """Returns the comparison of each variant that shares a seed with the reference.
 
     Args:
       scores: of each variant, by seed.
       part: what `complete` returned.
+      values: the family-wise p-value of each variant of `part` but the reference.
       reference: the variant compared with.
       rising: whether a higher score is better.
     """
     found: dict[str, Comparison] = {}
-    if part is not None:
-        values = p_values(part.scores[None], reference=0)[0]
+    if part is not None and values is not None:
         for variant, p, column in zip(part.variants[1:], values, part.scores.T[1:], strict=True):
             difference = float(np.mean(column - part.scores[:, 0]))
             verdict: Verdict = "not separated" if p > ERROR else "better" if (difference > 0) == rising else "worse"

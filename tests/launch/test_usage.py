@@ -106,7 +106,8 @@ def test_list_shows_everything_there_is_in_three_seconds() -> None:
     answer = launch("list")
     assert (answer.code, answer.err) == (0, "")
     experiments = [str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py")]
-    kinds = (names(), models.models.names(), tasks.tasks.names(), data.names(), experiments)
+    builders = (models.models, tasks.tasks, tasks.slicings)
+    kinds = (names(), *(catalogue.names() for catalogue in builders), data.names(), experiments)
     for name in [name for kind in kinds for name in kind]:
         assert re.search(rf"^{re.escape(name)} +\S", answer.out, re.MULTILINE), name
     assert takes_less_than(3, "list")

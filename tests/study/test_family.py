@@ -144,3 +144,50 @@ def test_what_cannot_be_tested_is_an_error(scores):
 def test_residuals_have_the_spread_of_the_scores():
     scores = normal(2000, 3, 4) + 5 * normal(2000, 3, 1, seed=3) + np.arange(4)
     assert np.mean([residuals(study).std() ** 2 for study in scores]) == pytest.approx(1, abs=0.03)
+
+
+def alike(studies, slices, variants, seeds, *, shared, seed=3):
+    """Several scores of equal variants, a share of whose variance is common to all of them: [studies, K, N, V]."""
+    random = np.random.default_rng(seed)
+    common = random.standard_normal((studies, 1, seeds, variants))
+    own = random.standard_normal((studies, slices, seeds, variants))
+    return np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+
+
+def false_verdicts(studies, **options):
+    return np.mean([(p_values(scores, reference=0, shuffles=199, **options) <= ERROR).any() for scores in studies])
+
+
+@pytest.mark.parametrize(("variants", "seeds", "shared"), [(6, 3, 0.0), (4, 5, 0.8), (2, 3, 0.5)])
+def test_joint_scores_of_equal_variants_hold_the_rate_that_apart_they_break(variants, seeds, shared):
+    studies = alike(200, 8, variants, seeds, shared=shared)
+    # The upper end of the exact 95% interval of a rate of 5% in 200 studies is 8.5%.
+    assert false_verdicts(studies, joint=True) <= 0.085
+    assert false_verdicts(studies) > 0.1
+
+
+def test_joint_scores_whose_spreads_differ_stay_within_twice_the_rate():
+    studies = alike(200, 8, 6, 5, shared=0.0) * np.geomspace(0.05, 1, 6)
+    assert false_verdicts(studies, joint=True) <= 0.1
+    assert false_verdicts(studies) > 0.2
+
+
+def test_a_difference_in_one_of_the_joint_scores_is_found_there_alone():
+    studies = alike(50, 8, 4, 5, shared=0.5)
+    studies[:, 2, :, 1] += 6
+    found = np.array([p_values(scores, reference=0, joint=True, shuffles=199) <= ERROR for scores in studies])
+    assert found[:, 2, 0].mean() > 0.9
+    found[:, 2, 0] = False
+    assert found.any((1, 2)).mean() < 0.1
+
+
+def test_joint_scores_that_are_all_the_same_are_one_score():
+    scores = normal(1, 5, 4, seed=8)
+    scores[0, :, 1] += 3
+    one = p_values(scores, reference=0, shuffles=999)
+    both = p_values(np.concatenate([scores, scores]), reference=0, joint=True, shuffles=999)
+    np.testing.assert_array_equal(both[0], both[1])
+    # The gate alone counts two.
+    assert (both[0] <= 1 - (1 - one[0]) ** 2 + 1e-12).all()
+    single = p_values(scores, reference=0, joint=True, shuffles=999)
+    np.testing.assert_allclose(single, one)

@@ -1,0 +1,42 @@
+"""A comparison whose task gives slices, from the command to every report."""
+
+import json
+from pathlib import Path
+
+from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl, write_config
+
+SLICED = {
+    **RECALL,
+    "data": {**RECALL["data"], "name": "mixed_mqar", "vocabulary_size": 32, "length": 16, "pairs": (2, 4)},
+    "task": {"name": "token_prediction", "metric": "accuracy", "slices": ("pairs", "distance")},
+    "steps": 20,
+    "checkpoint": {"every": 0},
+}
+LABELS = ["pairs=2", "pairs=4", "distance=2-3", "distance=4-7", "distance=8-15"]
+
+
+def test_a_comparison_on_recall_says_where_a_variant_fails(tmp_path: Path) -> None:
+    config, workdir = write_config(tmp_path / "recall.py", SLICED), tmp_path / "W"
+    words = ("compare", config, "--variants=scaled_dot,uniform", "--seeds=0,1,2", "--workers=0")
+    answer = launch(*words, f"--workdir={workdir}", environment=compiled_once(tmp_path))
+    assert answer.code == 0, answer.err
+    results = read_jsonl(workdir / "results.jsonl")
+    assert [sorted(line["slices"]) for line in results] == [sorted(LABELS)] * 6
+    for line in results:
+        # Half of the 32 examples have 2 pairs and half 4, a third and two thirds of what is asked.
+        assert abs(line["slices"]["pairs=2"] / 3 + line["slices"]["pairs=4"] * 2 / 3 - line["score"]) < 1e-6
+    metrics = read_jsonl(workdir / "runs" / "recall" / "uniform" / "0" / "metrics.jsonl")[-1]
+    assert set(metrics) == {"step", *(f"test_accuracy[{label}]" for label in LABELS)}
+    (benchmark,) = json.loads((workdir / "report.json").read_text())["benchmarks"]
+    assert benchmark["slices"]["labels"] == LABELS
+    assert benchmark["slices"]["comparisons"]["uniform"]["pairs=4"]["p"] > 0
+    assert "### recall: slices" in (workdir / "report.md").read_text()
+    assert "<h2>recall: slices</h2>" in (workdir / "report.html").read_text()
+
+
+def test_a_slicing_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "recall.py", SLICED)
+    answer = launch("compare", config, "--config.task.slices=('pairs','lable')", f"--workdir={tmp_path / 'W'}")
+    assert answer.code == 2
+    assert answer.err == "error: benchmark recall: there is no slicing 'lable'. Did you mean 'label'?\n"
+    assert not (tmp_path / "W").exists()

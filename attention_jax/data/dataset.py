@@ -62,8 +62,9 @@ class Dataset:
 
     Attributes:
       splits: "train" and "validation" always, "test" where there is one. The fields of an example are, by kind:
-        sequences to predict: inputs and targets int32 [B, T], weights float32 [B, T] (0 where there is no loss), and
-        where documents share a row segments and positions int32 [B, T];
+        sequences to predict: inputs int32 [B, T], or [B, T, S] where S tokens share a place, targets int32 [B, T],
+        weights float32 [B, T] (0 where there is no loss), and where documents share a row segments and positions int32
+        [B, T];
         sequences to classify: tokens int32 [B, T], label int32 [B];
         images to classify: image float32 [B, H, W, C], label int32 [B].
         Where sequences are padded at their end, lengths int32 [B] says how many tokens of each are real; where an

@@ -10,12 +10,17 @@ from attention_jax.layers.spread import gathered
 
 
 class TokenEmbedding(nn.Embed):
-    """Flax's own `Embed`, whose table may lie in parts on several devices."""
+    """Flax's own `Embed`, whose table may lie in parts on several devices; tokens at one place are added up."""
 
     def setup(self) -> None:
         """Makes the table, [V, D]."""
         super().setup()
         self.embedding = gathered(self.embedding)
+
+    def __call__(self, inputs: Int[Array, "B T *several"]) -> Float[Array, "B T D"]:
+        """Returns the vector of each token, [B, T, D]; of [B, T, S] the sum of the S vectors of each place."""
+        embedded = super().__call__(inputs)
+        return embedded if inputs.ndim == 2 else jnp.sum(embedded, axis=2)
 
 
 class PositionEmbedding(nn.Module):

@@ -40,7 +40,7 @@ class GPT(Backbone, kw_only=True):
     @nn.compact
     def __call__(
         self,
-        inputs: Int[Array, "B T"],
+        inputs: Int[Array, "B T *several"],
         *,
         segments: Int[Array, "B T"] | None = None,
         positions: Int[Array, "B T"] | None = None,
@@ -50,7 +50,7 @@ class GPT(Backbone, kw_only=True):
         """Returns the logits of the token after each token, float32 [B, T, V].
 
         Args:
-          inputs: [B, T], each smaller than V.
+          inputs: [B, T], each smaller than V; or [B, T, S], where S tokens share a place and their vectors add up.
           segments: [B, T], the document of each token where several share a row; a token sees its own alone.
           positions: [B, T], where each token stands in its document, for the learned positions; by default its index.
           lengths: [B], how many tokens of each row, from the first, are real; no token sees the others. None: all are.

@@ -49,6 +49,12 @@ def build_slicings(names: tuple[str, ...]) -> tuple[Slicing, ...]:
     return tuple(replace(slicings.build(name), name=name) for name in names)
 
 
+def tokens_of(batch: Batch) -> Int[Array, "B T"]:
+    """Returns the tokens of a batch, the first of each place where several share one."""
+    tokens = batch["inputs"] if "inputs" in batch else batch["tokens"]
+    return tokens if tokens.ndim == 2 else tokens[:, :, 0]
+
+
 def octaves(largest: int) -> int:
     """Returns how many of the slices 0, 1, 2-3, 4-7, 8-15 ... the numbers up to `largest` need."""
     return largest.bit_length() + 1

@@ -14,7 +14,7 @@ def token_prediction(*, metric: str = "loss", slices: tuple[str, ...] = ()) -> T
 
     Args:
       metric: what decides: "loss", or "accuracy", the share of counted positions whose likeliest token is the target.
-      slices: names of slicings: "position"; of recall also "pairs" and "distance".
+      slices: names of slicings: "position", "length"; of recall also "pairs", "distance" and "occurrences".
 
     Raises:
       Refused: there is no such metric or slicing.

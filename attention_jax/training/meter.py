@@ -112,18 +112,19 @@ def tokens_of(batch: Mapping[str, np.ndarray], reads: Sequence[str]) -> int:
     Args:
       batch: named arrays, each [B, ...]. Padding is left out where "segments" [B, T] tell it (as 0), or "lengths" [B],
         or for an array "source" "source_lengths" [B]; it counts else.
-      reads: the arrays that the model needs; those that hold whole numbers, [B, T], are tokens.
+      reads: the arrays that the model needs; those that hold whole numbers, [B, T], are tokens; of [B, T, S], S of them
+        at one place, each place counts once.
     """
     return sum(_tokens_in(batch, name) for name in reads)
 
 
 def _tokens_in(batch: Mapping[str, np.ndarray], name: str) -> int:
     array = batch[name]
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+    if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.integer):
         return 0
     if "segments" in batch:
         return int(np.count_nonzero(batch["segments"]))
     for lengths in (f"{name}_lengths", "lengths"):
         if lengths in batch:
             return int(batch[lengths].sum())
-    return array.size
+    return array.shape[0] * array.shape[1]

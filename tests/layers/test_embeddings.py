@@ -27,6 +27,12 @@ def test_tokens_are_looked_up_and_attended_to_as_in_flax():
     np.testing.assert_array_equal(drawn["params"]["embedding"], of_flax["params"]["embedding"])
 
 
+def test_tokens_that_share_a_place_are_added_up():
+    pairs = jnp.stack([TOKENS, TOKENS[:, ::-1]], axis=2)
+    found = TokenEmbedding(5, 3).apply(TOKEN_VARIABLES, pairs)
+    np.testing.assert_array_equal(found, TABLE[TOKENS] + TABLE[TOKENS[:, ::-1]])
+
+
 def test_positions_add_their_rows_from_the_first():
     module = PositionEmbedding(5)
     variables = {"params": {"embedding": TABLE}}

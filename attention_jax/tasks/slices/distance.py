@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from attention_jax.tasks.slicing import Batch, Slicing, octave, octave_label, octaves, slicings
+from attention_jax.tasks.slicing import Batch, Slicing, octave, octave_label, octaves, slicings, tokens_of
 
 
 @slicings.register
@@ -14,7 +14,7 @@ def distance() -> Slicing:
     """
 
     def of(batch: Batch) -> Int[Array, "B T"]:
-        inputs = batch["inputs"]
+        inputs = tokens_of(batch)
         same = inputs[:, :, None] == inputs[:, None, :]
         # The first of them; a token that is new is its own.
         return octave(jnp.arange(inputs.shape[1]) - jnp.argmax(same, axis=-1), count=octaves(inputs.shape[1]))

@@ -1,0 +1,1 @@
+"""Generated benchmarks, one file each: seeded, nothing is downloaded; to import a file registers what it defines."""

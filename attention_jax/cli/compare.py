@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="attention variants, or values of --vary; the first one is the reference, NAME:=VALUE gives one a name",
     )
     add("--vary", metavar="KEY", default="model.attention", help="the key that varies (default: %(default)s)")
-    add("--seeds", metavar="0,1", help="the seeds of each")
+    add("--seeds", metavar="0,1", help="the seeds of each (default: the config's; of --data 0,1,2)")
     arguments.add_study(parser)
 
 
@@ -31,17 +31,18 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 def _compare(options: argparse.Namespace, line: str) -> int:
     from attention_jax.study.run import How, run_comparison
-    from attention_jax.training import config
 
     failed = run_comparison(
-        config.load(options.config, options.overrides),
-        name=running.name_of(options.config),
+        running.chosen(options),
+        name=running.name_of(options),
         variants=options.variants,
-        seeds=options.seeds,
+        # A verdict needs three, and no config of the user's says another number.
+        seeds=options.seeds or (None if options.data is None else "0,1,2"),
         workdir=running.workdir_of(options),
         command=line,
         vary=options.vary,
         how=How(options.workers, options.retry, options.storage),
+        with_baselines=options.data is not None,
     )
     if failed:
         said = "for the reasons in the table; with --retry=failed the same command runs them again."

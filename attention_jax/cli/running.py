@@ -43,6 +43,44 @@ def run_on_devices(command: Callable[[argparse.Namespace, str], int], options: a
         return 128 + interruption.signum
 
 
+def chosen(options: argparse.Namespace) -> Any:
+    """Returns the whole config of --config or --data with the keys that are set: a ConfigDict.
+
+    Raises:
+      Refused: it cannot be used.
+    """
+    from attention_jax.training import config
+
+    if options.data is None:
+        _check_columns(options)
+        return config.load(options.config, options.overrides)
+    return config.finish(raw(options), options.overrides, owner=owner(options))
+
+
+def raw(options: argparse.Namespace) -> Any:
+    """Returns the ConfigDict of --config as its file gives it, or that of --data as it is guessed, which is said.
+
+    Raises:
+      Refused: it cannot be used.
+    """
+    from attention_jax.data.guess import guess
+    from attention_jax.training import config, own_data
+
+    _check_columns(options)
+    if options.data is None:
+        return config.read(options.config)
+    guessed = guess(options.data, text=options.text, label=options.label)
+    made = own_data.experiment_of(guessed)
+    # Not by the first host alone: to ask which it is would start JAX, which a study does in its workers.
+    print(*guessed.lines, own_data.description(made), sep="\n", file=sys.stderr)
+    return made
+
+
+def owner(options: argparse.Namespace) -> str:
+    """Returns how a message names the config."""
+    return str(options.config) if options.data is None else f"--data={options.data}"
+
+
 def sections(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the config of one experiment with the keys that are set, as the arguments of `Experiment`.
 
@@ -51,18 +89,29 @@ def sections(options: argparse.Namespace) -> dict[str, Any]:
     """
     from attention_jax.training import config
 
-    chosen = config.load(options.config, options.overrides)
-    if config.is_comparison(chosen):
-        raise Refused(f"{options.config} is a comparison of {', '.join(chosen.benchmarks)}: use launch.py compare.")
-    return config.plain(chosen)
+    found = chosen(options)
+    if config.is_comparison(found):
+        raise Refused(f"{options.config} is a comparison of {', '.join(found.benchmarks)}: use launch.py compare.")
+    return config.plain(found)
 
 
-def name_of(spec: str) -> str:
-    """Returns the name of a config, from "FILE.py" or "FILE.py:ARG"."""
-    file, _, argument = spec.partition(".py:")
-    return "_".join(filter(None, (Path(file).name.removesuffix(".py"), argument)))
+def name_of(options: argparse.Namespace) -> str:
+    """Returns the name of a config, from "FILE.py" or "FILE.py:ARG", or of data, from a path or "tfds:NAME"."""
+    if options.data is None:
+        file, _, argument = options.config.partition(".py:")
+        return "_".join(filter(None, (Path(file).name.removesuffix(".py"), argument)))
+    if options.data.startswith("tfds:"):
+        return str(options.data).removeprefix("tfds:").replace("/", "_").replace(":", "_")
+    return Path(options.data).resolve().stem
 
 
 def workdir_of(options: argparse.Namespace) -> Path:
     """Returns the folder of a run."""
-    return Path(options.workdir) if options.workdir else Path("runs") / name_of(options.config)
+    return Path(options.workdir) if options.workdir else Path("runs") / name_of(options)
+
+
+def _check_columns(options: argparse.Namespace) -> None:
+    for option in ("text", "label"):
+        column = getattr(options, option)
+        if column is not None and options.data is None:
+            raise Refused(f"--{option}={column} names a column of --data, which is not given: leave it out.")

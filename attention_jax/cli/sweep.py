@@ -37,7 +37,8 @@ def _sweep(options: argparse.Namespace, line: str) -> int:
     from attention_jax.study.sweep import read_sweep, run_sweep
 
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
-    sweep = read_sweep(options.config, options.overrides, space=options.space, given=given)
+    raw, owner = running.raw(options), running.owner(options)
+    sweep = read_sweep(raw, options.overrides, owner=owner, space=options.space, given=given)
     workdir = running.workdir_of(options)
     prepare_process(options.workers, workdir)
     asked = {"workers": options.workers, "storage": options.storage, "retry": options.retry}

@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 from rich.console import Console
 
+from attention_jax.study.baselines import baseline_lines
 from attention_jax.study.charts import Look, cost_chart, curves_chart, scores_chart
 from attention_jax.study.curves import Curve, learning_curves
 from attention_jax.study.environment import Environment, environment
@@ -52,8 +53,9 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     found = [with_steps_to_solve(summary, results, workdir) for summary in summaries(plan, results)]
     together = overall(found)
     here = environment()
+    beside = baseline_lines(found, workdir)
     write_atomically(workdir / "report.json", report_json(plan, found, here, command=command))
-    write_atomically(workdir / "report.md", report_markdown(plan, found, here, command=command))
+    write_atomically(workdir / "report.md", report_markdown(plan, found, here, beside=beside, command=command))
     write_atomically(
         workdir / "report.html", report_html(plan, found, results, workdir, environment=here, command=command)
     )
@@ -68,7 +70,7 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     if together is not None:
         console.print(overall_terminal(together))
         console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
-    for line in explanation(plan):
+    for line in (*beside, *explanation(plan)):
         console.print(line, markup=False)
     for name in written:
         print(workdir / name)
@@ -88,13 +90,16 @@ def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, comm
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def report_markdown(plan: Plan, found: Sequence[Summary], here: Environment, *, command: str) -> str:
-    """Returns the tables with how to read and reproduce them."""
+def report_markdown(
+    plan: Plan, found: Sequence[Summary], here: Environment, *, command: str, beside: Sequence[str] = ()
+) -> str:
+    """Returns the tables with how to read and reproduce them, and lines of `baseline_lines` beneath the tables."""
     facts = "\n".join(f"- {name}: {value}" for name, value in _facts(plan, here).items())
     reading = "\n".join(f"- {line}" for line in explanation(plan))
     tables = "\n".join(markdown_table(summary, plan=plan) for summary in found)
     if (together := overall(found)) is not None:
         tables += "\n" + overall_markdown(together)
+    tables += "".join(f"\n{line}\n" for line in beside)
     return (
         f"# {_title(plan)}\n\n{tables}\n## How to read the tables\n\n{reading}\n\n"
         f"## Reproduce\n\n```\n{command}\n```\n\n{facts}\n"
@@ -117,7 +122,13 @@ def report_html(
     sections = [
         Section(
             title=summary.benchmark,
-            lead=" ".join([f"Score: {heading(summary)}. {verdicts(summary)}", *sentences(summary, plan=plan)]),
+            lead=" ".join(
+                [
+                    f"Score: {heading(summary)}. {verdicts(summary)}",
+                    *sentences(summary, plan=plan),
+                    *baseline_lines([summary], workdir),
+                ]
+            ),
             figures=_figures(summary, results, workdir, look, prefix=f"chart{index}"),
             table=html_table(summary, plan=plan),
         )

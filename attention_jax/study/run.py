@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.data.seeds import check_seed
+from attention_jax.study.baselines import measure_baselines
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
@@ -55,6 +56,7 @@ def run_comparison(
     command: str,
     vary: str = ATTENTION,
     how: How = DEFAULT,
+    with_baselines: bool = False,
 ) -> int:
     """Trains what is missing in a folder, writes the reports, prints the tables.
 
@@ -68,6 +70,7 @@ def run_comparison(
       command: what the user typed.
       vary: the key of an experiment's config that varies.
       how: by how many workers, and so on.
+      with_baselines: whether the reports say what baselines without a network score: see `study.baselines`.
 
     Returns:
       How many runs failed.
@@ -98,6 +101,8 @@ def run_comparison(
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
     results = source.in_order()
+    if with_baselines:
+        measure_baselines(benchmarks, workdir)
     summarise(plan, results, workdir, command=command)
     for line in (compiled(results), *other_versions(results)):
         print(line)

@@ -49,12 +49,14 @@ def chosen(options: argparse.Namespace) -> Any:
     Raises:
       Refused: it cannot be used.
     """
-    from attention_jax.training import config
+    from attention_jax.training import config, own_data
 
     if options.data is None:
         _check_columns(options)
         return config.load(options.config, options.overrides)
-    return config.finish(raw(options), options.overrides, owner=owner(options))
+    made = config.finish(raw(options), options.overrides, owner=owner(options))
+    print(own_data.description(made), file=sys.stderr)
+    return made
 
 
 def raw(options: argparse.Namespace) -> Any:
@@ -70,10 +72,9 @@ def raw(options: argparse.Namespace) -> Any:
     if options.data is None:
         return config.read(options.config)
     guessed = guess(options.data, text=options.text, label=options.label)
-    made = own_data.experiment_of(guessed)
     # Not by the first host alone: to ask which it is would start JAX, which a study does in its workers.
-    print(*guessed.lines, own_data.description(made), sep="\n", file=sys.stderr)
-    return made
+    print(*guessed.lines, sep="\n", file=sys.stderr)
+    return own_data.experiment_of(guessed)
 
 
 def owner(options: argparse.Namespace) -> str:

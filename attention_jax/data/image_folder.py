@@ -1,6 +1,8 @@
 """Labelled images from a folder that has a sub-folder for each class."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.data.stratified import groups, stratified
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_ORIENTATION = 0x0112  # the number of the EXIF tag
 
 
 @register
@@ -122,41 +125,45 @@ def read_folder(path: str) -> Folder:
 
 
 def image_form(file: Path) -> tuple[int, int, bool]:
-    """Returns the height and width of an image, and whether it is grey; it is not decoded.
+    """Returns the height and width of an image, and whether it is grey.
 
     Raises:
       Refused: it is no image that can be used.
     """
-    image = _open(file)
-    turned = image.getexif().get(0x0112, 1) >= 5  # the camera lay on its side
-    width, height = image.size[::-1] if turned else image.size
-    return height, width, image.mode in ("1", "L", "LA")
+    with _opened(file) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5  # the camera lay on its side
+        width, height = image.size[::-1] if turned else image.size
+        return height, width, image.mode in ("1", "L", "LA")
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
-def _open(file: Path) -> Any:
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Opens an image; what is wrong with it comes to light here, or only when its pixels are read."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(io.BytesIO(file.read_bytes()))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        with Image.open(io.BytesIO(file.read_bytes())) as image:
+            if image.mode not in _EIGHT_BITS:
+                raise Refused(
+                    f"{str(file)!r} is an image of mode {image.mode}: save it with 8 bits a channel, as PNG or JPEG."
+                )
+            yield image
+    except UnidentifiedImageError:
         raise Refused(f"{str(file)!r} is no image that Pillow reads: remove it, or save it as PNG or JPEG.") from None
-    if image.mode not in _EIGHT_BITS:
-        raise Refused(f"{str(file)!r} is an image of mode {image.mode}: save it with 8 bits a channel, as PNG or JPEG.")
-    return image
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Refused(f"image {str(file)!r} is broken ({error}): remove it, or save it anew.") from None
 
 
 def _decoded(file: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
     """Returns an image as uint8 [H, W, C]."""
     from PIL import ImageOps
 
-    try:
-        image = ImageOps.exif_transpose(_open(file)).convert("L" if grey else "RGB")
-    except (OSError, SyntaxError) as error:
-        raise Refused(f"image {str(file)!r} is broken ({error}): remove it, or save it anew.") from None
+    with _opened(file) as opened:
+        image = ImageOps.exif_transpose(opened).convert("L" if grey else "RGB")
     if image.size != size[::-1]:
         image = image.resize(size[::-1], reducing_gap=2.0)
     pixels = np.asarray(image, np.uint8)

@@ -25,7 +25,7 @@ def _lower_words(text: str) -> list[str]:
 
 
 _TOKENS: dict[str, Callable[[str], list[str]]] = {"characters": list, "words": str.split, "lower_words": _lower_words}
-_TOO_LONG = ("refuse", "cut")
+_TOO_LONG = ("refuse", "cut", "cut_middle")
 
 
 @register
@@ -69,7 +69,8 @@ def text_classification(
       min_count: tokens that the training texts have less often are unknown.
       buckets: lengths that texts are padded to, rising, the last of them `context`, and each batch is of one of them;
         () pads all to `context`.
-      too_long: "refuse" a text of more tokens than `context`, or "cut" it to its first ones.
+      too_long: "refuse" a text of more tokens than `context`, "cut" it to its first ones, or "cut_middle", which keeps
+        its first and its last ones, half and half (Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
       validation_fraction: of the texts.
       test_fraction: of the texts; 0 is no test split.
       copies_together: whether all copies of one text, blanks aside, are in one split, and count once in it.
@@ -96,7 +97,8 @@ def text_classification(
             f"a text of {path!r} has {longest} {tokens}, more than context {context}: give context={longest}, or "
             f"too_long='cut' to read the first {context} of each."
         )
-    cut = [text[:context] for text in cut]
+    last = context // 2 if too_long == "cut_middle" else 0
+    cut = [text if len(text) <= context else text[: context - last] + text[len(text) - last :] for text in cut]
     counts = Counter(token for example in parts["train"] for token in cut[example])
     known = sorted(token for token, count in counts.items() if count >= min_count)
     number = {token: place for place, token in enumerate(known, start=1)}

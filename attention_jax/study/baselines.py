@@ -68,6 +68,8 @@ def _baselines(data: Mapping[str, Any], task: Mapping[str, Any]) -> list[dict[st
 
 def _apart(score: float, baseline: Mapping[str, Any], *, rising: bool) -> str:
     difference = (score - baseline["score"]) * (1 if rising else -1)
+    if difference == 0:
+        return f"equal to {baseline['short']}"
     return f"{number(abs(difference))} {'better' if difference > 0 else 'worse'} than {baseline['short']}"
 
 

@@ -32,12 +32,11 @@ def experiment_of(guess: Guess) -> ConfigDict:
 
 
 def description(config: ConfigDict) -> str:
-    """Returns the words on the model and the budget of such a config."""
-    model = config.model
-    return (
-        f"model {model.name}: {model.num_layers} layers of width {model.width}, {model.num_heads} heads; "
-        f"{config.steps} steps of {config.batch_size}"
-    )
+    """Returns the words on the model and the budget of the whole config of such an experiment."""
+    model, steps = config.model, config.get("steps")
+    shape = ", ".join(f"{key} {model[key]}" for key in ("num_layers", "width", "num_heads") if key in model)
+    length = f"{steps} steps" if steps else f"{config.epochs} epochs"
+    return f"model {model.name}: {shape}; {length} of {config.batch_size} examples"
 
 
 def _budget(guess: Guess) -> tuple[int, int]:

@@ -5,17 +5,28 @@ import shlex
 
 KEYS = """\
 Any key of a config is set with --config.a.b=VALUE, such as --config.model.attention=performer:features=64;
-`show --config=FILE.py` prints every key."""
+`show --config=FILE.py` prints every key, as does `show --data=PATH` of an experiment that is made from your data."""
 
 
 def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Declares --config, which also lets --config.KEY be set."""
-    parser.add_argument("--config", metavar="FILE.py[:ARG]", help="the experiment's config file", required=required)
+    """Declares --config and --data, of which one is given; either also lets --config.KEY be set."""
+    either = parser.add_mutually_exclusive_group(required=required)
+    either.add_argument("--config", metavar="FILE.py[:ARG]", help="the experiment's config file")
+    either.add_argument(
+        "--data",
+        metavar="PATH",
+        help="your own data in place of a config: a CSV, TSV or JSON lines file of labelled texts, a folder of images "
+        "with a sub-folder for each class, a text file, or tfds:NAME",
+    )
+    parser.add_argument("--text", metavar="COLUMN", help="of --data: the column of the texts (default: guessed)")
+    parser.add_argument("--label", metavar="COLUMN", help="of --data: the column of the labels (default: guessed)")
 
 
 def add_workdir(parser: argparse.ArgumentParser) -> None:
     """Declares --workdir of a command that has a --config."""
-    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the name of the config or data)"
+    )
 
 
 def add_log(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="attention variants, or values of --vary; the first one is the reference, NAME:=VALUE gives one a name",
     )
     add("--vary", metavar="KEY", default="model.attention", help="the key that varies (default: %(default)s)")
-    add("--seeds", metavar="0,1", help="the seeds of each")
+    add("--seeds", metavar="0,1", help="the seeds of each (default: the config's; of --data 0,1,2)")
     add("--benchmarks", metavar="A,B", help="of the config's, those to run (default: all)")
     arguments.add_study(parser)
 
@@ -52,11 +52,13 @@ def _planned(options: argparse.Namespace) -> "Planned":
 
     return plan_comparison(
         running.load(options),
-        name=running.name_of(options.config),
+        name=running.name_of(options),
         variants=options.variants,
-        seeds=options.seeds,
+        # A verdict needs three, and no config of the user's says another number.
+        seeds=options.seeds or (None if options.data is None else "0,1,2"),
         benchmarks=options.benchmarks,
         workdir=running.workdir_of(options),
         vary=options.vary,
         how=running.how(options),
+        with_baselines=options.data is not None,
     )

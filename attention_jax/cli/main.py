@@ -51,7 +51,7 @@ def parse(arguments: list[str], *, program: str = "launch.py") -> argparse.Names
         else:
             rest.append(word)
     parsed = (parser := _parser(program)).parse_args(rest)
-    if overrides and not getattr(parsed, "config", None):
+    if overrides and not getattr(parsed, "config", None) and not getattr(parsed, "data", None):
         parser.error(f"--config.{next(iter(overrides))} is set, but there is no --config=FILE.py.")
     parsed.overrides = overrides
     return parsed

@@ -58,18 +58,46 @@ def run_on_devices(
 
 
 def load(options: argparse.Namespace) -> "ConfigDict":
-    """Returns the config, of an experiment or a comparison, with the keys that are set.
+    """Returns the whole config of --config or --data, of an experiment or a comparison, with the keys that are set.
 
     Raises:
       Refused: it cannot be used.
     """
-    from attention_jax.training import config
+    from attention_jax.training import config, own_data
 
-    chosen = config.load(options.config, options.overrides)
+    if options.data is None:
+        _check_columns(options)
+        chosen = config.load(options.config, options.overrides)
+    else:
+        chosen = config.finish(raw(options), options.overrides, owner=owner(options))
+        print(own_data.description(chosen), file=sys.stderr)
     parts = [f"benchmarks.{name}." for name in chosen.benchmarks] if config.is_comparison(chosen) else [""]
     shown = {f"{part}{key}": value for part in parts for key, value in of_log(options).items()}
-    config.override(chosen, shown, owner=options.config)
+    config.override(chosen, shown, owner=owner(options))
     return chosen
+
+
+def raw(options: argparse.Namespace) -> "ConfigDict":
+    """Returns the config of --config as its file gives it, or that of --data as it is guessed, which is said.
+
+    Raises:
+      Refused: it cannot be used.
+    """
+    from attention_jax.data.guess import guess
+    from attention_jax.training import config, own_data
+
+    _check_columns(options)
+    if options.data is None:
+        return config.read(options.config)
+    guessed = guess(options.data, text=options.text, label=options.label)
+    # Not by the first host alone: to ask which it is would start JAX, which a study does in its workers.
+    print(*guessed.lines, sep="\n", file=sys.stderr)
+    return own_data.experiment_of(guessed)
+
+
+def owner(options: argparse.Namespace) -> str:
+    """Returns how a message names the config."""
+    return str(options.config) if options.data is None else f"--data={options.data}"
 
 
 def of_log(options: argparse.Namespace) -> dict[str, str]:
@@ -95,10 +123,10 @@ def sections(options: argparse.Namespace) -> dict[str, Any]:
     """
     from attention_jax.training import config
 
-    chosen = load(options)
-    if config.is_comparison(chosen):
-        raise Refused(f"{options.config} is a comparison of {', '.join(chosen.benchmarks)}: use launch.py compare.")
-    return config.plain(chosen)
+    found = load(options)
+    if config.is_comparison(found):
+        raise Refused(f"{options.config} is a comparison of {', '.join(found.benchmarks)}: use launch.py compare.")
+    return config.plain(found)
 
 
 def how(options: argparse.Namespace) -> "How":
@@ -108,12 +136,23 @@ def how(options: argparse.Namespace) -> "How":
     return How(options.workers, options.devices_per_cell, options.retry, options.storage)
 
 
-def name_of(spec: str) -> str:
-    """Returns the name of a config, from "FILE.py" or "FILE.py:ARG"."""
-    file, _, argument = spec.partition(".py:")
-    return "_".join(filter(None, (Path(file).name.removesuffix(".py"), argument)))
+def name_of(options: argparse.Namespace) -> str:
+    """Returns the name of a config, from "FILE.py" or "FILE.py:ARG", or of data, from a path or "tfds:NAME"."""
+    if options.data is None:
+        file, _, argument = options.config.partition(".py:")
+        return "_".join(filter(None, (Path(file).name.removesuffix(".py"), argument)))
+    if options.data.startswith("tfds:"):
+        return str(options.data).removeprefix("tfds:").replace("/", "_").replace(":", "_")
+    return Path(options.data).resolve().stem
 
 
 def workdir_of(options: argparse.Namespace) -> Path:
     """Returns the folder of a run."""
-    return Path(options.workdir) if options.workdir else Path("runs") / name_of(options.config)
+    return Path(options.workdir) if options.workdir else Path("runs") / name_of(options)
+
+
+def _check_columns(options: argparse.Namespace) -> None:
+    for option in ("text", "label"):
+        column = getattr(options, option)
+        if column is not None and options.data is None:
+            raise Refused(f"--{option}={column} names a column of --data, which is not given: leave it out.")

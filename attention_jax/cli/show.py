@@ -3,7 +3,7 @@
 import argparse
 
 from attention_jax.base.errors import Refused
-from attention_jax.cli import arguments
+from attention_jax.cli import arguments, running
 
 SUMMARY = "all that is known of one of them, or every key of a config"
 EPILOG = ""
@@ -20,14 +20,15 @@ def run(options: argparse.Namespace, line: str) -> int:
 
     The room that trains is imported for a config alone, so that `show NAME` answers without Orbax.
     """
-    if (options.name is None) == (options.config is None):
-        raise Refused("show takes a name or --config=FILE.py: `launch.py list` prints the names.")
-    if options.config is None:
+    if (options.name is None) == (options.config is None and options.data is None):
+        raise Refused("show takes a name, --config=FILE.py or --data=PATH: `launch.py list` prints the names.")
+    if options.name is not None:
         from attention_jax.cli.listing import print_one
 
         print_one(options.name)
     else:
         from attention_jax.training import config
 
-        print(config.show(config.load(options.config, options.overrides, of_sweep=True)))
+        raw = config.without_sweep(running.raw(options))
+        print(config.show(config.finish(raw, options.overrides, owner=running.owner(options))))
     return 0

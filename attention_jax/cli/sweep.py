@@ -59,4 +59,5 @@ def _read(options: argparse.Namespace) -> "Sweep":
 
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
     overrides = {**options.overrides, **running.of_log(options)}
-    return read_sweep(options.config, overrides, space=options.space, given=given)
+    raw, owner = running.raw(options), running.owner(options)
+    return read_sweep(raw, overrides, owner=owner, space=options.space, given=given)

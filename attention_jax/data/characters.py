@@ -4,6 +4,7 @@ import numpy as np
 
 from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
+from attention_jax.data.digests import check_file
 from attention_jax.data.text import decode, encode, held_out, read_text
 from attention_jax.data.tfds_source import count, open_prepared, read
 
@@ -36,7 +37,9 @@ def tfds_characters(*, dataset: str, context: int) -> Dataset:
 
 
 @register
-def text_file(*, path: str, context: int, validation_fraction: float = 0.1) -> Dataset:
+def text_file(
+    *, path: str, context: int, validation_fraction: float = 0.1, min_count: int = 0, digest: str | None = None
+) -> Dataset:
     """Returns windows of a UTF-8 text file: fields inputs, targets (the next characters), weights [B, context].
 
     Training windows start at every character. Validation and test windows follow one another, so that every character
@@ -48,18 +51,24 @@ def text_file(*, path: str, context: int, validation_fraction: float = 0.1) -> D
       path: the file.
       context: characters in a window, T.
       validation_fraction: of the characters, taken from the end.
+      min_count: where it is 1 or more, characters that the training text has less often are one, "<unknown>", token 0.
+      digest: of the file's content, as `digest_of` returns it, which is checked; None checks nothing.
 
     Raises:
-      Refused: the file cannot be read, or is not UTF-8; the text is too short; or the validation text has a character
-        that the training text has not.
+      Refused: the file cannot be read, is not UTF-8, or not that of the digest; the text is too short; or the
+        validation text has a character that the training text has not, and `min_count` is 0.
     """
     text = read_text(path)
+    check_file(path, digest)
     end = held_out(len(text), validation_fraction)
-    return _dataset({"train": text[:end], "validation": text[end:]}, context, path)
+    return _dataset({"train": text[:end], "validation": text[end:]}, context, path, min_count=min_count)
 
 
 class Windows:
     """Windows of T = `context` characters of one text, starting at multiples of `stride`.
+
+    Attributes:
+      ids: the whole text.
 
     Args:
       ids: the text, integers [characters].
@@ -69,7 +78,7 @@ class Windows:
     """
 
     def __init__(self, ids: np.ndarray, *, context: int, stride: int, windows: int):
-        self._ids = ids
+        self.ids = ids
         self._offsets = np.arange(context + 1)
         self._stride = stride
         self._windows = windows
@@ -80,14 +89,14 @@ class Windows:
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns inputs, targets int32 and weights float32 of the windows `indices` ([B]), each [B, T]."""
         positions = np.asarray(indices)[:, None] * self._stride + self._offsets
-        inside = positions < len(self._ids)
-        ids = np.where(inside, self._ids[np.where(inside, positions, 0)], 0).astype(np.int32)
+        inside = positions < len(self.ids)
+        ids = np.where(inside, self.ids[np.where(inside, positions, 0)], 0).astype(np.int32)
         # The input of the text's last character has no target: it is padding too.
         inputs = np.where(inside[:, 1:], ids[:, :-1], 0)
         return {"inputs": inputs, "targets": ids[:, 1:], "weights": inside[:, 1:].astype(np.float32)}
 
 
-def _dataset(texts: dict[str, str], context: int, name: str) -> Dataset:
+def _dataset(texts: dict[str, str], context: int, name: str, *, min_count: int = 0) -> Dataset:
     """Returns the windows of the `texts` (split to text) of the data set `name`."""
     if context < 1:
         raise Refused(f"context must be at least 1 character, got {context}.")
@@ -98,7 +107,7 @@ def _dataset(texts: dict[str, str], context: int, name: str) -> Dataset:
                 f"the {split} text of {name!r} has {len(text)} characters and context {context} needs {needed}: "
                 "use a longer text or a smaller context."
             )
-    encoded, vocabulary = encode(texts, name)
+    encoded, vocabulary = encode(texts, name, min_count=min_count)
     splits: dict[str, Source] = {}
     for split, ids in encoded.items():
         if split == "train":

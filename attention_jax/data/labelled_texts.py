@@ -1,22 +1,31 @@
-"""Short texts with a label each, from a table: sequences of unequal length to classify."""
+"""Texts with a label each, from a table: sequences of unequal length to classify."""
 
-import csv
-import io
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.dataset import Dataset, Source, register
+from attention_jax.data.digests import check_file
 from attention_jax.data.packing import bucketed, check_rows, ragged_arange
 from attention_jax.data.seeds import check_seed
-from attention_jax.data.text import read_text
+from attention_jax.data.stratified import groups, stratified
+from attention_jax.data.table import Form, read_table, separator_of
+from attention_jax.data.text import UNKNOWN
 
-# Token 0: what the training texts do not have. Padding has the same number, and is told apart by the lengths.
-_UNKNOWN = "<unknown>"
-_COLUMNS = ("text", "label")
-_TOKENS = ("characters", "words")
-_TOO_LONG = ("refuse", "cut")
+# A word with what an apostrophe joins to it, or a mark.
+_LOWER_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+
+
+def _lower_words(text: str) -> list[str]:
+    return _LOWER_WORD.findall(text.lower())
+
+
+_TOKENS: dict[str, Callable[[str], list[str]]] = {"characters": list, "words": str.split, "lower_words": _lower_words}
+_TOO_LONG = ("refuse", "cut", "cut_middle")
 
 
 @register
@@ -24,62 +33,153 @@ def text_classification(
     *,
     path: str,
     context: int,
+    text: str = "text",
+    label: str = "label",
+    separator: str | None = None,
+    header: bool = True,
+    quotes: bool = True,
     tokens: str = "characters",
+    min_count: int = 1,
     buckets: tuple[int, ...] = (),
     too_long: str = "refuse",
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
+    copies_together: bool = False,
     seed: int = 0,
+    digest: str | None = None,
 ) -> Dataset:
-    """Returns the texts of a UTF-8 table with a header: tokens [B, T], lengths (the real ones of each) and label [B].
+    """Returns the labelled texts of a UTF-8 table: tokens [B, T], lengths (the real ones of each) and label [B].
 
-    The table has the columns text and label, separated by commas, or by tabs where the name of the file ends in .tsv;
-    a field that holds such a mark or an end of line is quoted. Other columns are not read. The classes are the sorted
-    labels, the vocabulary "<unknown>" and the sorted characters or words of the training texts; what a later text has
-    beyond them is "<unknown>", token 0. Texts are padded at their end with 0; one without a token has length 0.
+    The table is of separated values, where a field that holds the separator or an end of line is quoted, or of JSON
+    lines. Columns other than the two are not read. The classes are the sorted labels, the vocabulary "<unknown>" and
+    the sorted tokens of the training texts; what a text has beyond them is "<unknown>", token 0. Texts are padded at
+    their end with 0 too, told apart by the lengths; one without a token has length 0.
 
     The splits are drawn by the seed, with the same share of each class in each, rounded.
 
     Args:
       path: the file.
       context: the most tokens in a text.
-      tokens: "characters", or "words": what stands between blanks.
+      text, label: the names of the columns; those of a file without a header are "1", "2" and so on.
+      separator: ",", "\\t", ";", "|", or "json" for a JSON object on each line; None is "\\t" where the name of the
+        file ends in .tsv, "json" where it ends in .jsonl or .ndjson, else ",".
+      header: whether the first line names the columns.
+      quotes: whether fields may be quoted; False takes a quotation mark for a character like others.
+      tokens: "characters"; "words", which stand between blanks; or "lower_words", words in lower case, each mark apart.
+      min_count: tokens that the training texts have less often are unknown.
       buckets: lengths that texts are padded to, rising, the last of them `context`, and each batch is of one of them;
         () pads all to `context`.
-      too_long: "refuse" a text of more tokens than `context`, or "cut" it to its first ones.
+      too_long: "refuse" a text of more tokens than `context`, "cut" it to its first ones, or "cut_middle", which keeps
+        its first and its last ones, half and half (Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
       validation_fraction: of the texts.
       test_fraction: of the texts; 0 is no test split.
+      copies_together: whether all copies of one text, blanks aside, are in one split, and count once in it.
       seed: fixes which text is in which split; 0 to 2^32 - 1.
+      digest: of the file's content, as `digest_of` returns it, which is checked; None checks nothing.
 
     Raises:
-      Refused: the file cannot be read, or is no such table; an option cannot be used; a text is too long; or a split
-        has no text, or the train split none of some class.
+      Refused: the file cannot be read, is no such table or not that of the digest; an option cannot be used; a text is
+        too long; or a split has no text, or the train split none of some class.
     """
     check_rows(context, buckets)
-    check_seed(seed, name="text_classification seed")
     for name, value, choices in (("tokens", tokens, _TOKENS), ("too_long", too_long, _TOO_LONG)):
         if value not in choices:
             raise Refused(f"text_classification has no {name} {value!r}.{did_you_mean(str(value), choices)}")
-    texts, labels = _read(path)
-    cut = [list(text) if tokens == "characters" else text.split() for text in texts]
+    if min_count < 1:
+        raise Refused(f"text_classification min_count {min_count}: give a whole number of at least 1.")
+    form = Form(separator_of(path) if separator is None else separator, header, quotes)
+    table = read_labelled(path, form, text=text, label=label, digest=digest)
+    parts = table.splits(validation_fraction, test_fraction, seed, copies_together=copies_together)
+    cut = tokenized(table.texts, tokens)
     longest = max(map(len, cut))
     if longest > context and too_long == "refuse":
         raise Refused(
             f"a text of {path!r} has {longest} {tokens}, more than context {context}: give context={longest}, or "
             f"too_long='cut' to read the first {context} of each."
         )
-    classes, label = np.unique(np.array(labels), return_inverse=True)
-    parts = _parts(label, validation_fraction, test_fraction, seed, path)
-    cut = [text[:context] for text in cut]
-    known = sorted({token for example in parts["train"] for token in cut[example]})
+    last = context // 2 if too_long == "cut_middle" else 0
+    cut = [text if len(text) <= context else text[: context - last] + text[len(text) - last :] for text in cut]
+    counts = Counter(token for example in parts["train"] for token in cut[example])
+    known = sorted(token for token, count in counts.items() if count >= min_count)
     number = {token: place for place, token in enumerate(known, start=1)}
     ids = [np.array([number.get(token, 0) for token in text], np.int32) for text in cut]
     splits: dict[str, Source] = {
-        split: Texts([ids[example] for example in part], label[part], buckets or (context,))
+        split: Texts(
+            [ids[example] for example in part],
+            table.label[part],
+            buckets or (context,),
+            written=[table.texts[example] for example in part],
+        )
         for split, part in parts.items()
     }
-    facts = {"vocabulary": [_UNKNOWN, *known], "vocabulary_size": 1 + len(known), "length": context}
-    return Dataset(splits=splits, facts={**facts, "classes": classes.tolist(), "num_classes": len(classes)})
+    facts = {"vocabulary": [UNKNOWN, *known], "vocabulary_size": 1 + len(known), "length": context}
+    return Dataset(splits=splits, facts={**facts, "classes": table.classes, "num_classes": len(table.classes)})
+
+
+class Labelled(NamedTuple):
+    """The texts of a table.
+
+    Attributes:
+      path: the file.
+      texts: N of them.
+      label: [N], the class of each.
+      classes: the sorted labels.
+    """
+
+    path: str
+    texts: list[str]
+    label: np.ndarray
+    classes: list[str]
+
+    def splits(
+        self, validation_fraction: float, test_fraction: float, seed: int, *, copies_together: bool
+    ) -> dict[str, np.ndarray]:
+        """Returns the texts of each split, in the order of the file; raises as `stratified`."""
+        check_seed(seed, name="text_classification seed")
+        keys = [same_text(text) for text in self.texts] if copies_together else [*map(str, range(len(self.texts)))]
+        return stratified(
+            self.label,
+            groups(keys),
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            owner=repr(self.path),
+            noun="text",
+        )
+
+
+def same_text(text: str) -> str:
+    """Returns what two texts share that differ in blanks alone."""
+    return " ".join(text.split())
+
+
+def tokenized(texts: Sequence[str], tokens: str) -> list[list[str]]:
+    """Returns the tokens of each text, of a kind that `text_classification` knows."""
+    return [_TOKENS[tokens](text) for text in texts]
+
+
+def read_labelled(path: str, form: Form, *, text: str, label: str, digest: str | None = None) -> Labelled:
+    """Returns the texts of a table with their classes.
+
+    Raises:
+      Refused: the file cannot be read, is no table with these columns, or not that of the digest; a row has no label,
+        or there are fewer than two labels.
+    """
+    table = read_table(path, form)
+    check_file(path, digest)
+    if [column for column in (text, label) if table.columns.count(column) != 1]:
+        raise Refused(
+            f"table {path!r} has the columns {', '.join(map(repr, table.columns))}: they must have each of {text} and "
+            f"{label} once."
+        )
+    labels = table.column(label)
+    for line, one in zip(table.lines, labels, strict=True):
+        if not one:
+            raise Refused(f"line {line} of {path!r} has no label: give it one, or remove it.")
+    if len({*labels}) < 2:
+        raise Refused(f"table {path!r} has {len({*labels})} labels in {len(labels)} rows: give rows of two or more.")
+    classes, numbers = np.unique(np.array(labels), return_inverse=True)
+    return Labelled(path, table.column(text), numbers, classes.tolist())
 
 
 class Texts:
@@ -87,20 +187,23 @@ class Texts:
 
     Attributes:
       padded_lengths: [N], the tokens of each with its padding.
+      label: [N], the class of each, int32.
+      written: the N texts as the file has them.
     """
 
-    def __init__(self, ids: Sequence[np.ndarray], label: np.ndarray, buckets: Sequence[int]):
+    def __init__(self, ids: Sequence[np.ndarray], label: np.ndarray, buckets: Sequence[int], *, written: Sequence[str]):
         """Keeps the texts.
 
         Args:
           ids: N texts, each its tokens.
           label: [N], the class of each.
           buckets: the lengths that they are padded to, rising; the last holds the longest.
+          written: the texts as the file has them.
         """
         self._lengths = np.array([len(text) for text in ids], np.int32)
         self._starts = np.cumsum(self._lengths) - self._lengths
         self._ids = np.concatenate(ids)
-        self._label = label.astype(np.int32)
+        self.label, self.written = label.astype(np.int32), written
         self.padded_lengths = bucketed(self._lengths, buckets)
 
     def __len__(self) -> int:
@@ -114,66 +217,4 @@ class Texts:
         tokens = np.zeros((len(lengths), int(self.padded_lengths[indices].max())), np.int32)
         real = np.arange(tokens.shape[1]) < lengths[:, None]
         tokens[real] = self._ids[np.repeat(self._starts[indices], lengths) + ragged_arange(lengths)]
-        return {"tokens": tokens, "lengths": lengths, "label": self._label[indices]}
-
-
-def _read(path: str) -> tuple[list[str], list[str]]:
-    """Returns the texts and the labels of a table."""
-    rows = csv.reader(io.StringIO(read_text(path)), delimiter="\t" if path.endswith(".tsv") else ",", strict=True)
-    texts, labels = [], []
-    try:
-        header = next(rows, [])
-        missing = [column for column in _COLUMNS if header.count(column) != 1]
-        if missing:
-            raise Refused(
-                f"table {path!r} has the columns {', '.join(map(repr, header))}: its first line must name each of "
-                f"{' and '.join(_COLUMNS)} once."
-            )
-        text, label = (header.index(column) for column in _COLUMNS)
-        for row in rows:
-            # A blank line is no row.
-            if row and len(row) != len(header):
-                raise Refused(
-                    f"line {rows.line_num} of {path!r} has {len(row)} fields, and the header {len(header)}: quote a "
-                    "field that holds the separator."
-                )
-            if row and not row[label]:
-                raise Refused(f"line {rows.line_num} of {path!r} has no label: give it one, or remove it.")
-            if row:
-                texts.append(row[text])
-                labels.append(row[label])
-    except csv.Error as error:
-        raise Refused(f"line {rows.line_num} of {path!r} cannot be read ({error}): quote its fields anew.") from None
-    if len({*labels}) < 2:
-        raise Refused(f"table {path!r} has {len({*labels})} labels in {len(labels)} rows: give rows of two or more.")
-    return texts, labels
-
-
-def _parts(
-    label: np.ndarray, validation_fraction: float, test_fraction: float, seed: int, path: str
-) -> dict[str, np.ndarray]:
-    """Returns the examples of each split, in the order of the file."""
-    shares = {"validation": validation_fraction, "test": test_fraction}
-    if validation_fraction <= 0 or test_fraction < 0 or validation_fraction + test_fraction >= 1:
-        raise Refused(
-            f"validation_fraction {validation_fraction} must be more than 0, test_fraction {test_fraction} 0 or more, "
-            "and both together less than 1: use such as 0.1 and 0.1."
-        )
-    rng = np.random.default_rng(seed)
-    parts: dict[str, list[np.ndarray]] = {"train": [], **{split: [] for split, share in shares.items() if share}}
-    for number in range(label.max() + 1):
-        members = rng.permutation(np.flatnonzero(label == number))
-        ends = np.cumsum([round(share * len(members)) for share in shares.values()])
-        validation, test, train = np.split(members, ends)
-        for split, part in (("train", train), ("validation", validation), ("test", test)):
-            if split in parts:
-                parts[split].append(part)
-    joined = {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
-    lacking = [split for split, part in joined.items() if not len(part)]
-    if lacking or not all(map(len, parts["train"])):
-        what = f"leave the {lacking[0]} split empty" if lacking else "leave a class without a text to train on"
-        raise Refused(
-            f"validation_fraction {validation_fraction} and test_fraction {test_fraction} of the {len(label)} texts of "
-            f"{path!r} {what}: give more texts, or other fractions."
-        )
-    return joined
+        return {"tokens": tokens, "lengths": lengths, "label": self.label[indices]}

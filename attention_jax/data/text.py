@@ -8,6 +8,9 @@ import numpy as np
 
 from attention_jax.base.errors import Refused
 
+# Token 0, where a vocabulary has one: what the training text does not have.
+UNKNOWN = "<unknown>"
+
 
 def read_text(path: str) -> str:
     """Returns the text of a UTF-8 file as Python's own text mode reads it: the ends of lines, of Unix, Windows (CR LF)
@@ -55,18 +58,25 @@ def held_out(length: int, fraction: float) -> int:
     return length - round(fraction * length)
 
 
-def encode(texts: Mapping[str, str], name: str) -> tuple[dict[str, np.ndarray], list[str]]:
+def encode(texts: Mapping[str, str], name: str, *, min_count: int = 0) -> tuple[dict[str, np.ndarray], list[str]]:
     """Returns the text of each split as ids int32 [characters], and the vocabulary: the sorted training characters.
 
     Args:
       texts: split to text, "train" among them.
       name: of the data set.
+      min_count: where it is 1 or more, id 0 is "<unknown>", and stands for what the training text has less often.
 
     Raises:
-      Refused: a split has a character that the training text has not.
+      Refused: a split has a character that the training text has not, and `min_count` is 0.
     """
     codes = {split: np.frombuffer(text.encode("utf-32-le"), np.uint32) for split, text in texts.items()}
-    vocabulary = np.unique(codes["train"])
+    vocabulary, counts = np.unique(codes["train"], return_counts=True)
+    if min_count:
+        vocabulary = vocabulary[counts >= min_count]
+        places = {split: np.searchsorted(vocabulary, text) for split, text in codes.items()}
+        padded = np.append(vocabulary, 0)
+        ids = {split: np.where(padded[place] == codes[split], place + 1, 0) for split, place in places.items()}
+        return {split: part.astype(np.int32) for split, part in ids.items()}, [UNKNOWN, *map(chr, vocabulary)]
     ids = {}
     for split, text in codes.items():
         unknown = np.setdiff1d(text, vocabulary)

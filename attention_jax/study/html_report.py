@@ -32,6 +32,7 @@ class Contents:
       found: its summaries.
       results: of its trials.
       curves: benchmark -> its learning curves.
+      beside: benchmark -> lines on its baselines.
       facts: name -> value, of where all of it comes from.
       command: what the reader types to run the comparison again.
       command_of: of a trial, what trains it alone; None where there is no such command.
@@ -41,6 +42,7 @@ class Contents:
     found: Sequence[Summary]
     results: Sequence[Result]
     curves: Mapping[str, Curves]
+    beside: Mapping[str, Sequence[str]]
     facts: Mapping[str, str]
     command: str
     command_of: Callable[[Trial], str] | None
@@ -79,9 +81,10 @@ def report_html(contents: Contents) -> str:
 def _of_benchmark(contents: Contents, summary: Summary) -> list[Section]:
     plan = contents.plan
     costs = f"\n<h3>Costs</h3>\n{cost_html(summary)}" if summary.scored else ""
+    said = [f"Score: {heading(summary)}. {verdicts(summary)}", *sentences(summary, plan=plan)]
     whole = Section(
         title=summary.benchmark,
-        lead=" ".join([f"Score: {heading(summary)}. {verdicts(summary)}", *sentences(summary, plan=plan)]),
+        lead=" ".join([*said, *contents.beside.get(summary.benchmark, ())]),
         figures=_figures(contents, summary),
         table=f"{html_table(summary, plan=plan)}{costs}",
     )

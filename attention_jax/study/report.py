@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from attention_jax.study.baselines import baseline_lines
 from attention_jax.study.csv_table import runs_csv
 from attention_jax.study.curves import Curve, Curves, learning_curves
 from attention_jax.study.environment import Environment, environment
@@ -60,12 +61,13 @@ def summarise(
     found = [with_steps_to_solve(summary, curves[summary.benchmark]) for summary in summaries(plan, results)]
     here = environment()
     facts = {"seeds": ", ".join(map(str, plan.seeds)), **dataclasses.asdict(here), **facts_of(results)}
+    beside = {summary.benchmark: baseline_lines(summary, workdir) for summary in found}
     texts = {
         "report.json": report_json(plan, found, here, command=command),
-        "report.md": report_markdown(plan, found, facts, command=command),
+        "report.md": report_markdown(plan, found, facts, beside, command=command),
         "report.csv": runs_csv(plan, results, command_of),
         "report.tex": report_latex(plan, found, command=command),
-        "report.html": report_html(Contents(plan, found, results, curves, facts, command, command_of)),
+        "report.html": report_html(Contents(plan, found, results, curves, beside, facts, command, command_of)),
     }
     for name, text in texts.items():
         write_atomically(workdir / name, text)
@@ -73,16 +75,16 @@ def summarise(
     if any(summary.scored for summary in found):
         save_svg(plan, found, results, curves, workdir / "report.svg")
         written.insert(-1, "report.svg")
-    _print_tables(plan, found)
+    _print_tables(plan, found, beside)
     for name in written:
         print(workdir / name)
 
 
-def _print_tables(plan: Plan, found: Sequence[Summary]) -> None:
+def _print_tables(plan: Plan, found: Sequence[Summary], beside: Mapping[str, Sequence[str]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, highlight=False)
     for summary in found:
         console.print(terminal_table(summary, plan=plan))
-        console.print()
+        console.print("\n".join([*beside[summary.benchmark], ""]), markup=False)
     if (together := overall(found)) is not None:
         console.print(overall_terminal(together))
         console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
@@ -104,12 +106,23 @@ def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, comm
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def report_markdown(plan: Plan, found: Sequence[Summary], facts: Mapping[str, str], *, command: str) -> str:
-    """Returns the tables with how to read and reproduce them."""
+def report_markdown(
+    plan: Plan,
+    found: Sequence[Summary],
+    facts: Mapping[str, str],
+    beside: Mapping[str, Sequence[str]],
+    *,
+    command: str,
+) -> str:
+    """Returns the tables with how to read and reproduce them; `beside` has lines on the baselines of each benchmark."""
     listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     reading = "\n".join(f"- {line}" for line in explanation(plan))
     tables = "\n".join(
-        markdown_table(summary, plan=plan) + cost_markdown(summary) + slices_markdown(summary) for summary in found
+        markdown_table(summary, plan=plan)
+        + "".join(f"\n{line}\n" for line in beside.get(summary.benchmark, ()))
+        + cost_markdown(summary)
+        + slices_markdown(summary)
+        for summary in found
     )
     if (together := overall(found)) is not None:
         tables += "\n" + overall_markdown(together)

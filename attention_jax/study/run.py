@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.data.seeds import check_seed
+from attention_jax.study.baselines import measure_baselines
 from attention_jax.study.cell_command import cell_command
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
@@ -37,12 +38,14 @@ class Planned:
       variation: the config of each run.
       source: its cells.
       config: what the folder is tied to: the benchmarks, those of the folder among them.
+      with_baselines: whether the reports say what baselines without a network score: see `study.baselines`.
     """
 
     plan: Plan
     variation: Variation
     source: Comparison
     config: dict[str, Any]
+    with_baselines: bool
 
 
 def plan_comparison(
@@ -55,6 +58,7 @@ def plan_comparison(
     vary: str = ATTENTION,
     benchmarks: str | None = None,
     how: How = DEFAULT,
+    with_baselines: bool = False,
 ) -> Planned:
     """Returns what a comparison is to run, and writes nothing.
 
@@ -68,6 +72,7 @@ def plan_comparison(
       vary: the key of an experiment's config that varies.
       benchmarks: names separated by commas, of those of the config's that are run; None is all.
       how: by how many workers, and so on.
+      with_baselines: whether the reports say what baselines without a network score: see `study.baselines`.
 
     Raises:
       Refused: a variant, a seed, a benchmark or an option cannot be used, or the folder holds another comparison. A
@@ -84,7 +89,7 @@ def plan_comparison(
     compare_config(workdir, whole)
     with usable(workdir):
         read_results(workdir / "results.jsonl")
-    return Planned(plan, variation, Comparison(plan, variation.config_of, workdir), whole)
+    return Planned(plan, variation, Comparison(plan, variation.config_of, workdir), whole, with_baselines)
 
 
 def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = DEFAULT) -> int:
@@ -119,6 +124,8 @@ def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = 
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, had=had, **vars(how))
     results = source.in_order()
+    if planned.with_baselines:
+        measure_baselines(planned.config["benchmarks"], workdir)
     summarise(planned.plan, results, workdir, command=command, command_of=command_of)
     for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
         print(line)

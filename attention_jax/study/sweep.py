@@ -63,30 +63,32 @@ _TRIALS = 30
 _LOG_WIDTH = 120  # columns, where no terminal says how many there are
 
 
-def read_sweep(spec: str, overrides: Mapping[str, str], *, space: str | None, given: Mapping[str, Any]) -> Sweep:
-    """Returns the sweep of a config file and the options of the command, everything checked.
+def read_sweep(
+    raw: ConfigDict, overrides: Mapping[str, str], *, owner: str, space: str | None, given: Mapping[str, Any]
+) -> Sweep:
+    """Returns the sweep of a config and the options of the command, everything checked.
 
     Args:
-      spec: "FILE.py" or "FILE.py:ARG": an experiment, with the keys `space` and `sweep` where the command does not say.
+      raw: an experiment as its file gives it, with the keys `space` and `sweep` where the command does not say.
       overrides: keys of the config that the command sets.
+      owner: how a message names the config.
       space: in place of the file's.
       given: fields of `Settings` in place of the file's; None is not given.
 
     Raises:
       Refused: the file, a key, a range, a value or an option cannot be used.
     """
-    raw = config.read(spec)
     if config.is_comparison(raw):
-        raise Refused(f"{spec} is a comparison of {', '.join(raw.benchmarks)}: a sweep takes one experiment.")
+        raise Refused(f"{owner} is a comparison of {', '.join(raw.benchmarks)}: a sweep takes one experiment.")
     of_file, section = raw.get("space"), raw.get("sweep", ConfigDict())
     if space is None and of_file is None:
-        raise Refused(f"there is no space: give --space=KEY=RANGE, or the key space in {spec}.")
+        raise Refused(f"there is no space: give --space=KEY=RANGE, or the key space in {owner}.")
     if not isinstance(section, ConfigDict):
         raise Refused(f"config.sweep={section!r}: it is a section; give a dict of its keys.")
     options = {**section.to_dict(), **{name: value for name, value in given.items() if value is not None}}
     check_options(Settings, options, owner="config.sweep")
     settings = Settings(**options)
-    base = Base(config.without_sweep(raw), overrides, spec)
+    base = Base(config.without_sweep(raw), overrides, owner)
     return sweep_of(base, read_space(of_file if space is None else space), settings)
 
 

@@ -28,13 +28,12 @@ OF_SWEEP = ("space", "sweep")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
 
-def load(spec: str, overrides: Mapping[str, str] | None = None, *, of_sweep: bool = False) -> ConfigDict:
+def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
     """Loads a config file, spells out every default and sets keys.
 
     Args:
       spec: "FILE.py" or "FILE.py:ARG"; ARG is handed to `get_config`.
       overrides: dotted keys and the text of their values, such as {"model.width": "64"}.
-      of_sweep: whether the file may be a sweep's, of which this is the experiment that it varies.
 
     Returns:
       The config of an experiment, or of a comparison if it has the key `benchmarks`, with every key present, locked.
@@ -43,7 +42,7 @@ def load(spec: str, overrides: Mapping[str, str] | None = None, *, of_sweep: boo
       Refused: the file cannot be used, or a key or a value is wrong.
     """
     config = read(spec)
-    if not of_sweep and any(key in config for key in OF_SWEEP):
+    if any(key in config for key in OF_SWEEP):
         raise Refused(f"{spec} is a sweep (it has a space): use launch.py sweep.")
     return finish(without_sweep(config), overrides or {}, owner=spec)
 

@@ -40,18 +40,18 @@ class Answer:
     err: str
 
 
-def launch(*words: object, environment: dict[str, str] | None = None) -> Answer:
+def launch(*words: object, environment: dict[str, str] | None = None, folder: Path = ROOT) -> Answer:
     """Runs `launch.py` with these words to its end."""
-    process = start(*words, environment=environment)
+    process = start(*words, environment=environment, folder=folder)
     out, err = process.communicate(timeout=600)
     return Answer(process.returncode, out, err)
 
 
-def start(*words: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Starts `launch.py` with these words, and variables set beside those of the tests."""
+def start(*words: object, environment: dict[str, str] | None = None, folder: Path = ROOT) -> subprocess.Popen[str]:
+    """Starts `launch.py` with these words in a folder, and variables set beside those of the tests."""
     return subprocess.Popen(
-        [sys.executable, "launch.py", *map(str, words)],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "launch.py"), *map(str, words)],
+        cwd=folder,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -40,12 +40,15 @@ USAGE_ERRORS = {
     ("trian", "--config=experiments/demo.py"): (
         "error: there is no command 'trian'. Did you mean 'train'? See launch.py --help."
     ),
-    ("train",): "error: the following arguments are required: --config. See launch.py train --help.",
+    ("train",): "error: one of the arguments --config --data is required. See launch.py train --help.",
     ("train", "--config=experiments/demo.py", "--wokdir=W"): (
         "error: unrecognized arguments: --wokdir=W. See launch.py --help."
     ),
     ("show", "--config.seed=4"): "error: --config.seed is set, but there is no --config=FILE.py. See launch.py --help.",
-    ("shard",): "error: the following arguments are required: --config. See launch.py shard --help.",
+    ("train", "--config=experiments/demo.py", "--data=own.csv"): (
+        "error: argument --data: not allowed with argument --config. See launch.py train --help."
+    ),
+    ("shard",): "error: one of the arguments --config --data is required. See launch.py shard --help.",
     ("shard", "--config=experiments/demo.py", "--devices=two"): (
         "error: argument --devices: invalid int value: 'two'. See launch.py shard --help."
     ),

@@ -121,15 +121,30 @@ def run_sweep(
     """Runs the trials that are missing and the best of them on fresh seeds; writes and prints what was found.
 
     Args:
+      sweep, workdir, workers, storage, retry: those of `search`.
+      command: what the user typed.
+
+    Returns:
+      0; 1 where no trial ran to its end, or none of the best on every fresh seed.
+
+    Raises:
+      Refused, Interrupted, RunFailed: as `search`.
+    """
+    source = search(sweep, workdir, workers=workers, storage=storage, retry=retry)
+    return _report(source, workdir, url=storage_url(workdir, storage), command=command)
+
+
+def search(
+    sweep: Sweep, workdir: Path, *, workers: int | None, storage: str | None = None, retry: str | None = None
+) -> SweepSource:
+    """Runs the trials that are missing and the best of them on fresh seeds; returns all of them.
+
+    Args:
       sweep: what to search.
       workdir: its folder.
       workers: how many processes train; None is one a core or device, 0 trains in this process.
       storage: the URL of a database in place of the file in the folder.
       retry: "failed" or "refused" runs trials that ended so again.
-      command: what the user typed.
-
-    Returns:
-      0; 1 where no trial ran to its end, or none of the best on every fresh seed.
 
     Raises:
       Refused: the folder or the storage cannot be used, or holds a sweep of something else.
@@ -149,7 +164,7 @@ def run_sweep(
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
     run_cells(source, workdir, workers=workers, retry=retry, storage=storage)
-    return _report(source, workdir, url=url, command=command)
+    return source
 
 
 def check_retry(retry: str | None) -> None:

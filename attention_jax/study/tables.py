@@ -133,7 +133,7 @@ def markdown_table(summary: Summary, *, plan: Plan) -> str:
         "",
         f"Score: {heading(summary)}. {verdicts(summary)}",
         "",
-        *_markdown(columns(summary), [cells(row, summary=summary, plan=plan) for row in summary.rows]),
+        *markdown(columns(summary), [cells(row, summary=summary, plan=plan) for row in summary.rows]),
         "",
         *(f"- {line}" for line in (*notes(summary), *sentences(summary, plan=plan))),
     ]
@@ -172,7 +172,7 @@ def overall_markdown(overall: Overall) -> str:
     lines = [
         "## Over the benchmarks",
         "",
-        *_markdown(OVERALL_COLUMNS, overall_cells(overall)),
+        *markdown(OVERALL_COLUMNS, overall_cells(overall)),
         "",
         *(f"- {line}" for line in over_benchmarks(overall)),
     ]
@@ -195,8 +195,9 @@ def _chance_text(overall: Overall, variant: str) -> str:
     return "-" if chance is None else f"{chance.probability:.2f} [{chance.low:.2f}, {chance.high:.2f}]"
 
 
-def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = "|".join(" --- " if name in _WORDS else " ---: " for name in names)
+def markdown(names: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[str] = _WORDS) -> list[str]:
+    """Returns the lines of a table, the columns of `words` to the left and those of numbers to the right."""
+    rule = "|".join(" --- " if name in words else " ---: " for name in names)
     return ["| " + " | ".join(names) + " |", f"|{rule}|", *(_markdown_line(texts) for texts in rows)]
 
 

@@ -121,8 +121,11 @@ class Reproducer:
         """
         this_machine().workers(workers)
         check_retry(retry)
-        self._rows, self._where, self._workers, self._retry = rows, where, workers, retry
+        self._rows, self._where, self._workers = rows, where, workers
+        self._retry = self._retry_cells = retry
         self._lines: dict[str, list[Line]] = {}
+        # That of the code that runs, whatever is edited until a run ends.
+        reproduce_lines.commit()
         self._say = Progress().say
 
     def run(
@@ -168,16 +171,17 @@ class Reproducer:
         count = sum(len(turn.cells) for turn in ordered)
         sweeps = sum(turn.row.sweep is not None for turn in ordered)
         if ordered:
-            said = f"{count} runs and {sweeps} sweeps" if sweeps else f"{count} runs"
+            parts = [_counted(count, "run"), _counted(sweeps, "sweep")]
+            said = " and ".join(part for part in parts if not part.startswith("0 "))
             cost = readable_seconds(sum(shares))
             self._say(f"{said}, declared to take {cost} of one core or device; in {self._where.runs}")
 
     def _run(self, stretch: Sequence[Turn]) -> None:
-        # What ended so is put back once: a later stretch would run again what this one has seen fail.
-        retry, self._retry = self._retry, None
         if stretch[0].row.sweep is not None:
-            self._search(stretch[0].row, retry)
+            self._search(stretch[0].row)
             return
+        # What ended so is put back once: a later stretch would put back what an earlier one has seen fail.
+        retry, self._retry_cells = self._retry_cells, None
         queue = Queue(stretch, self._ended)
         run_cells(queue, self._where.cells, workers=self._workers, retry=retry)
 
@@ -187,14 +191,14 @@ class Reproducer:
         what = {**cell.labels, "version": row.declared.version, "written": entry.written, "config": cell.config}
         self._keep(line_of(result, cell.folder(self._where.cells), seconds=seconds, **what))
 
-    def _search(self, row: Row, retry: str | None) -> None:
+    def _search(self, row: Row) -> None:
         """Runs a sweep to its end; its lines are the fresh seeds of its best."""
         assert row.sweep is not None
         (entry,) = row.entries
         # A key that makes another folder of another config or version, as that of a cell does.
         folder = self._where.runs / "sweeps" / row.cell(entry, row.seeds[0]).name
         began = time.monotonic()
-        source = search(row.sweep, folder, workers=self._workers, retry=retry)
+        source = search(row.sweep, folder, workers=self._workers, retry=self._retry)
         seconds = time.monotonic() - began
         best = sweep_end.found(source).best
         for seed in row.seeds:
@@ -218,6 +222,10 @@ class Reproducer:
         with written(reproduce_lines.path_of(self._where.results, line.row)):
             reproduce_lines.append(self._where.results, line)
         lines.append(line)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 @contextmanager

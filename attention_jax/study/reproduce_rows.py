@@ -35,7 +35,7 @@ class Attempt(Cell):
 
     @property
     def identity(self) -> str:
-        """The SHA-256 of the row's name and version and of the config."""
+        """The SHA-256 of the row's name and version, and of the config as its file has it and as it is trained."""
         return self.key
 
 
@@ -87,7 +87,7 @@ class Row:
     def cell(self, entry: Entry, seed: int) -> Attempt:
         """Returns the cell that trains an entry with a seed."""
         sections = entry.config_of(seed)
-        key = _digest([self.name, entry.parts, self.declared.version, Cell("any", sections).identity])
+        key = _digest([self.name, entry.parts, self.declared.version, entry.written, Cell("any", sections).identity])
         return Attempt(
             name=cell_name(self.name, *entry.parts, f"{key[:12]}-seed-{seed}"),
             config=sections,

@@ -76,7 +76,7 @@ def test_missing_data_are_refused_with_where_they_come_from(tmp_path, monkeypatc
 
 
 def test_rows_versions_and_configs_are_cells_of_their_own():
-    rows = [make_row(), make_row(version=2), make_row("other"), make_row(sections={"steps": 21})]
+    rows = [make_row(), make_row(version=2), make_row("other"), make_row(sections={"steps": 21}), make_row(written="x")]
     cells = [row.cell(row.entries[0], 0) for row in rows] + [rows[0].cell(rows[0].entries[0], 1)]
     assert len({cell.identity for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
     assert cells[0].identity == make_row(core_minutes=9.0).cell(make_row().entries[0], 0).identity

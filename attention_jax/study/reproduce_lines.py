@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import attention_jax
 from attention_jax.base.errors import Refused
 from attention_jax.study.cells import Result, Status
 from attention_jax.study.environment import cpu
@@ -144,7 +143,7 @@ def _apart(there: bytes) -> tuple[list[bytes], bytes]:
 @cache
 def commit() -> str:
     """Returns the commit of the code, with "+changes" where a file but the docs differs; "none" outside a checkout."""
-    root = Path(attention_jax.__file__).parent.parent
+    root = Path(__file__).parents[2]
     # Results are written into docs while others run.
     found = _git(root, "rev-parse", "--short=12", "HEAD")
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")

@@ -74,13 +74,18 @@ def listed(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",")]
 
 
-def add_study(parser: argparse.ArgumentParser) -> None:
-    """Declares what every command that trains many runs has: its processes, what runs again, where results are kept."""
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Declares the processes of what trains many runs, and what runs again."""
     add = parser.add_argument
     add("--workers", metavar="N", type=int, help="processes that train (default: one a core or device; 0: this one)")
     add("--devices_per_cell", metavar="N", type=int, default=1, help="devices that each run's mesh takes (default: 1)")
     add("--retry", metavar="failed|refused", help="run those again that ended so")
-    add(
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Declares what a study has: its processes, what runs again, where results are kept."""
+    add_workers(parser)
+    parser.add_argument(
         "--storage",
         metavar="URL",
         help="a database in place of the folder's study.db, for several hosts: postgresql+psycopg://USER@HOST/DATABASE",

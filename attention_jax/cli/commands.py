@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": "evaluate",
     "compare": "compare",
     "sweep": "sweep",
+    "reproduce": "reproduce",
     "status": "status",
     "shard": "shard",
     "list": "list",

@@ -21,6 +21,16 @@ EPILOG = f"""{KEYS} Exit codes: 0 done, 1 the run failed, 2 the input was wrong,
 by signal N (130 Ctrl-C, 143 SIGTERM) after saving: the same command goes on from there."""
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Gives the names of the commands the room of their indentation, which argparse leaves out of its count."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Takes an argument, or all commands."""
+        super().add_argument(action)
+        longest = max(map(len, action.choices or ()), default=0)
+        self._action_max_length = max(self._action_max_length, longest + 2 * self._indent_increment)
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, with the nearest right word, and exits with 2."""
 
@@ -62,7 +72,7 @@ def _parser(program: str) -> Parser:
         prog=program,
         description="Launch experiments, compare attention variants.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     of_each = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:

@@ -4,7 +4,7 @@ from attention_jax.data.batches import Batches, evaluation_batches, train_batche
 from attention_jax.data.dataset import ArraySource, Dataset, Source, build, names
 from attention_jax.data.order import shape_examples
 from attention_jax.data.prefetch import Ahead, ahead
-from attention_jax.data.prepare import prepare
+from attention_jax.data.prepare import check_prepared, prepare
 
 __all__ = [
     "Ahead",
@@ -14,6 +14,7 @@ __all__ = [
     "Source",
     "ahead",
     "build",
+    "check_prepared",
     "evaluation_batches",
     "names",
     "prepare",

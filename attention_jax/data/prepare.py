@@ -2,11 +2,12 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attention_jax.base.errors import Refused
-from attention_jax.data.tfds_source import check_format, find_builder, quiet
+from attention_jax.data.tfds_source import check_format, find_builder, open_prepared, quiet
 
 _RETRIES = 5  # of a download
 
@@ -42,6 +43,21 @@ def prepare(
             _check_manual_dir(builder, name, manual_dir)
             _download_and_prepare(builder, name, manual_dir, download_dir)
     return Path(builder.data_dir)
+
+
+def check_prepared(section: Mapping[str, Any]) -> None:
+    """Checks that what the section `data` of a config names lies on this machine, without reading an example.
+
+    Args:
+      section: whose `dataset` is the name of a TFDS set and whose `path` that of a file, where it has them.
+
+    Raises:
+      Refused: it does not lie there; it says where it comes from.
+    """
+    if "dataset" in section:
+        open_prepared(section["dataset"])
+    if "path" in section and not Path(section["path"]).is_file():
+        raise Refused(f"there is no file {section['path']!r}: put it there, or set data.path.")
 
 
 def _files(builder: Any) -> list[str]:

@@ -33,12 +33,17 @@ def environment() -> Environment:
     devices = jax.devices()
     return Environment(
         hardware=f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
-        cpu=f"{_cpu_model()}, {_cores()} cores",
+        cpu=cpu(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         jax=importlib.metadata.version("jax"),
         flax=importlib.metadata.version("flax"),
     )
+
+
+def cpu() -> str:
+    """Returns the model of the CPU and the number of cores that this process may use."""
+    return f"{_cpu_model()}, {_cores()} cores"
 
 
 def _cores() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,18 @@ def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, 
 
 
 def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
-    if given is None:
-        seeds = tuple(chosen.seeds) if config.is_comparison(chosen) else (chosen.seed,)
-    else:
-        seeds = tuple(given.split(","))
+    if given is not None:
+        return read_seeds(given.split(","))
+    return read_seeds(chosen.seeds if config.is_comparison(chosen) else (chosen.seed,))
+
+
+def read_seeds(seeds: Iterable[int | str]) -> tuple[int, ...]:
+    """Returns seeds as numbers.
+
+    Raises:
+      Refused: one is none.
+    """
+    seeds = tuple(seeds)
     # Longer ones are no seeds, and Python does not read thousands of digits.
     if not all(str(seed).strip().isdecimal() and len(str(seed)) <= _LONGEST_SEED for seed in seeds):
         said = ",".join(map(str, seeds))

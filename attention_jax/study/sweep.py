@@ -140,16 +140,29 @@ def open_sweep(sweep: Sweep, workdir: Path, how: How, *, say: Callable[[str], No
 
 
 def run_sweep(sweep: Sweep, workdir: Path, how: How, *, command: str) -> int:
-    """Runs the trials that are missing and the best of them on fresh seeds; writes and prints what was found.
+    """Runs what is missing of a sweep; writes and prints what was found.
+
+    Args:
+      sweep, workdir, how: those of `search`.
+      command: what the user typed.
+
+    Returns:
+      0; 1 where no trial ran to its end, or none of the best on every fresh seed.
+
+    Raises:
+      Refused, Interrupted, RunFailed: as `search`.
+    """
+    source, url = search(sweep, workdir, how), storage_url(workdir, how.storage)
+    return _report(source, workdir, url=url, command=command, devices=how.devices_per_cell)
+
+
+def search(sweep: Sweep, workdir: Path, how: How) -> SweepSource:
+    """Runs the trials that are missing and the best of them on fresh seeds; returns all of them.
 
     Args:
       sweep: what to search.
       workdir: its folder.
       how: by how many workers, and so on.
-      command: what the user typed.
-
-    Returns:
-      0; 1 where no trial ran to its end, or none of the best on every fresh seed.
 
     Raises:
       Refused: the folder or the storage cannot be used, or holds a sweep of something else; an option cannot be.
@@ -171,8 +184,7 @@ def run_sweep(sweep: Sweep, workdir: Path, how: How, *, command: str) -> int:
         preflight=() if study.trials else preflight(sweep),
         planned=max(0, sweep.trials - ended) + sweep.best * sweep.fresh_seeds,
     )
-    url = storage_url(workdir, how.storage)
-    return _report(source, workdir, url=url, command=command, devices=how.devices_per_cell)
+    return source
 
 
 def _report(source: SweepSource, workdir: Path, *, url: str, command: str, devices: int) -> int:

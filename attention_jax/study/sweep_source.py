@@ -223,7 +223,7 @@ class SweepSource:
             return None
         for trial in self.finalists():
             for seed in self.sweep.seeds:
-                name = cell_name("best", f"trial-{trial.number:04d}", f"seed-{seed}")
+                name = final_name(trial.number, seed)
                 if name not in self._final_cells:
                     self._final_cells[name] = (trial.number, seed)
                     point = self.point(trial)
@@ -240,6 +240,11 @@ class SweepSource:
 
     def _trial(self, number: int) -> FrozenTrial:
         return next(trial for trial in self._trials() if trial.number == number)
+
+
+def final_name(trial: int, seed: int) -> str:
+    """Returns the name of the cell that runs one of the best trials again."""
+    return cell_name("best", f"trial-{trial:04d}", f"seed-{seed}")
 
 
 def _is_done(trial: FrozenTrial) -> bool:

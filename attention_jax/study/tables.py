@@ -124,7 +124,7 @@ def markdown_table(summary: Summary, *, plan: Plan) -> str:
         "",
         f"Score: {heading(summary)}. {verdicts(summary)}",
         "",
-        *_markdown(columns(summary), [cells(row, summary=summary, plan=plan) for row in summary.rows]),
+        *markdown(columns(summary), [cells(row, summary=summary, plan=plan) for row in summary.rows]),
         "",
         *(f"- {line}" for line in (*notes(summary), *sentences(summary, plan=plan))),
     ]
@@ -134,7 +134,7 @@ def markdown_table(summary: Summary, *, plan: Plan) -> str:
 def cost_markdown(summary: Summary) -> str:
     """Returns the table of what each variant that has run costs on one benchmark; nothing where none has."""
     rows = [[text for text, _ in cost_cells(row)] for row in summary.scored]
-    return "\n".join(["", "Costs:", "", *_markdown(COST_COLUMNS, rows), ""]) if rows else ""
+    return "\n".join(["", "Costs:", "", *markdown(COST_COLUMNS, rows), ""]) if rows else ""
 
 
 def overall_cells(overall: Overall) -> list[tuple[str, ...]]:
@@ -163,7 +163,7 @@ def overall_markdown(overall: Overall) -> str:
     lines = [
         "## Over the benchmarks",
         "",
-        *_markdown(OVERALL_COLUMNS, overall_cells(overall)),
+        *markdown(OVERALL_COLUMNS, overall_cells(overall)),
         "",
         *(f"- {line}" for line in over_benchmarks(overall)),
     ]
@@ -177,8 +177,9 @@ def _chance_text(overall: Overall, variant: str) -> str:
     return "-" if chance is None else f"{chance.probability:.2f} [{chance.low:.2f}, {chance.high:.2f}]"
 
 
-def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = "|".join(" --- " if name in _WORDS else " ---: " for name in names)
+def markdown(names: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[str] = _WORDS) -> list[str]:
+    """Returns the lines of a table, the columns of `words` to the left and those of numbers to the right."""
+    rule = "|".join(" --- " if name in words else " ---: " for name in names)
     return ["| " + " | ".join(names) + " |", f"|{rule}|", *(_markdown_line(texts) for texts in rows)]
 
 

@@ -122,8 +122,8 @@ class Session:
         """Trains a cell, or tries whether it can be trained, and returns the event that ends it.
 
         Args:
-          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) of the cell; `prunes`:
-            whether to wait for an answer at each evaluation.
+          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) and `tested` of the cell;
+            `prunes`: whether to wait for an answer at each evaluation.
 
         Returns:
           "done" with a result's `status`, `reason`, `outcome` and `facts`; of a try the outcome has `ms_per_step`,
@@ -179,7 +179,8 @@ class Session:
         reporter.metric = f"validation_{experiment.task.metric}"
         if job["do"] == "try":
             return _try(experiment)
-        outcome = train(experiment, folder, seed=config.get("seed", 0), progress=reporter)  # type: ignore[arg-type]
+        seed = config.get("seed", 0)
+        outcome = train(experiment, folder, seed=seed, progress=reporter, tested=job["tested"])  # type: ignore[arg-type]
         return dict(vars(outcome))
 
     def _experiment(self, program: str, config: dict[str, Any]) -> Any:

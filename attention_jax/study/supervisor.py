@@ -112,6 +112,7 @@ class Supervisor:
             "program": task.cell.program,
             "folder": str(task.cell.folder(self._workdir)),
             "log": str(self._log(task.cell)),
+            "tested": task.cell.tested,
             "prunes": self._desk.prunes and task.do == "train",
         }
         worker.begin(task, job)

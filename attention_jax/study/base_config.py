@@ -12,7 +12,7 @@ from attention_jax import tasks
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.registry import lookup
 from attention_jax.study.domains import Choice, Domain, Options, Range
-from attention_jax.study.space import Point, Points, Space
+from attention_jax.study.space import Points, Space
 from attention_jax.training import config
 from attention_jax.training.optimizer import optimizers
 from attention_jax.training.schedule import schedules
@@ -45,7 +45,7 @@ class Base:
         Raises:
           Refused: a key or a value is wrong, or the keys of the point do not go together.
         """
-        return config.plain(self._finished({key: _text(value) for key, value in (point or {}).items()}))
+        return config.plain(self._finished({key: text_of(value) for key, value in (point or {}).items()}))
 
     def check(self, space: Space | Points) -> Space | Points:
         """Returns the space with its texts as values of their keys.
@@ -130,7 +130,8 @@ def _check_variant(value: Any, key: str) -> None:
         lookup(value.spec(chosen))
 
 
-def _text(value: Point | Any) -> str:
+def text_of(value: Any) -> str:
+    """Returns a value as --config.KEY=TEXT takes it."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else repr(value)

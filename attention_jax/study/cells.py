@@ -33,12 +33,14 @@ class Cell:
         "trainer", such as "tests.study.trivial:train", that function trains in place of ours: see `study.worker`.
       labels: what the study calls it, such as {"variant": "linear", "seed": 0}; no part of its identity.
       title: how a line names it; where left out, the parts of the name.
+      tested: whether it is scored on the test split, where there is one; what a search trains is not.
     """
 
     name: str
     config: dict[str, Any] = field(hash=False)
     labels: dict[str, Any] = field(hash=False, default_factory=dict)
     title: str = ""
+    tested: bool = True
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -156,13 +158,7 @@ class ListSource:
 
     def __init__(self, cells: Iterable[Cell]):
         self.cells = list(cells)
-        names: dict[str, Cell] = {}
-        for cell in self.cells:
-            # Two of one config would train in two folders, but the store knows one of them.
-            for key in (f"name {cell.name}", f"config {cell.identity}"):
-                if key in names:
-                    raise Refused(f"the study has {cell.title!r} and {names[key].title!r}, which are one: name one.")
-                names[key] = cell
+        check_distinct(self.cells)
         self.results: dict[str, Result] = {}
         self._waiting = deque(self.cells)
 
@@ -182,6 +178,17 @@ class ListSource:
     def exhausted(self) -> bool:
         """Whether each was asked for."""
         return not self._waiting
+
+
+def check_distinct(cells: Iterable[Cell]) -> None:
+    """Raises Refused where two cells share a name or a config."""
+    names: dict[str, Cell] = {}
+    for cell in cells:
+        # Two of one config would train in two folders, but the store knows one of them.
+        for key in (f"name {cell.name}", f"config {cell.identity}"):
+            if key in names:
+                raise Refused(f"the study has {cell.title!r} and {names[key].title!r}, which are one: name one.")
+            names[key] = cell
 
 
 def _digest(config: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> str:

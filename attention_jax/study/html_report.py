@@ -19,6 +19,8 @@ from attention_jax.study.run_table import accounted, run_table
 from attention_jax.study.sentences import counted, explanation, heading, over_benchmarks, sentences, title, verdicts
 from attention_jax.study.slices_report import slices_section
 from attention_jax.study.summary import Summary, done
+from attention_jax.study.tuning import Tuned
+from attention_jax.study.tuning_report import settings_explanation, tuning_sections
 
 _ZOOM = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")  # the wheel alone scrolls
 
@@ -33,6 +35,7 @@ class Contents:
       results: of its trials.
       curves: benchmark -> its learning curves.
       beside: benchmark -> lines on its baselines.
+      tuned: the search of each variant on each benchmark.
       facts: name -> value, of where all of it comes from.
       command: what the reader types to run the comparison again.
       command_of: of a trial, what trains it alone; None where there is no such command.
@@ -43,6 +46,7 @@ class Contents:
     results: Sequence[Result]
     curves: Mapping[str, Curves]
     beside: Mapping[str, Sequence[str]]
+    tuned: Sequence[Tuned]
     facts: Mapping[str, str]
     command: str
     command_of: Callable[[Trial], str] | None
@@ -61,6 +65,7 @@ def report_html(contents: Contents) -> str:
     if (together := overall(found)) is not None:
         lead = " ".join(over_benchmarks(together))
         sections.append(Section("Over the benchmarks", lead, [], overall_html(together)))
+    sections += tuning_sections(contents.tuned, contents.look)
     sections.append(_of_runs(contents))
     return page(
         title=title(plan),
@@ -72,7 +77,7 @@ def report_html(contents: Contents) -> str:
         ),
         look=contents.look,
         sections=sections,
-        explanation=explanation(plan),
+        explanation=[*explanation(plan), *settings_explanation(contents.tuned, found)],
         facts=contents.facts,
         command=contents.command,
     )

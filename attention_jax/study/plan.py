@@ -1,9 +1,12 @@
 """What a comparison runs, and the folder of each run."""
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from attention_jax.base.errors import Refused
@@ -79,6 +82,23 @@ def folder_name(spec: str) -> str:
     return name
 
 
-def run_folder(workdir: Path, trial: Trial) -> Path:
-    """Returns the folder that `trial` trains in."""
-    return workdir / "runs" / folder_name(trial.benchmark) / folder_name(trial.variant) / str(trial.seed)
+def run_name(trial: Trial, point: Mapping[str, Any] | None = None) -> str:
+    """Returns what tells the run of `trial` from others, a relative path.
+
+    Args:
+      trial: what is run.
+      point: the tuned keys with their values; None where it was not tuned.
+    """
+    tuned = [] if point is None else ["tuned", point_name(point)]
+    return "/".join([folder_name(trial.benchmark), folder_name(trial.variant), *tuned, str(trial.seed)])
+
+
+def run_folder(workdir: Path, trial: Trial, point: Mapping[str, Any] | None = None) -> Path:
+    """Returns the folder that `trial` trains in; its arguments are those of `run_name`."""
+    return workdir / "runs" / run_name(trial, point)
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """Returns twelve hexadecimal digits that tell a point from others: many keys would be too long for a folder."""
+    text = json.dumps(point, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

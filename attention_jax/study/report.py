@@ -32,6 +32,13 @@ from attention_jax.study.tables import (
     overall_terminal,
     terminal_table,
 )
+from attention_jax.study.tuning import Tuned
+from attention_jax.study.tuning_report import (
+    settings_explanation,
+    tuning_json,
+    tuning_lines,
+    tuning_markdown,
+)
 from attention_jax.training.workdir import write_atomically
 
 _LOG_WIDTH = 100  # columns, where no terminal says how many there are
@@ -44,6 +51,7 @@ def summarise(
     *,
     command: str,
     command_of: Callable[[Trial], str] | None = None,
+    tuned: Sequence[Tuned] = (),
 ) -> None:
     """Writes report.json, .md, .csv, .tex, .html and .svg into `workdir`, prints the tables and where the reports are.
 
@@ -53,6 +61,7 @@ def summarise(
       workdir: the folder that they were trained in.
       command: what the reader types to run the comparison again.
       command_of: of a trial, what the reader types to train it alone; None where there is no such command.
+      tuned: the search of each variant on each benchmark.
 
     Raises:
       Refused: a benchmark has results under more than one metric.
@@ -62,25 +71,28 @@ def summarise(
     here = environment()
     facts = {"seeds": ", ".join(map(str, plan.seeds)), **dataclasses.asdict(here), **facts_of(results)}
     beside = {summary.benchmark: baseline_lines(summary, workdir) for summary in found}
+    page = Contents(plan, found, results, curves, beside, tuned, facts, command, command_of)
     texts = {
-        "report.json": report_json(plan, found, here, command=command),
-        "report.md": report_markdown(plan, found, facts, beside, command=command),
+        "report.json": report_json(plan, found, here, command=command, tuned=tuned),
+        "report.md": report_markdown(plan, found, facts, beside, command=command, tuned=tuned),
         "report.csv": runs_csv(plan, results, command_of),
         "report.tex": report_latex(plan, found, command=command),
-        "report.html": report_html(Contents(plan, found, results, curves, beside, facts, command, command_of)),
+        "report.html": report_html(page),
     }
     for name, text in texts.items():
         write_atomically(workdir / name, text)
-    written = ["results.jsonl", *texts]
+    written = ["results.jsonl", *(["tuning.jsonl"] if tuned else []), *texts]
     if any(summary.scored for summary in found):
         save_svg(plan, found, results, curves, workdir / "report.svg")
         written.insert(-1, "report.svg")
-    _print_tables(plan, found, beside)
+    _print_tables(plan, found, beside, tuned)
     for name in written:
         print(workdir / name)
 
 
-def _print_tables(plan: Plan, found: Sequence[Summary], beside: Mapping[str, Sequence[str]]) -> None:
+def _print_tables(
+    plan: Plan, found: Sequence[Summary], beside: Mapping[str, Sequence[str]], tuned: Sequence[Tuned]
+) -> None:
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, highlight=False)
     for summary in found:
         console.print(terminal_table(summary, plan=plan))
@@ -88,11 +100,13 @@ def _print_tables(plan: Plan, found: Sequence[Summary], beside: Mapping[str, Seq
     if (together := overall(found)) is not None:
         console.print(overall_terminal(together))
         console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
-    for line in explanation(plan):
+    for line in (*tuning_lines(tuned), *explanation(plan), *settings_explanation(tuned, found)):
         console.print(line, markup=False)
 
 
-def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, command: str) -> str:
+def report_json(
+    plan: Plan, found: Sequence[Summary], here: Environment, *, command: str, tuned: Sequence[Tuned] = ()
+) -> str:
     """Returns everything the tables show, for a program; what does not exist is null."""
     report = {
         "command": command,
@@ -102,6 +116,7 @@ def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, comm
         "confidence": CONFIDENCE,
         "benchmarks": [dataclasses.asdict(summary) for summary in found],
         "overall": None if (together := overall(found)) is None else dataclasses.asdict(together),
+        "tuning": tuning_json(tuned),
     }
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
@@ -113,10 +128,11 @@ def report_markdown(
     beside: Mapping[str, Sequence[str]],
     *,
     command: str,
+    tuned: Sequence[Tuned] = (),
 ) -> str:
     """Returns the tables with how to read and reproduce them; `beside` has lines on the baselines of each benchmark."""
     listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    reading = "\n".join(f"- {line}" for line in explanation(plan))
+    reading = "\n".join(f"- {line}" for line in (*explanation(plan), *settings_explanation(tuned, found)))
     tables = "\n".join(
         markdown_table(summary, plan=plan)
         + "".join(f"\n{line}\n" for line in beside.get(summary.benchmark, ()))
@@ -126,6 +142,7 @@ def report_markdown(
     )
     if (together := overall(found)) is not None:
         tables += "\n" + overall_markdown(together)
+    tables += tuning_markdown(tuned)
     return (
         f"# {title(plan)}\n\n{tables}\n## How to read the tables\n\n{reading}\n\n"
         f"## Reproduce\n\n```\n{command}\n```\n\n{listed}\n"

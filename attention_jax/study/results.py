@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.cells import COUNTS
@@ -31,7 +31,8 @@ class Result:
     before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
     had, XLA's levels of optimisation where they are not its default, how many programs were compiled for it, came from
     the cache, and were there but could not be loaded, the path of its log, relative to the workdir, and how many other
-    workers of the study could train `beside` it, 0 where it was alone.
+    workers of the study could train `beside` it, 0 where it was alone. `point` has the tuned keys with their values; it
+    is None where nothing was tuned, and empty where no trial of the search ran to its end.
     """
 
     benchmark: str
@@ -61,6 +62,7 @@ class Result:
     compile_seconds: float | None = None
     decode_bytes: int | None = None
     slices: dict[str, float] | None = None
+    point: dict[str, Any] | None = None
 
     @property
     def trial(self) -> Trial:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from attention_jax.study.plan import Plan, Trial
 from attention_jax.study.provenance import compiled, other_devices, other_versions
 from attention_jax.study.report import summarise
 from attention_jax.study.results import read_results
-from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
+from attention_jax.study.tuned_compare import TunedComparison
+from attention_jax.study.tuning_plan import read_tuning
+from attention_jax.study.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches
 from attention_jax.training import Experiment, config
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
@@ -40,13 +42,32 @@ class Planned:
       source: its cells.
       config: what the folder is tied to: the benchmarks, those of the folder among them.
       with_baselines: whether the reports say what baselines without a network score: see `study.baselines`.
+      has_benchmarks: whether the config is of a comparison, so that its keys are behind "benchmarks.NAME.".
     """
 
     plan: Plan
     variation: Variation
-    source: Comparison
+    source: Comparison | TunedComparison
     config: dict[str, Any]
     with_baselines: bool
+    has_benchmarks: bool
+
+    def command_of(self, command: str, trial: Trial, point: Mapping[str, Any] | None, workdir: Path) -> str:
+        """Returns what trains one run alone, at the point that was chosen for it.
+
+        Args:
+          command: of the whole comparison.
+          trial: the run.
+          point: the tuned keys with their values; None where nothing was tuned.
+          workdir: of the whole comparison.
+        """
+        entry, tuned = self.variation.entry_of(trial.variant), dict(point or {})
+        entry = tuned.pop(self.variation.key, entry)
+        owner = f"benchmarks.{trial.benchmark}." if self.has_benchmarks else ""
+        keys = {f"{owner}{key}": value for key, value in tuned.items()}
+        seed = self.variation.config_of(trial.benchmark, trial.variant, trial.seed)["seed"]
+        vary = self.variation.key
+        return cell_command(command, trial, vary=vary, entry=entry, seed=seed, keys=keys, workdir=workdir)
 
 
 def plan_comparison(
@@ -56,8 +77,9 @@ def plan_comparison(
     variants: str | None,
     seeds: str | None,
     workdir: Path,
-    vary: str = ATTENTION,
+    vary: str | None = None,
     benchmarks: str | None = None,
+    tune: Mapping[str, Any] | None = None,
     how: How = DEFAULT,
     with_baselines: bool = False,
 ) -> Planned:
@@ -70,8 +92,10 @@ def plan_comparison(
         name.
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
-      vary: the key of an experiment's config that varies.
+      vary: the key of an experiment's config that varies, or "patches"; None is the attention, and the patches of a
+        config that has such.
       benchmarks: names separated by commas, of those of the config's that are run; None is all.
+      tune: fields of `tuning_plan.Settings` in place of those of the config's section `tune`.
       how: by how many workers, and so on.
       with_baselines: whether the reports say what baselines without a network score: see `study.baselines`.
 
@@ -82,15 +106,22 @@ def plan_comparison(
     prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
     check_how(how)
     parts = _parts(chosen, name, benchmarks)
-    variation = Variation(vary, _choices(chosen, variants, vary), parts)
+    key = vary or (PATCHES if variants is None and chosen.get("patches") is not None else ATTENTION)
+    variation = Variation(key, _choices(chosen, variants, key), parts)
     plan = Plan(tuple(parts), variation.labels, _seeds(chosen, seeds))
+    tuning = read_tuning(chosen.get("tune"), tune or {}, variation, plan.seeds)
     plain = {benchmark: config.plain(part) for benchmark, part in parts.items()}
     _check(plain, devices=how.devices_per_cell)
     whole = {"benchmarks": {**_benchmarks_there(workdir), **plain}}
     compare_config(workdir, whole)
     with usable(workdir):
         read_results(workdir / "results.jsonl")
-    return Planned(plan, variation, Comparison(plan, variation.config_of, workdir), whole, with_baselines)
+    source: Comparison | TunedComparison
+    if tuning is None:
+        source = Comparison(plan, variation.config_of, workdir)
+    else:
+        source = TunedComparison(plan, tuning, variation.config_of, workdir)
+    return Planned(plan, variation, source, whole, with_baselines, config.is_comparison(chosen))
 
 
 def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = DEFAULT) -> int:
@@ -110,24 +141,24 @@ def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = 
       Interrupted: a signal came; the runs that were on were saved first.
       RunFailed: workers do not start, or the storage does not answer any more.
     """
-    start, source, variation = time.monotonic(), planned.source, planned.variation
+    start, source = time.monotonic(), planned.source
 
     def had() -> dict[Cell, CellResult]:
         claim(workdir, planned.config)
         write_config(workdir, planned.config)
         return source.had()
 
-    def command_of(trial: Trial) -> str:
-        seed = variation.config_of(trial.benchmark, trial.variant, trial.seed)["seed"]
-        entry = variation.entry_of(trial.variant)
-        return cell_command(command, trial, entry=entry, seed=seed, workdir=workdir)
-
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, had=had, **vars(how))
     results = source.in_order()
     if planned.with_baselines:
         measure_baselines(planned.config["benchmarks"], workdir)
-    summarise(planned.plan, results, workdir, command=command, command_of=command_of)
+
+    def command_of(trial: Trial) -> str:
+        return planned.command_of(command, trial, points.get(trial), workdir)
+
+    points = {result.trial: result.point for result in results}
+    summarise(planned.plan, results, workdir, command=command, command_of=command_of, tuned=source.tuned())
     for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
@@ -156,8 +187,11 @@ def _parts(chosen: ConfigDict, name: str, wanted: str | None) -> dict[str, Confi
 def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, ...]:
     if given is not None:
         return choices(vary, given)
-    if vary != ATTENTION:
-        raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants=1,2.")
+    if vary == PATCHES and chosen.get("patches") is not None:
+        return patches(chosen.patches)
+    if vary != ATTENTION or chosen.get("patches") is not None:
+        such_as = '"base:=,wide:=model.width=256"' if vary == PATCHES else "1,2"
+        raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants={such_as}.")
     of_config = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
     return tuple(choice for spec in of_config if spec is not None for choice in choices(ATTENTION, spec))
 

@@ -10,8 +10,9 @@ from attention_jax.study.numbers import number
 from attention_jax.study.overall import Overall
 from attention_jax.study.plan import Plan
 from attention_jax.study.power import MOST_SEEDS, POWER
-from attention_jax.study.summary import Summary
+from attention_jax.study.summary import Row, Summary
 
+BAND = 0.1  # of the reference's parameters: variants within it are of one size
 _WILD = 10  # times the median spread; of 15 equal variants with 3 seeds the largest is about 3 times
 
 
@@ -32,7 +33,8 @@ def explanation(plan: Plan) -> list[str]:
         "not separated when all pairs are compared at once, which asks more than comparing each with the reference.",
         "All of this is about what changes from seed to seed, not about the choice of the test examples, and a kind of "
         "failure that no run has shown is in no interval.",
-        "params: trained parameters. ms/step and seconds (of one run): means over seeds. memory: the largest peak.",
+        f"params: trained parameters, with by how much where that is more than {BAND:.0%} off the reference's. ms/step "
+        "and seconds (of one run): means over seeds. memory: the largest peak.",
         "Costs are of training runs themselves. ms/step is the median over the windows between two records of a run, "
         "without evaluation, saving and compiling; quartiles apart: how far the quartiles of those windows lie apart. "
         "measured: alone on the machine, or beside so many other workers of the study, which slow each other down: "
@@ -74,7 +76,22 @@ def verdicts(summary: Summary) -> str:
 
 def sentences(summary: Summary, *, plan: Plan) -> list[str]:
     """Returns what else the study says of one benchmark, a sentence each; nothing where nothing was compared."""
-    return [*_seeds(summary, plan), *_spreads(summary), *_power(summary), *_more_seeds(summary), *_solved(summary)]
+    return [
+        *_seeds(summary, plan),
+        *_sizes(summary),
+        *_spreads(summary),
+        *_power(summary),
+        *_more_seeds(summary),
+        *_solved(summary),
+    ]
+
+
+def size_apart(row: Row, summary: Summary) -> str | None:
+    """Returns by how much the parameters of a row differ from the reference's, such as "+43%"; None within `BAND`."""
+    reference = next((one.parameters for one in summary.rows if one.variant == summary.reference), None)
+    if not reference or row.parameters is None or abs(row.parameters - reference) <= BAND * reference:
+        return None
+    return f"{row.parameters / reference - 1:+.0%}"
 
 
 def _seeds(summary: Summary, plan: Plan) -> list[str]:
@@ -96,6 +113,15 @@ def _seeds(summary: Summary, plan: Plan) -> list[str]:
             f"without {_listed(dropped)}."
         )
     return said
+
+
+def _sizes(summary: Summary) -> list[str]:
+    """Says which variants are of another size than the reference: what they are better by may be that."""
+    apart = {row.variant: said for row in summary.scored if (said := size_apart(row, summary)) is not None}
+    if not apart:
+        return []
+    listed = ", ".join(f"{variant} {said}" for variant, said in apart.items())
+    return [f"Not of the reference's size, to {BAND:.0%} of its parameters: {listed}."]
 
 
 def _spreads(summary: Summary) -> list[str]:

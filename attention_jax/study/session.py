@@ -125,8 +125,8 @@ class Session:
         """Trains a cell, or tries whether it can be trained, and returns the event that ends it.
 
         Args:
-          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) of the cell; `devices`: how
-            many it has; `prunes`: whether to wait for an answer at each evaluation.
+          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) and `tested` of the cell;
+            `devices`: how many it has; `prunes`: whether to wait for an answer at each evaluation.
 
         Returns:
           "done" with a result's `status`, `reason`, `outcome` and `facts`; of a try the outcome has `ms_per_step`,
@@ -185,7 +185,7 @@ class Session:
         reporter.metric = f"validation_{experiment.task.metric}"
         if job["do"] == "try":
             return _try(experiment)
-        outcome = train(experiment, folder, **run, progress=reporter)  # type: ignore[arg-type]
+        outcome = train(experiment, folder, **run, progress=reporter, tested=job["tested"])  # type: ignore[arg-type]
         return dict(vars(outcome))
 
     def _experiment(self, program: str, config: dict[str, Any], devices: int) -> Any:

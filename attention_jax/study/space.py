@@ -94,7 +94,7 @@ def read_space(given: Any) -> Space | Points:
     if isinstance(given, str):
         made: Space | Points = _space([_pair(word) for word in split(given, " \t\n")])
     elif isinstance(given, Mapping | ConfigDict):
-        made = _space([(key, read_domain(key, value)) for key, value in _leaves(given)])
+        made = _space([(key, read_domain(key, value)) for key, value in leaves(given)])
     elif isinstance(given, Space | Points):
         made = given
     else:
@@ -119,11 +119,12 @@ def _pair(word: str) -> tuple[str, Domain]:
     return key, read_domain(key, text)
 
 
-def _leaves(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each value in nested sections with its dotted key."""
     for key in part:
         value = part[key]
         if isinstance(value, Mapping | ConfigDict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -116,6 +116,7 @@ class Supervisor:
             "devices": self._terms.machine.devices,
             "folder": str(task.cell.folder(self._workdir)),
             "log": str(self._log(task.cell)),
+            "tested": task.cell.tested,
             "prunes": self._desk.prunes and task.do == "train",
         }
         worker.begin(task, job)

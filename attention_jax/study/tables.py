@@ -11,7 +11,7 @@ from attention_jax.study.intervals import Estimate
 from attention_jax.study.numbers import number
 from attention_jax.study.overall import Overall
 from attention_jax.study.plan import Plan
-from attention_jax.study.sentences import heading, over_benchmarks, sentences, verdicts
+from attention_jax.study.sentences import heading, over_benchmarks, sentences, size_apart, verdicts
 from attention_jax.study.summary import Row, Summary
 from attention_jax.study.verdicts import letters
 
@@ -66,7 +66,7 @@ def cells(row: Row, *, summary: Summary, plan: Plan) -> tuple[str, ...]:
         "score": score_text(row.score),
         "solved": "-" if row.solved is None else _solved_text(row),
         "seeds": f"{row.score.seeds}/{len(plan.seeds)}",
-        "params": cost_text("parameters", row.parameters),
+        "params": _parameters_text(row, summary),
         "ms/step": cost_text("ms_per_step", row.ms_per_step),
         "memory": cost_text("peak_bytes", row.peak_bytes),
         "seconds": "-" if row.train_seconds is None else f"{row.train_seconds:.1f}",
@@ -76,6 +76,12 @@ def cells(row: Row, *, summary: Summary, plan: Plan) -> tuple[str, ...]:
         "verdict": verdict if comparison is None else comparison.verdict,
     }
     return tuple(texts[column] for column in shown)
+
+
+def _parameters_text(row: Row, summary: Summary) -> str:
+    if row.parameters is None:
+        return "-"
+    return " ".join(filter(None, (cost_text("parameters", row.parameters), size_apart(row, summary))))
 
 
 def _solved_text(row: Row) -> str:

@@ -46,11 +46,13 @@ class _Run:
         *,
         seed: int,
         learning_rate: float,
+        tested: bool,
         progress: Progress,
         notice: Notice,
         pulse: Pulse,
     ):
         self.experiment, self.progress, self.notice, self.pulse = experiment, progress, notice, pulse
+        self.tested = tested and "test" in experiment.dataset.splits
         self.checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say)
         self.state = experiment.create_state(seed)
         self.learning_rate = experiment.put_rate(learning_rate)
@@ -127,17 +129,21 @@ class _Run:
         if self.profile is not None:
             meter.leave_out(self.profile.after(self.step, self.state))
 
+    @property
+    def score_name(self) -> str:
+        """The measure that decides, on the split that this run is scored on."""
+        return self.experiment.score_name if self.tested else self.history.metric
+
     def finish(self) -> tuple[float, int]:
         """Returns the score and the step whose parameters have it; evaluates the test split if that is yet to do."""
-        experiment, name = self.experiment, self.experiment.score_name
-        tested = "test" in experiment.dataset.splits
+        experiment, name = self.experiment, self.score_name
         lines = [line for line in self.log.lines if line["step"] == self.step and name in line]
-        if tested and lines:
+        if self.tested and lines:
             return float(lines[-1][name]), lines[-1].get("best_step", self.step)
         step = self._best() if experiment.checkpoint.best else self.step
         if experiment.checkpoint.best and step != (best := self.history.best()):
             self.progress.say(f"the checkpoint of step {best}, the best, is not there: the score is of step {step}")
-        if not tested:
+        if not self.tested:
             return self.history.values[step], step
         measures = evaluate(experiment, self._state_of(step), ("test",), notice=self.notice, alive=self._alive)
         self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
@@ -239,7 +245,8 @@ class _Run:
         experiment, last = self.experiment, self.step == self.experiment.steps
         if self._due(experiment.evaluation.every) and self.step not in {0, *self.history.values}:
             # Of the best parameters it is known at the end alone.
-            splits = experiment.final_splits if last and not experiment.checkpoint.best else ("validation",)
+            ends = last and self.tested and not experiment.checkpoint.best
+            splits = experiment.final_splits if ends else ("validation",)
             measures = evaluate(experiment, self.state, splits, notice=self.notice, alive=self._alive)
             self.log.write(self.step, measures)
             self.history.values[self.step] = measures[self.history.metric]
@@ -272,6 +279,7 @@ def train(
     learning_rate: float | None = None,
     progress: Progress | None = None,
     profile: range | None = None,
+    tested: bool = True,
 ) -> Outcome:
     """Trains to the last step, or to where no patience is left, from the last checkpoint in the folder if there is one.
 
@@ -289,6 +297,8 @@ def train(
       learning_rate: in place of the config's.
       progress: told what happens.
       profile: steps, counted from 1, that are traced into `profile/`.
+      tested: whether the run is scored on the test split, where there is one; else that is not evaluated, and the score
+        is of the validation split.
 
     Raises:
       Refused: the seed or the rate is out of its range, and nothing is written; or the folder cannot be written, holds
@@ -312,6 +322,7 @@ def train(
             workdir,
             seed=config["seed"],
             learning_rate=experiment.learning_rate if learning_rate is None else learning_rate,
+            tested=tested,
             progress=progress,
             notice=notice,
             pulse=pulse,
@@ -352,7 +363,7 @@ def _outcome(run: _Run) -> Outcome:
     _, cost = experiment.compiled_step
     peak = peak_flops(list(experiment.mesh.devices.flat))
     return Outcome(
-        metric=experiment.score_name,
+        metric=run.score_name,
         score=score,
         score_step=score_step,
         steps=run.step,

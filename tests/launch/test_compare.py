@@ -35,6 +35,7 @@ KEYS = [
     "cache_refused",
     "log",
     "slices",
+    "point",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''

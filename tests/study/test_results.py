@@ -39,6 +39,7 @@ KEYS = [
     "compile_seconds",
     "decode_bytes",
     "slices",
+    "point",
 ]
 OLD_KEYS = KEYS[:12]
 

@@ -12,7 +12,7 @@ from attention_jax.study.intervals import estimate
 from attention_jax.study.numbers import number
 from attention_jax.study.overall import overall
 from attention_jax.study.plan import Plan
-from attention_jax.study.sentences import explanation, sentences, verdicts
+from attention_jax.study.sentences import explanation, sentences, size_apart, verdicts
 from attention_jax.study.summary import summaries
 from attention_jax.study.tables import (
     cells,
@@ -180,6 +180,23 @@ def test_the_html_table_holds_the_cells_and_escapes_the_reasons(plan, listops, c
     text = html_table(copy, plan=plan)
     assert "<cannot>" not in text
     assert Cells(text).rows[-1] == ["linear", "refused (seeds 0, 1, 2): linear <cannot> copy | use [scaled_dot]"]
+
+
+def test_a_variant_of_another_size_than_the_reference_is_flagged(plan, result):
+    sizes = {"scaled_dot": 1_000_000, "linear": 1_100_000, "performer:features=64": 1_430_000}
+    results = [result(variant, seed, 0.8, parameters=size) for variant, size in sizes.items() for seed in range(3)]
+    summary = summaries(plan, results)[0]
+    place = columns(summary).index("params")
+    shown = {row.variant: cells(row, summary=summary, plan=plan)[place] for row in summary.rows}
+    assert shown == {"scaled_dot": "1M", "linear": "1.1M", "performer:features=64": "1.43M +43%"}
+    said = "Not of the reference's size, to 10% of its parameters: performer:features=64 +43%."
+    assert said in sentences(summary, plan=plan)
+    assert "1.43M +43%" in render(summary, plan)
+    smaller = [result(v, 0, 0.8, parameters=size) for v, size in (("scaled_dot", 100), ("linear", 80))]
+    assert [size_apart(row, summaries(plan, smaller)[0]) for row in summaries(plan, smaller)[0].rows[:2]] == [
+        None,
+        "-20%",
+    ]
 
 
 def test_the_explanation_knows_the_number_of_seeds():

@@ -61,6 +61,18 @@ def test_the_outcome_is_that_of_the_last_line(undisturbed, experiment):
     assert json.loads((undisturbed.workdir / "outcome.json").read_text()) == vars(outcome)
 
 
+def test_a_run_that_is_not_tested_does_the_same_without_the_test_split(undisturbed, experiment, tmp_path):
+    outcome, said = tiny.run(experiment, tmp_path, tested=False)
+    lines = tiny.lines(tmp_path)
+    assert not [name for line in lines for name in line if name.startswith("test_")]
+    assert lines == [
+        {name: value for name, value in line.items() if not name.startswith("test_")}
+        for line in tiny.lines(undisturbed.workdir)
+    ]
+    assert (outcome.metric, outcome.score) == ("validation_loss", lines[-1]["validation_loss"])
+    assert "test_" not in said
+
+
 def test_the_time_of_a_step_ends_when_its_results_are_there(experiment, tmp_path, monkeypatch):
     device_get = jax.device_get
 

@@ -105,6 +105,15 @@ def test_the_best_checkpoint_stays_and_its_score_is_that_of_the_run(kept, keepin
     assert (outcome.steps, outcome.score, outcome.score_step) == (24, 108.0, 8)
 
 
+def test_the_best_of_a_run_that_is_not_tested_is_scored_on_the_validation_split(keeping, tmp_path):
+    with told():
+        outcome, _ = tiny.run(keeping, tmp_path, tested=False)
+    lines = tiny.lines(tmp_path)
+    assert lines[-1] == {"step": 24, "validation_loss": 2.2}
+    (best,) = [line["validation_loss"] for line in lines if line["step"] == 8 and "validation_loss" in line]
+    assert (outcome.metric, outcome.score, outcome.score_step) == ("validation_loss", best, 8)
+
+
 # After the best, before the next checkpoint; when a better one is about to take the place of the first; at the end.
 @pytest.mark.parametrize(
     ("step", "action", "stop"), [(9, kill, Killed), (8, terminate, Interrupted), (8, kill, Killed), (24, kill, Killed)]

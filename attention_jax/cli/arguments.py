@@ -36,6 +36,13 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     """Declares what every command that trains many runs has: its processes, what runs again, where results are kept."""
     add = parser.add_argument
     add("--workers", metavar="N", type=int, help="processes that train (default: one a core or device; 0: this one)")
+    add(
+        "--members",
+        metavar="N",
+        type=int,
+        default=1,
+        help="train up to N runs that differ in seed and learning rate only as one program; for accelerators",
+    )
     add("--retry", metavar="failed|refused", help="run those again that ended so")
     add(
         "--storage",

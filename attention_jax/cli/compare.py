@@ -41,7 +41,7 @@ def _compare(options: argparse.Namespace, line: str) -> int:
         workdir=running.workdir_of(options),
         command=line,
         vary=options.vary,
-        how=How(options.workers, options.retry, options.storage),
+        how=How(options.workers, options.retry, options.storage, options.members),
     )
     if failed:
         said = "for the reasons in the table; with --retry=failed the same command runs them again."

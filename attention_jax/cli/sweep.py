@@ -40,5 +40,5 @@ def _sweep(options: argparse.Namespace, line: str) -> int:
     sweep = read_sweep(options.config, options.overrides, space=options.space, given=given)
     workdir = running.workdir_of(options)
     prepare_process(options.workers, workdir)
-    asked = {"workers": options.workers, "storage": options.storage, "retry": options.retry}
+    asked = {name: getattr(options, name) for name in ("workers", "storage", "retry", "members")}
     return run_sweep(sweep, workdir, command=line, **asked)

@@ -31,6 +31,7 @@ def run_cells(
     storage: str | None = None,
     tries: bool = True,
     had: Callable[[], Mapping[Cell, Result]] = dict,
+    members: int = 1,
     announce: Callable[[str], None] | None = None,
     stuck_seconds: float = 120.0,
 ) -> dict[str, Result]:
@@ -48,6 +49,7 @@ def run_cells(
       tries: whether one step of each configuration is tried before the first cell.
       had: results that were had before there was a store; called once the folder is this study's. Of cells that the
         store has they do not count.
+      members: how many cells that differ in seed and learning rate only, at most, a worker trains as one program.
       announce: takes each line, in place of stderr.
       stuck_seconds: a worker without a sign of life for so long, and for 20 times its median step, is ended.
 
@@ -59,7 +61,8 @@ def run_cells(
     if retry is not None and retry not in RETRIES:
         raise Refused(f"--retry={retry}: give {' or '.join(RETRIES)}.{did_you_mean(retry, RETRIES)}")
     machine = this_machine()
-    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds)
+    check_members_asked(members, prunes=source.prunes)
+    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds, members)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     url = storage_url(workdir, storage)
@@ -79,10 +82,31 @@ def run_cells(
             shown = display() if announce is None else Lines(announce)
             if terms.workers > len(machine.units):
                 shown.say(f"{terms.workers} workers share {len(machine.units)} {machine}")
+            if members > 1 and machine.kind == "cpu":
+                shown.say(f"--members={members}: on a CPU a step of members takes as long as theirs one by one")
             with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
                 return Supervisor(source, store, workdir, terms, shown).run()
     finally:
         store.close()
+
+
+def check_members_asked(members: int, *, prunes: bool) -> None:
+    """Refuses a number of members that there cannot be.
+
+    Args:
+      members: how many at most are trained as one.
+      prunes: whether the source of the cells ends some of them early.
+
+    Raises:
+      Refused: there are fewer than one, or several that are pruned.
+    """
+    if members < 1:
+        raise Refused(f"--members={members}: give 1 (each run alone) or more.")
+    if members > 1 and prunes:
+        raise Refused(
+            f"--members={members}: members take each step together, and a pruner ends each at a step of its own: give "
+            "--pruner=none or --members=1."
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log")
+OF_FACTS = ("versions", "device", "compilations", "cache_hits", "log", "members")
 # The attributes of an `Outcome` that a result has.
 OF_OUTCOME = ("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes")
 
@@ -25,7 +25,8 @@ class Result:
     The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
     trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were
     written before there were such: `versions` (package -> version) that it was computed with, `device`, how many
-    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir.
+    programs were compiled for it and came from the cache, the path of its log, relative to the workdir, and how many
+    `members` were trained as one: times and memory are of all of them.
     """
 
     benchmark: str
@@ -45,6 +46,7 @@ class Result:
     compilations: int | None = None
     cache_hits: int | None = None
     log: str | None = None
+    members: int | None = None
 
     @property
     def trial(self) -> Trial:

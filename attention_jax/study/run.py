@@ -15,13 +15,14 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.study.cells import Cell
 from attention_jax.study.cells import Result as CellResult
 from attention_jax.study.compare import Comparison
-from attention_jax.study.engine import prepare_process, run_cells
+from attention_jax.study.engine import check_members_asked, prepare_process, run_cells
 from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import Result, read_results
 from attention_jax.study.session import on_one_core, versions
 from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
 from attention_jax.training import Experiment, config
+from attention_jax.training.members import check_members
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
 _LONGEST_SEED = 20
@@ -35,11 +36,13 @@ class How:
       workers: processes that train; None is one for each core or device, 0 trains in this process.
       retry: "failed" or "refused": runs that ended so run again.
       storage: the URL of a database in place of the file in the folder.
+      members: how many runs of one program, at most, are trained as one.
     """
 
     workers: int | None = None
     retry: str | None = None
     storage: str | None = None
+    members: int = 1
 
 
 DEFAULT = How()
@@ -83,7 +86,8 @@ def run_comparison(
     benchmarks = _benchmarks(chosen, name)
     variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
     plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
-    _check(benchmarks)
+    check_members_asked(how.members, prunes=False)
+    _check(benchmarks, members=how.members)
     whole = {**_benchmarks_there(workdir), **benchmarks}
     compare_config(workdir, {"benchmarks": whole})
     with usable(workdir):
@@ -96,7 +100,15 @@ def run_comparison(
         return source.had()
 
     # Nothing is written before everything that can be refused has been.
-    run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
+    run_cells(
+        source,
+        workdir,
+        workers=how.workers,
+        retry=how.retry,
+        storage=how.storage,
+        members=how.members,
+        had=had,
+    )
     results = source.in_order()
     summarise(plan, results, workdir, command=command)
     for line in (compiled(results), *other_versions(results)):
@@ -165,10 +177,12 @@ def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:
     return tuple(map(int, seeds))
 
 
-def _check(benchmarks: dict[str, dict[str, Any]]) -> None:
+def _check(benchmarks: dict[str, dict[str, Any]], *, members: int) -> None:
     """Refuses what is wrong whatever is combined, before it would be written down as the result of every run."""
     for name, sections in benchmarks.items():
         try:
-            Experiment(**(on_one_core(sections) if jax.default_backend() == "cpu" else sections))
+            experiment = Experiment(**(on_one_core(sections) if jax.default_backend() == "cpu" else sections))
+            if members > 1:
+                check_members(experiment)
         except Refused as refusal:
             raise Refused(f"benchmark {name}: {refusal}") from refusal

@@ -15,16 +15,18 @@ from attention_jax.base.options import check_options
 from attention_jax.data.seeds import check_seed
 from attention_jax.study import sweep_end
 from attention_jax.study.base_config import Base
-from attention_jax.study.engine import RETRIES, held, run_cells
+from attention_jax.study.engine import RETRIES, check_members_asked, held, run_cells
 from attention_jax.study.places import this_machine
 from attention_jax.study.samplers import NO_PRUNER, make_pruner, make_sampler
+from attention_jax.study.session import on_one_core
 from attention_jax.study.space import Points, Space, read_space
 from attention_jax.study.store import storage_url
 from attention_jax.study.sweep_plan import Sweep
 from attention_jax.study.sweep_report import write_report
 from attention_jax.study.sweep_source import SweepSource, put_back
 from attention_jax.study.sweep_store import open_study, shown
-from attention_jax.training import Progress, config
+from attention_jax.training import Experiment, Progress, config
+from attention_jax.training.members import check_members
 from attention_jax.training.workdir import usable
 
 
@@ -116,7 +118,14 @@ def sweep_of(base: Base, space: Space | Points, settings: Settings) -> Sweep:
 
 
 def run_sweep(
-    sweep: Sweep, workdir: Path, *, workers: int | None, storage: str | None, retry: str | None, command: str
+    sweep: Sweep,
+    workdir: Path,
+    *,
+    workers: int | None,
+    storage: str | None,
+    retry: str | None,
+    members: int = 1,
+    command: str,
 ) -> int:
     """Runs the trials that are missing and the best of them on fresh seeds; writes and prints what was found.
 
@@ -126,6 +135,7 @@ def run_sweep(
       workers: how many processes train; None is one a core or device, 0 trains in this process.
       storage: the URL of a database in place of the file in the folder.
       retry: "failed" or "refused" runs trials that ended so again.
+      members: how many runs of one program, at most, are trained as one.
       command: what the user typed.
 
     Returns:
@@ -140,6 +150,9 @@ def run_sweep(
     # Before there is a study: `run_cells` refuses them too, and later.
     this_machine().workers(workers)
     check_retry(retry)
+    check_members_asked(members, prunes=sweep.pruner != NO_PRUNER)
+    if members > 1:
+        check_members(Experiment(**on_one_core(sweep.base.config())))
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     with held(workdir, alone=url.startswith("sqlite")):
@@ -148,7 +161,7 @@ def run_sweep(
             put_back(study, status=retry, say=say)
     metric = sweep.base.task.metric
     source = SweepSource(study, sweep, objective=sweep_end.validation_score(workdir, metric), announce=say)
-    run_cells(source, workdir, workers=workers, retry=retry, storage=storage)
+    run_cells(source, workdir, workers=workers, retry=retry, storage=storage, members=members)
     return _report(source, workdir, url=url, command=command)
 
 

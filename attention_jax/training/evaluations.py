@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from attention_jax.base.errors import Refused
 from attention_jax.data import evaluation_batches
-from attention_jax.tasks import Task
+from attention_jax.tasks import Ratio, Task
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.experiment import Experiment
@@ -40,9 +41,35 @@ def evaluate(
     Raises:
       Interrupted: the notice says so.
     """
-    results: dict[str, float] = {}
+    (measures,) = evaluate_with(
+        lambda batch: experiment.evaluate_batch(state.variables, batch), experiment, splits, notice=notice, alive=alive
+    )
+    return measures
+
+
+def evaluate_with(
+    measure: Callable[[Any], dict[str, Ratio]],
+    experiment: Experiment,
+    splits: tuple[str, ...],
+    *,
+    notice: Notice | None,
+    alive: Callable[[], None],
+) -> list[dict[str, float]]:
+    """Returns what `evaluate` does, of each of the states that are measured.
+
+    Args:
+      measure: a batch on the devices -> its measures, numbers or an array of one for each state.
+      experiment: whose splits they are.
+      splits: the names of the splits.
+      notice: looked at between batches.
+      alive: called before each batch.
+
+    Raises:
+      Interrupted: the notice says so.
+    """
+    results: list[dict[str, float]] = []
     for split in splits:
-        sums: dict[str, list[float]] = {}
+        sums: dict[str, np.ndarray] = {}
         rows = experiment.rows(experiment.evaluation_batch_size)
         for batch in evaluation_batches(
             experiment.dataset.splits[split], batch_size=experiment.evaluation_batch_size, rows=rows
@@ -51,12 +78,13 @@ def evaluate(
             # Several processes stop together, and that between steps.
             if notice is not None and notice.signum is not None and jax.process_count() == 1:
                 raise Interrupted("interrupted in an evaluation", notice.signum)
-            measures = jax.device_get(experiment.evaluate_batch(state.variables, experiment.put(batch)))
-            for name, ratio in measures.items():
-                total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(ratio.total)
-                total[1] += float(ratio.weight)
-        results |= {f"{split}_{name}": total / weight for name, (total, weight) in sums.items()}
+            for name, ratio in jax.device_get(measure(experiment.put(batch))).items():
+                both = np.stack([np.atleast_1d(part).astype(np.float64) for part in (ratio.total, ratio.weight)])
+                sums[name] = sums[name] + both if name in sums else both
+        results = results or [{} for _ in next(iter(sums.values()))[0]]
+        for name, (totals, weights) in sums.items():
+            for measures, total, weight in zip(results, totals.tolist(), weights.tolist(), strict=True):
+                measures[f"{split}_{name}"] = total / weight
     return results
 
 

@@ -111,7 +111,7 @@ def run_comparison(
     )
     results = source.in_order()
     summarise(plan, results, workdir, command=command)
-    for line in (compiled(results), *other_versions(results)):
+    for line in (compiled(results), *as_members(results), *other_versions(results)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
@@ -122,6 +122,19 @@ def compiled(results: list[Result]) -> str:
     compilations = sum(result.compilations or 0 for result in results)
     hits = sum(result.cache_hits or 0 for result in results)
     return f"XLA compiled {compilations} programs for these runs and loaded {hits} from the cache"
+
+
+def as_members(results: list[Result]) -> list[str]:
+    """Returns a line where runs were trained as members: what a step cost is then that of several runs."""
+    counts = [result.members or 1 for result in results if result.status == "done"]
+    together = [count for count in counts if count > 1]
+    if not together:
+        return []
+    sizes = " or ".join(map(str, sorted(set(together))))
+    return [
+        f"{len(together)} of {len(results)} runs were trained as one of {sizes} members: their ms per step and peak "
+        "memory are of all members of a step (results.jsonl says how many)"
+    ]
 
 
 def other_versions(results: list[Result]) -> list[str]:

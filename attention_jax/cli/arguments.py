@@ -79,6 +79,13 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--workers", metavar="N", type=int, help="processes that train (default: one a core or device; 0: this one)")
     add("--devices_per_cell", metavar="N", type=int, default=1, help="devices that each run's mesh takes (default: 1)")
+    add(
+        "--members",
+        metavar="N",
+        type=int,
+        default=1,
+        help="train up to N runs that differ in seed and learning rate only as one program; for accelerators",
+    )
     add("--retry", metavar="failed|refused", help="run those again that ended so")
 
 

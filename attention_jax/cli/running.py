@@ -133,7 +133,7 @@ def how(options: argparse.Namespace) -> "How":
     """Returns how a study is run, from the options of `add_study`."""
     from attention_jax.study.engine import How
 
-    return How(options.workers, options.devices_per_cell, options.retry, options.storage)
+    return How(options.workers, options.devices_per_cell, options.members, options.retry, options.storage)
 
 
 def name_of(options: argparse.Namespace) -> str:

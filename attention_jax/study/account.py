@@ -89,7 +89,7 @@ class Account:
         """Shows where the study is, on the display and in the file."""
         now = time.monotonic()
         tasks = [(worker.number, worker.task) for worker in crew if worker.task is not None]
-        at_work = [AtWork(number, task.cell.title, task.step, task.steps, task.rate) for number, task in tasks]
+        at_work = [AtWork(number, task.title, task.step, task.steps, task.rate) for number, task in tasks]
         counts = Counter[str](result.status for result in self.results.values())
         standing = Standing(dict(counts), len(self._places) if self._whole else None, at_work, self.seconds_left())
         if not ended:

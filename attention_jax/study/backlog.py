@@ -37,6 +37,11 @@ class Backlog:
             found = next((place for place, cell in enumerate(self._cells) if cell.program not in others), 0)
         return self._cells.pop(found)
 
+    def take_of(self, program: str) -> Cell | None:
+        """Takes the first cell of a program; None where there is none."""
+        found = next((place for place, cell in enumerate(self._cells) if cell.program == program), None)
+        return None if found is None else self._cells.pop(found)
+
     def take_program(self, program: str) -> list[Cell]:
         """Takes every cell of a program."""
         taken = [cell for cell in self._cells if cell.program == program]

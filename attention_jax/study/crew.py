@@ -33,21 +33,37 @@ class Task:
     """What a worker is at.
 
     Attributes:
-      cell: the cell.
+      cells: the cells, of one program; several train as members.
       do: "train", or "try" whether it can be.
       began, heard: when it was handed out, and when the worker last gave a sign of life, by time.monotonic().
       step, steps: updates done, and in all; 0 before they are known.
       rate: updates a second; 0.0 before it is known.
     """
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     do: Literal["train", "try"]
     began: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     step: int = 0
     steps: int = 0
     rate: float = 0.0
+    _ended: set[str] = field(default_factory=set)
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_STEPS))
+
+    @property
+    def left(self) -> list[Cell]:
+        """The cells that have not ended."""
+        return [cell for cell in self.cells if cell.name not in self._ended]
+
+    @property
+    def title(self) -> str:
+        """How a line names it."""
+        more = len(self.cells) - 1
+        return f"{self.cells[0].title} and {more} more" if more else self.cells[0].title
+
+    def end(self, cell: Cell) -> None:
+        """Hears that a cell has ended."""
+        self._ended.add(cell.name)
 
     def hear(self, event: Event) -> None:
         """Takes a sign of life."""
@@ -76,8 +92,9 @@ class Worker:
     def begin(self, task: Task, job: dict[str, Any]) -> None:
         """Hands out a task."""
         self.task = task
-        self.programs[task.cell.program] = None
-        self.programs.move_to_end(task.cell.program)
+        program = task.cells[0].program
+        self.programs[program] = None
+        self.programs.move_to_end(program)
         if len(self.programs) > _PROGRAMS:
             self.programs.popitem(last=False)
         self._hand(job)
@@ -113,7 +130,8 @@ class InThisProcess(Worker):
             self._hear(self, event)
 
     def _hand(self, job: dict[str, Any]) -> None:
-        self._hear(self, self._session.work(job))
+        for event in self._session.work(job):
+            self._hear(self, event)
 
 
 class Process(Worker):

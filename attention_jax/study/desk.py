@@ -104,6 +104,22 @@ class Desk:
                 return cell
             self._elsewhere.append(cell)
 
+    def next_of(self, program: str, most: int) -> list[Cell]:
+        """Leases more cells of a program, as many as wait and at most so many, to be trained with one of it."""
+        cells: list[Cell] = []
+        # A source that learns is asked for no more than so many at once.
+        for _ in range(most):
+            cell = self._backlog.take_of(program)
+            if cell is None and self._ask():
+                cell = self._backlog.take_of(program)
+            if cell is None:
+                continue
+            if self._store.take(cell):
+                cells.append(cell)
+            else:
+                self._elsewhere.append(cell)
+        return cells
+
     def put_back(self, cell: Cell) -> None:
         """Takes a cell back that is to go on: it is the next."""
         self._backlog.put_back(cell)

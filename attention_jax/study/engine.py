@@ -29,12 +29,14 @@ class How:
     Attributes:
       workers: processes that train; None is one for each core or device, 0 trains in this process.
       devices_per_cell: how many devices a run has, which its mesh takes.
+      members: how many runs that differ in seed and learning rate only, at most, are trained as one program.
       retry: "failed" or "refused": runs that ended so run again.
       storage: the URL of a database in place of the file in the folder.
     """
 
     workers: int | None = None
     devices_per_cell: int = 1
+    members: int = 1
     retry: str | None = None
     storage: str | None = None
 
@@ -42,9 +44,24 @@ class How:
 DEFAULT = How()
 
 
-def check_how(how: How) -> None:
-    """Raises Refused where there are no such workers or devices, no runs end in what runs again, or the URL is none."""
+def check_how(how: How, *, prunes: bool = False) -> None:
+    """Checks how a study is to run.
+
+    Args:
+      how: its options.
+      prunes: whether the source of the cells ends some of them early.
+
+    Raises:
+      Refused: there are no such workers, devices or members, no runs end in what runs again, or the URL is none.
+    """
     this_machine().with_devices(how.devices_per_cell).workers(how.workers)
+    if how.members < 1:
+        raise Refused(f"--members={how.members}: give 1 (each run alone) or more.")
+    if how.members > 1 and prunes:
+        raise Refused(
+            f"--members={how.members}: members take each step together, and a pruner ends each at a step of its own: "
+            "give --pruner=none or --members=1."
+        )
     if how.retry is not None and how.retry not in RETRIES:
         raise Refused(f"--retry={how.retry}: give {' or '.join(RETRIES)}.{did_you_mean(how.retry, RETRIES)}")
     if how.storage is not None:
@@ -57,6 +74,7 @@ def run_cells(
     *,
     workers: int | None = None,
     devices_per_cell: int = 1,
+    members: int = 1,
     retry: str | None = None,
     storage: str | None = None,
     tries: bool = True,
@@ -76,6 +94,7 @@ def run_cells(
       workers: how many processes train: None is one for each core or device, or for each `devices_per_cell` of them; 0
         trains in this process.
       devices_per_cell: how many devices a cell has, which its mesh takes.
+      members: how many cells that differ in seed and learning rate only, at most, a worker trains as one program.
       retry: "failed" or "refused": cells that ended so run again. Without it their rows stay.
       storage: the URL of a database in place of `study.db`; several hosts that give the same one, and see the same
         workdir, share the cells.
@@ -92,9 +111,9 @@ def run_cells(
       Interrupted: a signal came; the cells in training were saved first.
       RunFailed: no worker starts, or the storage does not answer any more.
     """
-    check_how(How(workers, devices_per_cell, retry, storage))
+    check_how(How(workers, devices_per_cell, members, retry, storage), prunes=source.prunes)
     machine = this_machine().with_devices(devices_per_cell)
-    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds, preflight, planned)
+    terms = Terms(machine, machine.workers(workers), tries, stuck_seconds, preflight, planned, members)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     url = storage_url(workdir, storage)
@@ -114,6 +133,8 @@ def run_cells(
             shown = display() if announce is None else Lines(announce)
             if crowded := machine.crowded(terms.workers):
                 shown.say(crowded)
+            if members > 1 and machine.kind == "cpu":
+                shown.say(f"--members={members}: on a CPU a step of members takes as long as theirs one by one")
             with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
                 return Supervisor(source, store, workdir, terms, shown).run()
     finally:

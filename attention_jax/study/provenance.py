@@ -36,6 +36,19 @@ def other_versions(results: Sequence[Result]) -> list[str]:
     return [f"{len(others)} of {len(results)} results are of other versions, such as {first.trial}: {said}"]
 
 
+def as_members(results: Sequence[Result]) -> list[str]:
+    """Returns a line where runs were trained as members: what a step cost is then that of several runs."""
+    counts = [result.members or 1 for result in results if result.status == "done"]
+    together = [count for count in counts if count > 1]
+    if not together:
+        return []
+    sizes = " or ".join(map(str, sorted(set(together))))
+    return [
+        f"{len(together)} of {len(results)} runs were trained as one of {sizes} members: their ms per step and peak "
+        "memory are of all members of a step (results.jsonl says how many)"
+    ]
+
+
 def other_devices(results: Sequence[Result], devices: int) -> list[str]:
     """Returns a line where results were computed on other numbers of devices than those of this command."""
     others = [result for result in results if result.devices not in (None, devices)]
@@ -46,6 +59,16 @@ def other_devices(results: Sequence[Result], devices: int) -> list[str]:
         f"{len(others)} of {len(results)} results are of {there} devices a run, here {devices}: their times cannot be "
         "compared, and their scores differ by rounding"
     ]
+
+
+def remarks(results: Sequence[Result], *, devices: int) -> list[str]:
+    """Returns lines on what was compiled for results, and on those that are not like what this command computes.
+
+    Args:
+      results: all of a comparison.
+      devices: how many each run of this command has.
+    """
+    return [compiled(results), *as_members(results), *other_versions(results), *other_devices(results, devices)]
 
 
 def facts_of(results: Sequence[Result]) -> dict[str, str]:

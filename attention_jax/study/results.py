@@ -14,7 +14,7 @@ from attention_jax.training.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
-OF_FACTS = ("versions", "device", "devices", "xla_level", *COUNTS, "log", "beside")
+OF_FACTS = ("versions", "device", "devices", "xla_level", *COUNTS, "log", "beside", "members")
 # The attributes of an `Outcome` that a result has.
 OF_OUTCOME = (
     *("metric", "score", "steps", "parameters", "train_seconds", "ms_per_step", "peak_bytes"),
@@ -30,9 +30,10 @@ class Result:
     not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
     before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
     had, XLA's levels of optimisation where they are not its default, how many programs were compiled for it, came from
-    the cache, and were there but could not be loaded, the path of its log, relative to the workdir, and how many other
-    workers of the study could train `beside` it, 0 where it was alone. `point` has the tuned keys with their values; it
-    is None where nothing was tuned, and empty where no trial of the search ran to its end.
+    the cache, and were there but could not be loaded, the path of its log, relative to the workdir, how many other
+    workers of the study could train `beside` it, 0 where it was alone, and how many `members` were trained as one:
+    times and memory are of all of them. `point` has the tuned keys with their values; it is None where nothing was
+    tuned, and empty where no trial of the search ran to its end.
     """
 
     benchmark: str
@@ -56,6 +57,7 @@ class Result:
     cache_refused: int | None = None
     log: str | None = None
     beside: int | None = None
+    members: int | None = None
     ms_per_step_spread: float | None = None
     tokens_per_second: float | None = None
     flops_per_step: float | None = None

@@ -20,13 +20,14 @@ from attention_jax.study.compare import Comparison
 from attention_jax.study.engine import DEFAULT, How, check_how, prepare_process, run_cells
 from attention_jax.study.mesh import placed
 from attention_jax.study.plan import Plan, Trial
-from attention_jax.study.provenance import compiled, other_devices, other_versions
+from attention_jax.study.provenance import remarks
 from attention_jax.study.report import summarise
 from attention_jax.study.results import read_results
 from attention_jax.study.tuned_compare import TunedComparison
 from attention_jax.study.tuning_plan import read_tuning
 from attention_jax.study.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches
 from attention_jax.training import Experiment, config
+from attention_jax.training.members import check_members
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
 _LONGEST_SEED = 20
@@ -111,7 +112,7 @@ def plan_comparison(
     plan = Plan(tuple(parts), variation.labels, _seeds(chosen, seeds))
     tuning = read_tuning(chosen.get("tune"), tune or {}, variation, plan.seeds)
     plain = {benchmark: config.plain(part) for benchmark, part in parts.items()}
-    _check(plain, devices=how.devices_per_cell)
+    _check(plain, how)
     whole = {"benchmarks": {**_benchmarks_there(workdir), **plain}}
     compare_config(workdir, whole)
     with usable(workdir):
@@ -159,7 +160,7 @@ def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = 
 
     points = {result.trial: result.point for result in results}
     summarise(planned.plan, results, workdir, command=command, command_of=command_of, tuned=source.tuned())
-    for line in (compiled(results), *other_versions(results), *other_devices(results, how.devices_per_cell)):
+    for line in remarks(results, devices=how.devices_per_cell):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
     return sum(result.status == "failed" for result in results)
@@ -218,10 +219,12 @@ def read_seeds(seeds: Iterable[int | str]) -> tuple[int, ...]:
     return tuple(map(int, seeds))
 
 
-def _check(benchmarks: dict[str, dict[str, Any]], *, devices: int) -> None:
+def _check(benchmarks: dict[str, dict[str, Any]], how: How) -> None:
     """Refuses what is wrong whatever is combined, before it would be written down as the result of every run."""
     for name, sections in benchmarks.items():
         try:
-            Experiment(**placed(sections, devices))
+            experiment = Experiment(**placed(sections, how.devices_per_cell))
+            if how.members > 1:
+                check_members(experiment)
         except Refused as refusal:
             raise Refused(f"benchmark {name}: {refusal}") from refusal

@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -121,56 +121,93 @@ class Session:
         self._experiments: OrderedDict[str, Any] = OrderedDict()
         self._compiler: Compiler | None = None
 
-    def work(self, job: dict[str, Any]) -> Event:
-        """Trains a cell, or tries whether it can be trained, and returns the event that ends it.
+    def work(self, job: dict[str, Any]) -> list[Event]:
+        """Trains the cells of a job, or tries whether one can be trained, and returns the events that end them.
 
         Args:
-          job: `do`: "train" or "try"; `config`, `program`, `folder` and `log` (both paths) and `tested` of the cell;
-            `devices`: how many it has; `prunes`: whether to wait for an answer at each evaluation.
+          job: `do`: "train" or "try"; `cells`: the `config`, `folder` and `log` (both paths) and `tested` of each, of one
+            program where there are several, which then train as members; `program`; `devices`: how many a cell has;
+            `prunes`: whether to wait for an answer at each evaluation.
 
         Returns:
-          "done" with a result's `status`, `reason`, `outcome` and `facts`; of a try the outcome has `ms_per_step`,
-          `steps` and `compile_seconds`.
+          "done" of each cell, with its place in the job as `cell` and a result's `status`, `reason`, `outcome` and
+          `facts`; of a try the outcome has `ms_per_step`, `steps` and `compile_seconds`.
 
         Raises:
-          KeyboardInterrupt: a signal came; a cell in training was saved first.
+          KeyboardInterrupt: a signal came; cells in training were saved first.
         """
         before = Counter() if self._compiler is None else self._compiler.counts
-        log = Path(job["log"])
+        with ExitStack() as held:
+            reporters = [held.enter_context(self._reporter(place, job)) for place in range(len(job["cells"]))]
+            results = [
+                _result(end, reporter) for end, reporter in zip(self._ends(job, reporters), reporters, strict=True)
+            ]
+        events: list[Event] = []
+        for place, (status, reason, outcome) in enumerate(results):
+            facts: dict[str, Any] = {"versions": versions(), "members": len(results)}
+            if self._compiler is not None:
+                # What was compiled is of the first.
+                now = before if place else self._compiler.counts
+                facts |= {name: count - before[name] for name, count in now.items()}
+                facts |= {"device": self._compiler.device(), "devices": job["devices"]}
+                facts["xla_level"] = self._compiler.level()
+            ended = {"status": status, "reason": reason, "outcome": outcome, "facts": facts}
+            events.append({"event": "done", "cell": place, **ended})
+        return events
+
+    @contextmanager
+    def _reporter(self, place: int, job: dict[str, Any]) -> Iterator[Reporter]:
+        log = Path(job["cells"][place]["log"])
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
-            reporter = Reporter(self._send, self._wanted if job["prunes"] else None, file)
+            wanted = self._wanted if job["prunes"] else None
+            reporter = Reporter(lambda event: self._send({**event, "cell": place}), wanted, file)
             with _beating(reporter):
-                status, reason, outcome = self._result(job, reporter, file)
-        facts: dict[str, Any] = {"versions": versions()}
-        if self._compiler is not None:
-            facts |= {name: count - before[name] for name, count in self._compiler.counts.items()}
-            facts |= {"device": self._compiler.device(), "devices": job["devices"]}
-            facts["xla_level"] = self._compiler.level()
-        return {"event": "done", "status": status, "reason": reason, "outcome": outcome, "facts": facts}
+                yield reporter
 
-    def _result(self, job: dict[str, Any], reporter: Reporter, log: TextIO) -> tuple[str, str | None, dict[str, Any]]:
+    def _ends(self, job: dict[str, Any], reporters: list[Reporter]) -> list[dict[str, Any] | Exception]:
+        """Returns the outcome of each cell of a job, or why there is none."""
+        if len(reporters) == 1 or "trainer" in job["cells"][0]["config"]:
+            return [self._end(job, cell, reporter) for cell, reporter in zip(job["cells"], reporters, strict=True)]
         try:
-            outcome = self._outcome(job, reporter)
-        except Pruned:
-            return "pruned", f"pruned at step {reporter.last['steps']}", reporter.last
+            return self._members(job, reporters)
+        except Exception as error:
+            # As below, and it is the same for each.
+            return [error] * len(reporters)
+
+    def _end(self, job: dict[str, Any], cell: dict[str, Any], reporter: Reporter) -> dict[str, Any] | Exception:
+        try:
+            return self._outcome(job, cell, reporter)
         except Exception as error:
             # A user's variant may raise anything; what it was is in the log, and the other cells go on.
-            from attention_jax.base.errors import Refused
+            return error
 
-            if isinstance(error, Refused):
-                return "refused", str(error), {}
-            traceback.print_exc(file=log)
-            return "failed", _words(error), {}
-        for name, value in outcome.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                return "failed", f"the run ended with {name} = {value}", {}
-        return "done", None, outcome
+    def _members(self, job: dict[str, Any], reporters: list[Reporter]) -> list[dict[str, Any] | Exception]:
+        from attention_jax.base.errors import Refused
+        from attention_jax.study.cells import program_and_run
+        from attention_jax.training.members import train_members
+        from attention_jax.training.run import given
 
-    def _outcome(self, job: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-        config = _with_tuples(job["config"])
+        ends: dict[int, dict[str, Any] | Exception] = {}
+        members = {}
+        parts = [program_and_run(_with_tuples(cell["config"])) for cell in job["cells"]]
+        experiment = self._experiment(job["program"], parts[0][0], job["devices"])
+        for place, (cell, (_, run)) in enumerate(zip(job["cells"], parts, strict=True)):
+            reporters[place].metric = f"validation_{experiment.task.metric}"
+            try:
+                how = {"progress": reporters[place], "tested": cell["tested"]}
+                members[place] = given(experiment, Path(cell["folder"]), **run, **how)
+            except Refused as refusal:
+                ends[place] = refusal
+        trained = train_members(experiment, list(members.values())) if members else []
+        for place, end in zip(members, trained, strict=True):
+            ends[place] = end if isinstance(end, Exception) else dict(vars(end))
+        return [ends[place] for place in range(len(reporters))]
+
+    def _outcome(self, job: dict[str, Any], cell: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+        config = _with_tuples(cell["config"])
         trainer = config.pop("trainer", None)
-        folder = Path(job["folder"])
+        folder = Path(cell["folder"])
         if trainer is not None:
             module, _, function = trainer.partition(":")
             if job["do"] == "try":
@@ -185,7 +222,7 @@ class Session:
         reporter.metric = f"validation_{experiment.task.metric}"
         if job["do"] == "try":
             return _try(experiment)
-        outcome = train(experiment, folder, **run, progress=reporter, tested=job["tested"])  # type: ignore[arg-type]
+        outcome = train(experiment, folder, **run, progress=reporter, tested=cell["tested"])  # type: ignore[arg-type]
         return dict(vars(outcome))
 
     def _experiment(self, program: str, config: dict[str, Any], devices: int) -> Any:
@@ -259,6 +296,23 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def _result(end: dict[str, Any] | Exception, reporter: Reporter) -> tuple[str, str | None, dict[str, Any]]:
+    """Returns the status, the reason and the outcome of a cell that ended so."""
+    from attention_jax.base.errors import Refused
+
+    if isinstance(end, Pruned):
+        return "pruned", f"pruned at step {reporter.last['steps']}", reporter.last
+    if isinstance(end, Refused):
+        return "refused", str(end), {}
+    if isinstance(end, Exception):
+        reporter.note("".join(traceback.format_exception(end)).rstrip())
+        return "failed", _words(end), {}
+    for name, value in end.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            return "failed", f"the run ended with {name} = {value}", {}
+    return "done", None, end
 
 
 def _try(experiment: Any) -> dict[str, Any]:

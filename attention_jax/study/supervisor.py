@@ -44,6 +44,7 @@ class Terms:
       tries: whether one step of every program is tried before the first cell.
       stuck_seconds: the least time without a sign of life after which a worker is stuck.
       preflight, planned: as of `run_cells`.
+      members: how many cells of one program, at most, a worker trains as one.
     """
 
     machine: Machine
@@ -52,6 +53,7 @@ class Terms:
     stuck_seconds: float = 120.0
     preflight: Sequence[Cell] = ()
     planned: int = 0
+    members: int = 1
 
 
 class Supervisor:
@@ -99,24 +101,31 @@ class Supervisor:
         for worker in self._crew:
             while worker.idle and self._signum is None:
                 if self._desk.tries:
-                    self._begin(worker, Task(self._desk.tries.pop(0), "try"))
+                    self._begin(worker, Task((self._desk.tries.pop(0),), "try"))
                     continue
                 others = {program for other in self._crew if other is not worker for program in other.programs}
                 cell = self._desk.next(worker.programs, others, busy=self._busy())
                 if cell is None:
                     break
-                self._account.say(cell, "training")
-                self._begin(worker, Task(cell, "train"))
+                cells = (cell, *self._desk.next_of(cell.program, self._terms.members - 1))
+                for each in cells:
+                    self._account.say(each, f"training, one of {len(cells)} members" if len(cells) > 1 else "training")
+                self._begin(worker, Task(cells, "train"))
 
     def _begin(self, worker: Worker, task: Task) -> None:
         job = {
             "do": task.do,
-            "config": task.cell.config,
-            "program": task.cell.program,
+            "cells": [
+                {
+                    "config": cell.config,
+                    "folder": str(cell.folder(self._workdir)),
+                    "log": str(self._log(cell)),
+                    "tested": cell.tested,
+                }
+                for cell in task.cells
+            ],
+            "program": task.cells[0].program,
             "devices": self._terms.machine.devices,
-            "folder": str(task.cell.folder(self._workdir)),
-            "log": str(self._log(task.cell)),
-            "tested": task.cell.tested,
             "prunes": self._desk.prunes and task.do == "train",
         }
         worker.begin(task, job)
@@ -147,27 +156,30 @@ class Supervisor:
             worker.ready, self._not_ready = True, 0
         if task is None or kind in ("ready", "stopped"):
             return
+        cell = task.cells[event["cell"]]
         if kind == "said":
             # Also from another thread: of a step that is slow, or does not return.
-            self._display.say(f"{task.cell.title}: {event['line']}")
+            self._display.say(f"{cell.title}: {event['line']}")
             return
         task.hear(event)
         if kind == "metric" and self._desk.prunes:
-            worker.answer(self._signum is not None or self._desk.wants(task.cell, event["step"], event["value"]))
+            worker.answer(self._signum is not None or self._desk.wants(cell, event["step"], event["value"]))
         elif kind == "done":
-            worker.task = None
+            task.end(cell)
+            if not task.left:
+                worker.task = None
             result = Result(event["status"], event["reason"], event["outcome"], event["facts"])
-            self._end(task, result, seconds=time.monotonic() - task.began)
+            self._end(task, cell, result, seconds=(time.monotonic() - task.began) / len(task.cells))
         self._account.show(self._crew)
 
-    def _end(self, task: Task, result: Result, *, seconds: float = 0.0) -> None:
-        result.facts["log"] = str(self._log(task.cell).relative_to(self._workdir))
+    def _end(self, task: Task, cell: Cell, result: Result, *, seconds: float = 0.0) -> None:
+        result.facts["log"] = str(self._log(cell).relative_to(self._workdir))
         # What was measured alone on the machine, and what beside others, which slow it down.
         result.facts["beside"] = max(0, self._terms.workers - 1)
         if task.do == "try":
-            self._desk.tried(task.cell, result)
+            self._desk.tried(cell, result)
         else:
-            self._desk.finish(task.cell, result, seconds=seconds)
+            self._desk.finish(cell, result, seconds=seconds)
 
     def _look_after(self) -> None:
         for place, worker in enumerate(self._crew):
@@ -180,10 +192,16 @@ class Supervisor:
         ours = self._desk.lost()
         for worker in self._processes if ours is not None else ():
             task = worker.task
-            if task is not None and task.do == "train" and ours is not None and task.cell.identity not in ours:
+            if task is None or task.do != "train" or ours is None:
+                continue
+            if any(cell.identity not in ours for cell in task.left):
                 worker.kill()
                 worker.task = None
-                self._desk.give_up(task.cell)
+                for cell in task.left:
+                    if cell.identity in ours:
+                        self._desk.put_back(cell)
+                    else:
+                        self._desk.give_up(cell)
 
     def _end_stuck(self, worker: Process, task: Task) -> None:
         silent = readable_seconds(time.monotonic() - task.heard)
@@ -208,16 +226,18 @@ class Supervisor:
         return self._new_process(worker.number)
 
     def _again(self, task: Task, trouble: str, *, said: str, times: int) -> None:
-        """Hands a task on whose worker is no more, unless that has happened too often where it was."""
-        key = (trouble, task.cell.identity, task.step)
-        self._trouble[key] += 1
-        if self._trouble[key] >= times:
-            self._end(task, Result("failed", f"{said}, {times} times"))
-        elif task.do == "try":
-            self._desk.tries.insert(0, task.cell)
-        else:
-            self._account.say(task.cell, f"{said}; going on from its checkpoint")
-            self._desk.put_back(task.cell)
+        """Hands cells on whose worker is no more, unless that has happened too often where they were."""
+        # The first is put back last, and so is the next.
+        for cell in reversed(task.left):
+            key = (trouble, cell.identity, task.step)
+            self._trouble[key] += 1
+            if self._trouble[key] >= times:
+                self._end(task, cell, Result("failed", f"{said}, {times} times"))
+            elif task.do == "try":
+                self._desk.tries.insert(0, cell)
+            else:
+                self._account.say(cell, f"{said}; going on from its checkpoint")
+                self._desk.put_back(cell)
 
     def _new_worker(self, number: int) -> Worker:
         return self._new_process(number) if self._terms.workers else InThisProcess(self._hear)
@@ -273,6 +293,6 @@ class Supervisor:
             worker.close()
             worker.task = None
         with suppress(RunFailed):
-            self._desk.close([task.cell for task in tasks if task.do == "train"])
+            self._desk.close([cell for task in tasks if task.do == "train" for cell in task.left])
         self._account.show(self._crew, ended=True)
         self._display.close()

@@ -26,8 +26,9 @@ from attention_jax.study.sweep_plan import Sweep
 from attention_jax.study.sweep_report import write_report
 from attention_jax.study.sweep_source import SweepSource, put_back
 from attention_jax.study.sweep_store import open_study, shown
-from attention_jax.training import Progress, config
+from attention_jax.training import Experiment, Progress, config
 from attention_jax.training.experiment import Logging
+from attention_jax.training.members import check_members
 from attention_jax.training.workdir import usable
 
 
@@ -130,8 +131,10 @@ def open_sweep(sweep: Sweep, workdir: Path, how: How, *, say: Callable[[str], No
     Raises:
       Refused: the folder or the storage cannot be used, or holds a sweep of something else; an option cannot be.
     """
-    check_how(how)
-    placed(sweep.base.config(), how.devices_per_cell)
+    check_how(how, prunes=sweep.pruner != NO_PRUNER)
+    sections = placed(sweep.base.config(), how.devices_per_cell)
+    if how.members > 1:
+        check_members(Experiment(**sections))
     url = storage_url(workdir, how.storage)
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)

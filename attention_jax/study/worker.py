@@ -56,13 +56,14 @@ def main(arguments: list[str]) -> int:
     session = Session(pipe.send, lambda: bool(json.loads(sys.stdin.readline() or "true")))
     for line in iter(sys.stdin.readline, ""):
         job = json.loads(line)
-        _log_to(Path(job["log"]))
+        _log_to(Path(job["cells"][0]["log"]))
         try:
-            event = session.work(job)
+            events = session.work(job)
         except KeyboardInterrupt as stop:
             pipe.send({"event": "stopped"})
             return 128 + getattr(stop, "signum", signal.SIGINT)
-        pipe.send(event)
+        for event in events:
+            pipe.send(event)
     return 0
 
 

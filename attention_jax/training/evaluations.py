@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from attention_jax.base.errors import Refused
 from attention_jax.data import evaluation_batches
@@ -40,15 +41,43 @@ def evaluate(
     Raises:
       Interrupted: the notice says so.
     """
-    results: dict[str, float] = {}
+    (measures,) = evaluate_with(
+        lambda batch: experiment.evaluate_batch(state.variables, batch), experiment, splits, notice=notice, alive=alive
+    )
+    return measures
+
+
+def evaluate_with(
+    measure: Callable[[Any], dict[str, Ratio]],
+    experiment: Experiment,
+    splits: tuple[str, ...],
+    *,
+    notice: Notice | None,
+    alive: Callable[[], None],
+) -> list[dict[str, float]]:
+    """Returns what `evaluate` does, of each of the states that are measured.
+
+    Args:
+      measure: a batch on the devices -> its measures, numbers or an array of one for each state.
+      experiment: whose splits they are.
+      splits: the names of the splits.
+      notice: looked at between batches.
+      alive: called before each batch.
+
+    Raises:
+      Interrupted: the notice says so.
+    """
+    results: list[dict[str, float]] = []
     for split in splits:
-        sums: dict[str, list[float]] = {}
-        for measures in _measured(experiment, experiment.evaluate_batch, state, split, notice=notice, alive=alive):
+        sums: dict[str, np.ndarray] = {}
+        for measures in _measured(measure, experiment, split, notice=notice, alive=alive):
             for name, ratio in measures.items():
-                total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(ratio.total)
-                total[1] += float(ratio.weight)
-        results |= {f"{split}_{name}": total / weight for name, (total, weight) in sums.items()}
+                both = np.stack([np.atleast_1d(part).astype(np.float64) for part in (ratio.total, ratio.weight)])
+                sums[name] = sums[name] + both if name in sums else both
+        results = results or [{} for _ in next(iter(sums.values()))[0]]
+        for name, (totals, weights) in sums.items():
+            for found, total, weight in zip(results, totals.tolist(), weights.tolist(), strict=True):
+                found[f"{split}_{name}"] = total / weight
     return results
 
 
@@ -66,7 +95,11 @@ def evaluate_slices(
     """
     sums: dict[tuple[str, int], list[float]] = {}
     split = experiment.score_split if experiment.task.slices else None
-    for measures in _measured(experiment, experiment.evaluate_slices, state, split, notice=notice, alive=alive):
+
+    def measure(batch: Any) -> dict[str, Ratio]:
+        return experiment.evaluate_slices(state.variables, batch)
+
+    for measures in _measured(measure, experiment, split, notice=notice, alive=alive):
         for name, ratio in measures.items():
             for place, parts in enumerate(zip(ratio.total, ratio.weight, strict=True)):
                 total = sums.setdefault((name, place), [0.0, 0.0])
@@ -81,9 +114,8 @@ def evaluate_slices(
 
 
 def _measured(
+    measure: Callable[[Any], dict[str, Ratio]],
     experiment: Experiment,
-    step: Callable[[Any, Any], dict[str, Ratio]],
-    state: TrainState,
     split: str | None,
     *,
     notice: Notice | None,
@@ -98,7 +130,7 @@ def _measured(
         # Several processes stop together, and that between steps.
         if notice is not None and notice.signum is not None and jax.process_count() == 1:
             raise Interrupted("interrupted in an evaluation", notice.signum)
-        yield jax.device_get(step(state.variables, experiment.put(batch)))
+        yield jax.device_get(measure(experiment.put(batch)))
 
 
 def describe(measures: dict[str, float]) -> str:

@@ -108,6 +108,13 @@ class Cost:
     compile_seconds: float
     peak_bytes: int
 
+    @classmethod
+    def of(cls, compiled: Any, *, since: float) -> "Cost":
+        """Returns that of a compiled step, begun at a time of `time.perf_counter`."""
+        memory = compiled.memory_analysis()
+        peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return cls(time.perf_counter() - since, peak - memory.alias_size_in_bytes)
+
 
 class Experiment:
     """One config, ready to be trained with any seed and learning rate, which share one compiled step, and evaluated."""
@@ -208,7 +215,7 @@ class Experiment:
         )
         # The whole model, for each shape of a batch: what cannot be done is refused here and not at the first step.
         self._traced = {
-            _shapes(batch): self._train_step.trace(self.abstract_state, batch, self.abstract_rate)
+            _shapes(batch): self.train_step.trace(self.abstract_state, batch, self.abstract_rate)
             for batch in self.abstract_batches
         }
         self.evaluate_batch, self.evaluate_slices = (
@@ -294,16 +301,15 @@ class Experiment:
         """The training step compiled for the mesh, for the longest batch, and what compiling took for all lengths."""
         start = time.perf_counter()
         compiled = self.step_for(self.abstract_batch)
-        memory = compiled.memory_analysis()
-        peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        return compiled, Cost(time.perf_counter() - start, peak - memory.alias_size_in_bytes)
+        return compiled, Cost.of(compiled, since=start)
 
     @cached_property
     def _compiled_state(self) -> Any:
         return jax.jit(self._state, out_shardings=self.shardings, compiler_options=compiler_options("state"))
 
     @cached_property
-    def _train_step(self) -> Any:
+    def train_step(self) -> Any:
+        """The training step as a function to compile: see `make_train_step`."""
         return make_train_step(
             self.model,
             self.task,

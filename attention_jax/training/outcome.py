@@ -11,6 +11,8 @@ from attention_jax.base.formatting import readable_rate
 class Outcome:
     """The result of a run that reached its end. Times leave out evaluation, saving and compiling.
 
+    Of a member (`training.members`) times, memory and `mfu` are of the step of all members, rates and work its own.
+
     Attributes:
       metric: name of the score, such as "test_accuracy" or "validation_loss".
       score: value of that metric, in its own unit.

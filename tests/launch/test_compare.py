@@ -12,31 +12,8 @@ import pytest
 
 from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
+from tests.study.test_results import KEYS
 
-KEYS = [
-    "benchmark",
-    "variant",
-    "seed",
-    "metric",
-    "score",
-    "steps",
-    "parameters",
-    "train_seconds",
-    "ms_per_step",
-    "peak_bytes",
-    "status",
-    "reason",
-    "versions",
-    "device",
-    "devices",
-    "xla_level",
-    "compilations",
-    "cache_hits",
-    "cache_refused",
-    "log",
-    "slices",
-    "point",
-]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''
 import jax.numpy as jnp

@@ -85,4 +85,6 @@ def test_a_worker_gets_a_cell_of_its_own_programs_then_of_nobody_s_then_of_any()
     backlog.put_back(cells[4])
     assert backlog.take(set(), set()) is cells[4]
     assert backlog.take_program(one) == [cells[1]]
-    assert len(backlog) == 2
+    assert backlog.take_of(one) is None
+    assert backlog.take_of(three) is cells[5]
+    assert len(backlog) == 1

@@ -33,6 +33,7 @@ KEYS = [
     "cache_refused",
     "log",
     "beside",
+    "members",
     "ms_per_step_spread",
     "tokens_per_second",
     "flops_per_step",

@@ -19,9 +19,9 @@ def config(**changed: Any) -> dict[str, Any]:
 
 def worked(session: Session, folder: Path, whole: dict[str, Any]) -> dict[str, Any]:
     """Returns the event that ends a cell which a session trains in a folder."""
-    paths = {"folder": str(folder), "log": str(folder / "log.txt")}
-    program = Cell("cell", whole).program
-    return session.work({"do": "train", "config": whole, "program": program, "prunes": False, **paths})
+    cell = {"config": whole, "folder": str(folder), "log": str(folder / "log.txt")}
+    (done,) = session.work({"do": "train", "cells": [cell], "program": Cell("cell", whole).program, "prunes": False})
+    return done
 
 
 def test_learning_rates_share_one_program_and_leave_what_each_leaves_alone(tmp_path):

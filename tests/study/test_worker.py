@@ -49,8 +49,8 @@ class Spoken:
 
 def job(folder: Path, **config: object) -> dict[str, Any]:
     whole = {"trainer": "tests.study.trivial:train", "seed": 3, "steps": 40, **config}
-    paths = {"folder": str(folder), "log": str(folder / "log.txt")}
-    return {"do": "train", "config": whole, "program": "p", **paths, "prunes": False}
+    cell = {"config": whole, "folder": str(folder), "log": str(folder / "log.txt")}
+    return {"do": "train", "cells": [cell], "program": "p", "prunes": False}
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ def test_it_trains_one_cell_after_the_other_and_ends_with_its_stdin(worker, tmp_
 def test_it_tells_steps_and_evaluations_and_waits_for_the_answer_where_it_is_asked_to(worker, tmp_path):
     worker.say({**job(tmp_path), "prunes": True})
     assert worker.hear("step")["steps"] == 40
-    assert worker.hear("metric") == {"event": "metric", "step": 20, "metric": "validation_loss", "value": 3.05}
+    assert worker.hear("metric") == {
+        "event": "metric", "cell": 0, "step": 20, "metric": "validation_loss", "value": 3.05
+    }  # fmt: skip
     worker.say(True)
     assert worker.hear("metric")["step"] == 40
     worker.say(False)

@@ -120,7 +120,7 @@ def test_options_of_the_step_are_those_of_the_config(all_of_it):
 def test_the_layers_have_the_same_names_whether_scanned_over_or_not(all_of_it):
     def norms(experiment):
         given = (experiment.abstract_state, experiment.abstract_batch, experiment.abstract_rate)
-        shapes = jax.eval_shape(experiment._train_step, *given)[1]
+        shapes = jax.eval_shape(experiment.train_step, *given)[1]
         return {name for name in shapes if "_norm/" in name}
 
     plain = Experiment(**tiny.sections(model={"num_layers": 2}, log={"layer_norms": True}))

@@ -125,7 +125,7 @@ class Session:
         """Trains the cells of a job, or tries whether one can be trained, and returns the events that end them.
 
         Args:
-          job: `do`: "train" or "try"; `cells`: the `config`, `folder` and `log` (both paths) and `tested` of each, of one
+          job: `do`: "train" or "try"; `cells`: the `config`, `folder`, `log` (paths) and `tested` of each, of one
             program where there are several, which then train as members; `program`; `devices`: how many a cell has;
             `prunes`: whether to wait for an answer at each evaluation.
 

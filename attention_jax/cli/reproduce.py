@@ -73,8 +73,8 @@ def _reproduce(options: argparse.Namespace, line: str) -> int:
     for standing in found:
         print(standing.verdict())
     print(where.table)
-    if any(standing.failed for standing in found):
-        print("with --retry=failed the same command runs again what failed.", file=sys.stderr)
+    for status in sorted({line.status for standing in found for line in standing.failed.values()} - {"done"}):
+        print(f"with --retry={status} the same command runs those again that are {status}.", file=sys.stderr)
     return 1 if any(standing.state in ("failed", "not reproduced") for standing in found) else 0
 
 

@@ -15,6 +15,7 @@ def mixed_mqar(
     length: int = 64,
     pairs: tuple[int, ...] = (4, 8, 16),
     power: float = 0.01,
+    fillers: str = "random",
     train_examples: int = 100_000,
     validation_examples: int = 3_000,
     test_examples: int = 3_000,
@@ -26,7 +27,7 @@ def mixed_mqar(
     There the length grows with them; here it is one, so that slices differ in the number of pairs alone.
 
     Args:
-      vocabulary_size, length, power, seed: as of `mqar`.
+      vocabulary_size, length, power, fillers, seed: as of `mqar`.
       pairs: different numbers of pairs in a sequence.
       train_examples, validation_examples, test_examples: sequences in each split; the first numbers of pairs have one
         more where it is not a multiple of how many there are.
@@ -48,6 +49,7 @@ def mixed_mqar(
             length=length,
             pairs=number,
             power=power,
+            fillers=fillers,
             # The same draws for every number would make their examples alike.
             seed=int(np.random.SeedSequence([seed, number]).generate_state(1)[0]),
             **{f"{split}_examples": len(range(place, examples, len(pairs))) for split, examples in sizes.items()},

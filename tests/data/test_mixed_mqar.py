@@ -22,6 +22,12 @@ def test_each_number_of_pairs_has_its_share_of_every_split():
     assert set(dataset.splits["train"].gather(np.arange(2))) == {"inputs", "targets", "weights"}
 
 
+def test_fillers_are_those_of_mqar():
+    rows = data.build("mixed_mqar", pairs=(2, 4), fillers="zero", **SIZES).splits["test"].gather(np.arange(6))
+    asked = rows["weights"][:, 8:] > 0
+    np.testing.assert_array_equal(rows["inputs"][:, 8:] > 0, asked)
+
+
 def test_another_seed_or_number_of_pairs_gives_other_examples():
     first, second = (data.build("mixed_mqar", pairs=(2, 4), seed=seed, **SIZES) for seed in (0, 1))
     rows = [dataset.splits["train"].gather(np.arange(31))["inputs"] for dataset in (first, second)]

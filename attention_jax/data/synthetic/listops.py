@@ -38,8 +38,8 @@ def listops(
 
     Source: Nangia and Bowman, "ListOps" (arXiv 1804.06028), in the grammar of Tay et al., "Long Range Arena" (arXiv
     2011.04006; `lra_benchmarks/data/listops.py`): depth 10, 10 arguments, 501 to 1999 tokens, 96 000 / 2 000 / 2 000
-    examples, for which this takes minutes. Differences: the order of examples comes from the seed (there from Python's
-    hashes), an expression may recur within a split, and defaults are small.
+    examples, which take half a minute and 0.8 GB here. Differences: the order of examples comes from the seed (there
+    from Python's hashes), an expression may recur within a split, and defaults are small.
 
     Args:
       depth: the most levels of nodes, the first expression and the digits among them; at least 2.

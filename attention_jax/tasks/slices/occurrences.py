@@ -8,8 +8,10 @@ from attention_jax.tasks.slicing import Batch, Slicing, slicings, tokens_of
 
 @slicings.register
 def occurrences() -> Slicing:
-    """Positions by how many times their token came before: of `forgetting_mqar` 1 for a key bound once, 2 for one bound
-    anew."""
+    """Positions by how many times their token came before.
+
+    Of `forgetting_mqar` that is 1 for a key that is bound once, and 2 for one that is bound anew.
+    """
 
     def of(batch: Batch) -> Int[Array, "B T"]:
         inputs = tokens_of(batch)

@@ -71,6 +71,6 @@ def _copies(group: np.ndarray, folder: Folder) -> str:
     differing = sum(count > 1 for count in classes)
     said = f", {differing} of them in different classes" if differing else ""
     return (
-        f"; {len(classes)} of the images are there more than once ({counts[counts > 1].sum()} files{said}): all copies of one "
-        "are in one split"
+        f"; {len(classes)} of the images are there more than once ({counts[counts > 1].sum()} files{said}): all copies "
+        "of one are in one split"
     )

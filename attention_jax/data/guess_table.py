@@ -256,8 +256,8 @@ def _copies(texts: list[str], label: np.ndarray) -> str:
     contradicting = sum(len({*labels}) > 1 for labels in several)
     said = f", {contradicting} of them with different labels" if contradicting else ""
     return (
-        f"; {len(several)} of the texts are there more than once ({sum(map(len, several))} rows{said}): all copies of one are "
-        "in one split"
+        f"; {len(several)} of the texts are there more than once ({sum(map(len, several))} rows{said}): all copies of "
+        "one are in one split"
     )
 
 

@@ -40,7 +40,7 @@ def guess_images(path: str) -> Guess:
     parts = stratified(folder.label, copies, seed=0, owner=repr(path), noun="image", **shares)
     section = {"name": "image_folder", "path": path, "size": size, "grey": grey, "digest": folder.digest, **shares}
     read = "as they are" if usual == size and not others else f"resized to {size[0]}x{size[1]}, proportions not kept"
-    several = f" and {len(others)} other sizes" if others else ""
+    several = f" and other sizes ({len(others)})" if others else ""
     lines = [
         f"{path}: {len(folder.files)} images, a sub-folder for each class",
         *class_lines(counts, noun="image"),
@@ -49,7 +49,7 @@ def guess_images(path: str) -> Guess:
     ]
     beside = [file.name for file in Path(path).iterdir() if file.is_file() and not file.name.startswith(".")]
     if beside:
-        lines.append(f"{len(beside)} files beside the sub-folders are not read, such as {sorted(beside)[0]}")
+        lines.append(f"files beside the sub-folders ({len(beside)}) are not read, such as {sorted(beside)[0]}")
     return Guess("images", section, len(parts["train"]), size, tuple(lines))
 
 
@@ -71,6 +71,6 @@ def _copies(group: np.ndarray, folder: Folder) -> str:
     differing = sum(count > 1 for count in classes)
     said = f", {differing} of them in different classes" if differing else ""
     return (
-        f"; {len(classes)} images are there more than once ({counts[counts > 1].sum()} files{said}): all copies of one "
-        "are in one split"
+        f"; {len(classes)} of the images are there more than once ({counts[counts > 1].sum()} files{said}): all copies "
+        "of one are in one split"
     )

@@ -20,7 +20,7 @@ _NAMED_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"
 _LONGEST_NAME = 60  # characters in the name of a column
 _LONGEST_LABEL = 60
 # The most tokens that are read of a text: what attention costs grows with their square.
-_LONGEST = {"lower_words": 256, "characters": 256}
+_LONGEST = 128
 
 
 def guess_table(path: str, *, text: str | None = None, label: str | None = None) -> Guess:
@@ -61,7 +61,7 @@ def guess_table(path: str, *, text: str | None = None, label: str | None = None)
         "tokens": kind,
         "min_count": 2 if kind == "lower_words" else 1,
         "context": context,
-        "too_long": "cut",
+        "too_long": "cut_middle",
         "copies_together": True,
         "digest": digest,
         **shares,
@@ -239,9 +239,9 @@ def _tokens(texts: list[str]) -> tuple[str, int, str]:
     apart = counted and sum(len(word) for text in words for word in text) / counted < 12
     kind = "lower_words" if apart else "characters"
     lengths = np.array([len(text) for text in (words if apart else texts)])
-    context = min(_LONGEST[kind], 8 * -(-int(np.quantile(lengths, 0.98)) // 8))
+    context = min(_LONGEST, 8 * -(-int(np.quantile(lengths, 0.98)) // 8))
     longer = (lengths > context).mean()
-    said = f"; {longer:.1%} of the texts are longer and cut to their first ones" if longer else ""
+    said = f"; {longer:.1%} of the texts are longer, and cut to their first and last ones" if longer else ""
     return kind, max(8, context), said
 
 
@@ -256,8 +256,8 @@ def _copies(texts: list[str], label: np.ndarray) -> str:
     contradicting = sum(len({*labels}) > 1 for labels in several)
     said = f", {contradicting} of them with different labels" if contradicting else ""
     return (
-        f"; {len(several)} texts are there more than once ({sum(map(len, several))} rows{said}): all copies of one are "
-        "in one split"
+        f"; {len(several)} of the texts are there more than once ({sum(map(len, several))} rows{said}): all copies of "
+        "one are in one split"
     )
 
 

@@ -48,7 +48,7 @@ def class_lines(counts: dict[str, int], *, noun: str) -> list[str]:
     lines = [f"{len(ordered)} classes: {said}{more}"]
     few = [name for name, count in ordered if count < _FEW]
     if few:
-        lines.append(f"{len(few)} classes have fewer than {_FEW} {noun}s, such as {few[-1]!r}: not each split has them")
+        lines.append(f"classes of fewer than {_FEW} {noun}s ({len(few)}), such as {few[-1]!r}, are not in each split")
     return lines
 
 

@@ -93,6 +93,15 @@ def test_line_ends_of_any_system_and_a_byte_order_mark_give_the_same_text(file, 
     np.testing.assert_array_equal(other.splits["train"].gather(np.arange(143))["inputs"], train["inputs"])
 
 
+def test_rare_and_new_characters_may_be_one(file):
+    dataset = data.build("text_file", path=file("ab" * 40 + "z" + "ab" * 40 + "é"), context=4, min_count=2)
+    assert dataset.facts["vocabulary"] == ["<unknown>", "a", "b"]
+    assert dataset.facts["vocabulary_size"] == 3
+    last = dataset.splits["validation"].gather(np.array([len(dataset.splits["validation"]) - 1]))
+    assert last["targets"][0][last["weights"][0] > 0][-1] == 0
+    assert 0 in dataset.splits["train"].ids
+
+
 def test_a_mark_within_the_text_is_a_character(file):
     dataset = data.build("text_file", path=file("a\ufeff" * 40), context=4)
     assert dataset.facts["vocabulary"] == ["a", "\ufeff"]

@@ -100,6 +100,13 @@ def test_a_table_is_read_whatever_its_form(made, name):
     assert built.facts["num_classes"] == 2
 
 
+def test_classes_and_those_of_few_texts_are_named(made):
+    rows = [*ROWS, ("odd one", "odd"), ("odd other", "odd")]
+    said = "\n".join(guess(made("own.csv", separated(rows))).lines)
+    assert "3 classes: neg 20, pos 20, odd 2" in said
+    assert "classes of fewer than 5 texts (1), such as 'odd', are not in each split" in said
+
+
 def test_columns_that_are_said_are_taken(made):
     rows = [(text, text[::-1], label, label.upper()) for text, label in ROWS]
     path = made("own.csv", separated(rows, header=("text", "back", "label", "loud")))
@@ -112,7 +119,7 @@ def test_copies_are_named_and_stay_in_one_split(made):
     rows = [*ROWS, *((f" {text}  ", label) for text, label in ROWS[:10]), (ROWS[11][0], "pos")]
     found = guess(made("own.csv", separated(rows)))
     said = "\n".join(found.lines)
-    assert "11 texts are there more than once (22 rows, 1 of them with different labels)" in said
+    assert "11 of the texts are there more than once (22 rows, 1 of them with different labels)" in said
     splits = data.build(**found.section).splits
     texts = {split: {" ".join(text.split()) for text in source.written} for split, source in splits.items()}
     assert not texts["train"] & texts["test"]
@@ -145,7 +152,7 @@ def test_a_text_file_is_a_language_model_and_rare_characters_are_one(made):
     [
         (((8, 8),), "RGB", (8, 8), "colour images, 8x8 (height x width), as they are"),
         (((8, 12),), "L", (8, 12), "grey images"),
-        (((8, 8), (9, 7)), "RGB", (32, 32), "and 1 other sizes (height x width), resized to 32x32"),
+        (((8, 8), (9, 7)), "RGB", (32, 32), "and other sizes (1) (height x width), resized to 32x32"),
         (((100, 80),), "RGB", (32, 32), "resized"),
         (((13, 7),), "P", (32, 32), "resized"),
     ],
@@ -156,7 +163,7 @@ def test_a_folder_with_a_sub_folder_for_each_class_is_images_of_one_size(tmp_pat
     found = guess(path)
     said = "\n".join(found.lines)
     assert found.section["size"] == size
-    for word in (words, "cat 10, dog 10", "1 files beside the sub-folders are not read, such as notes.txt"):
+    for word in (words, "cat 10, dog 10", "files beside the sub-folders (1) are not read, such as notes.txt"):
         assert word in said
     batch = data.build(**found.section).splits["train"].gather(np.arange(3))
     assert batch["image"].shape == (3, *size, 1 if mode == "L" else 3)
@@ -165,7 +172,9 @@ def test_a_folder_with_a_sub_folder_for_each_class_is_images_of_one_size(tmp_pat
 def test_images_of_the_same_bytes_are_named(tmp_path):
     path = images(tmp_path / "pets")
     (tmp_path / "pets/cat/again.png").write_bytes((tmp_path / "pets/dog/0.png").read_bytes())
-    assert "1 images are there more than once (2 files, 1 of them in different classes)" in "\n".join(guess(path).lines)
+    assert "1 of the images are there more than once (2 files, 1 of them in different classes)" in "\n".join(
+        guess(path).lines
+    )
 
 
 def test_what_changed_since_the_guess_is_refused(refused, made, tmp_path):

@@ -93,6 +93,27 @@ def test_a_text_may_be_empty_and_a_long_one_is_cut_where_that_is_asked_for(build
     assert {*rows_of(dataset, "train")} == {("", "yes"), ("abcd", "no")}
 
 
+def test_of_a_long_text_the_first_and_the_last_tokens_may_stay(build):
+    dataset = build(table([("abcdefgh", "yes"), ("abc", "no")] * 10), context=5, too_long="cut_middle")
+    assert {*rows_of(dataset, "train")} == {("abcgh", "yes"), ("abc", "no")}
+
+
+def test_lower_words_are_words_and_marks_and_those_seen_less_often_are_unknown(build):
+    rows = [(f"Don't stop, {'NOW' if number % 2 else 'now'}! x{number}", "ab"[number % 2]) for number in range(20)]
+    dataset = build(table(rows), tokens="lower_words", context=9, min_count=2)
+    assert dataset.facts["vocabulary"] == ["<unknown>", "!", ",", "don't", "now", "stop"]
+    assert {text for text, _ in rows_of(dataset, "train", joint=" ")} == {"don't stop , now ! <unknown>"}
+
+
+def test_columns_separator_and_header_may_be_other_ones(build):
+    rows = [f"{number};ab{number};{'yes' if number % 2 else 'no'}" for number in range(20)]
+    options = {"separator": ";", "text": "2", "label": "3", "header": False}
+    bare = build("\n".join(rows), **options)
+    named = build("\n".join(["n;said;kind", *rows]), separator=";", text="said", label="kind")
+    assert rows_of(bare, "train") == rows_of(named, "train")
+    assert sum(map(len, bare.splits.values())) == 20
+
+
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
@@ -101,7 +122,9 @@ def test_a_text_may_be_empty_and_a_long_one_is_cut_where_that_is_asked_for(build
         (table(ROWS), {"context": 3, "tokens": "words"}, ["has 4 words", "context 3"]),
         (table(ROWS), {"buckets": (8, 4, 20)}, ["buckets (8, 4, 20)", "rising"]),
         (table(ROWS), {"tokens": "word"}, ["no tokens 'word'", "Did you mean 'words'?"]),
-        (table(ROWS), {"too_long": "drop"}, ["no too_long 'drop'", "cut, refuse"]),
+        (table(ROWS), {"too_long": "drop"}, ["no too_long 'drop'", "cut, cut_middle, refuse"]),
+        (table(ROWS), {"min_count": 0}, ["min_count 0", "at least 1"]),
+        (table(ROWS), {"digest": "0123"}, ["changed", "digest is 0123"]),
         (table(ROWS), {"seed": -1}, ["seed", "-1"]),
         (table(ROWS), {"validation_fraction": 0.0}, ["validation_fraction 0.0"]),
         (table(ROWS), {"validation_fraction": 0.6, "test_fraction": 0.4}, ["test_fraction 0.4", "less than 1"]),

@@ -36,7 +36,7 @@ def launch(options: argparse.Namespace, line: str, check: Callable[[argparse.Nam
       check: raises Refused where the command would before its first step.
 
     Returns:
-      The exit code, 0.
+      The exit code: 0, or that of the check.
 
     Raises:
       Refused: by `check`; a launcher, a key of `job` or an option beside them cannot be; submitit or Slurm is not here,
@@ -62,7 +62,9 @@ def launch(options: argparse.Namespace, line: str, check: Callable[[argparse.Nam
 
     # A run is checked for the devices that it will have; the supervisor of a study has none.
     devices = job.devices if job and not is_study else None
-    running.run_on_devices(checked, options, line, devices=devices)
+    code = running.run_on_devices(checked, options, line, devices=devices)
+    if code:
+        return code
     workdir = running.workdir_of(options)
     _check_free(workdir, study=is_study, alone=supervisors == 1)
     # Not those that submitit would set: a local job has the GPUs that this process has.
@@ -123,6 +125,8 @@ def _slurm(job: Job, workdir: Path, *, each: int) -> Any:
         "nodes": each,
         "ntasks_per_node": 1,
         "cpus_per_task": job.cpus,
+        # From Slurm 22.05 on srun does not take it from the job.
+        "srun_args": [f"--cpus-per-task={job.cpus}"],
         "gpus_per_node": job.gpus or None,
         "mem": None if job.mem is None else f"{job.mem}GB",
         "signal_delay_s": job.signal,

@@ -12,10 +12,12 @@ import pytest
 from attention_jax.base.errors import Refused
 from attention_jax.cli.allocation import Job, read_job
 from attention_jax.cli.arguments import without
+from attention_jax.cli.main import parse
 from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, write_config
 from tests.launch.conftest import Finished
 from tests.launch.test_crash import recorded
 from tests.launch.test_refusals import answers, assert_refused
+from tests.launch.test_scale import LINES, words_of
 from tests.launch.test_sweep import SPACE
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
@@ -232,6 +234,13 @@ def test_the_time_of_a_job_is_in_minutes() -> None:
     assert [read_job(f"time={text}").time for text in ("90", "1:30:00", "2-01:00:01", "0:10:30")] == [90, 90, 2941, 11]
     assert read_job("time=60 nodes=2 gpus=4") == Job(time=60, nodes=2, gpus=4)
     assert [Job(60, nodes=2, gpus=4).devices, Job(60, nodes=2, cpus=3).devices] == [8, 6]
+
+
+def test_the_jobs_of_the_documentation_can_be_read() -> None:
+    parsed = [parse(words_of(line)) for line in LINES if "--launcher" in line]
+    jobs = [read_job(options.job) for options in parsed if options.launcher == "slurm"]
+    assert [(job.nodes, job.gpus, job.cpus, job.time) for job in jobs] == [(4, 8, 1, 240), (4, 0, 16, 240)]
+    assert {options.launcher for options in parsed} == {"slurm", "local"}
 
 
 def test_a_command_line_without_an_option_of_either_form() -> None:

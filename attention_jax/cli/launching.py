@@ -101,7 +101,8 @@ def _job(options: argparse.Namespace) -> Job | None:
         near = did_you_mean(options.launcher, LAUNCHERS)
         raise Refused(f"there is no launcher {options.launcher!r}.{near}")
     for name in _JOINING:
-        if getattr(options, name, None) not in (None, False):
+        given = getattr(options, name, None)
+        if given is not None and given is not False:
             raise Refused(f"--{name} joins processes that were started by hand, --launcher its own: leave out one.")
     try:
         import submitit  # noqa: F401

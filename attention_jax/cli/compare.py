@@ -51,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains all that is not trained yet, and prints and writes the report."""
-    if options.launcher is not None:
-        return launching.launch(options, line, check=_planned)
-    return running.run_on_devices(_compare, options, line)
+    return launching.run(_compare, _planned, options, line)
 
 
 def _compare(options: argparse.Namespace, line: str) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 # From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
 # Slurm sends SIGTERM when it pre-empts a job, and puts it back itself, or sends SIGUSR2, within so long. A job that had
-# ended by then would count as finished.
+# ended by then would count as finished; of several processes the first is the one that puts it back.
 _GRACE_SECONDS = 600.0
 
 
@@ -44,12 +44,13 @@ class CommandLine:
         signal.signal(signal.SIGTERM, self._stop)
         changed = {**os.environ, **self.environ}
         environ = {name: value for name, value in changed.items() if value is not None}
-        # A session of its own, and no SIGUSR2: who signals all processes of a job would end it without saving.
+        # A session of its own, and no such signals: who signals all processes of a job would end it without saving.
         self._process = subprocess.Popen(
             self.words, cwd=self.cwd, env=environ, start_new_session=True, preexec_fn=_begin_child
         )
         code = _exit_code(self._process.pid)
-        if self._told and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        stopped = self._told or code == 128 + signal.SIGTERM
+        if stopped and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             time.sleep(_GRACE_SECONDS)
         if code:
             raise SystemExit(code)
@@ -88,6 +89,7 @@ def _exit_code(pid: int) -> int:
 
 
 def _begin_child() -> None:
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     # Where this process is killed, its command saves and ends.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -27,34 +27,43 @@ _MINUTES, _TIMES = 10 * 365 * 24 * 60, 1_000_000
 _JOINING = ("coordinator", "processes", "process_id", "cluster")
 
 
-def launch(options: argparse.Namespace, line: str, check: Callable[[argparse.Namespace], Any]) -> int:
-    """Submits the command without its launcher, and says where it is; it runs after this process has ended.
+def run(
+    command: Callable[[argparse.Namespace, str], int],
+    check: Callable[[argparse.Namespace], Any],
+    options: argparse.Namespace,
+    line: str,
+) -> int:
+    """Runs a command here, or submits it and says where it is: it then runs after this process has ended.
 
     Args:
+      command: what is run, as of `running.run_on_devices`.
+      check: raises Refused where the command would before its first step.
       options: those of the command, with `launcher` and `job`.
       line: the command line.
-      check: raises Refused where the command would before its first step.
 
     Returns:
-      The exit code, 0.
+      The exit code.
 
     Raises:
-      Refused: by `check`; a launcher, a key of `job` or an option beside them cannot be; submitit or Slurm is not here,
-        or Slurm does not take the job.
+      Refused: by the command or by `check`; a launcher, a key of `job` or an option beside them cannot be; submitit or
+        Slurm is not here, or Slurm does not take the job.
     """
-    job = _job(options)
-    words = shlex.split(arguments.without(line, "--launcher", "--job"))
-    place = words.index(options.command)
-    program, rest = words[:place], words[place:]
-    is_study = "storage" in options
+    if options.launcher is not None:
+        return _launch(check, options, line)
+    if options.job is not None:
+        raise Refused(f"--job={options.job} is of --launcher=slurm: give that too, or leave it out.")
+    return running.run_on_devices(command, options, line)
+
+
+def _launch(check: Callable[[argparse.Namespace], Any], options: argparse.Namespace, line: str) -> int:
+    job, is_study = _job(options), "storage" in options
     supervisors = job.nodes if job and is_study else 1
-    if supervisors > 1 and (options.storage or "sqlite").startswith("sqlite"):
+    in_file = is_study and (options.storage or "sqlite").startswith("sqlite")
+    if supervisors > 1 and in_file:
         raise Refused(
             f"--job nodes={supervisors} starts {supervisors} supervisors, and a study.db has one at a time: give "
             "--storage=postgresql+psycopg://USER@HOST/DATABASE, or nodes=1."
         )
-    if job and job.nodes > 1 and not is_study:
-        rest.append("--cluster")
 
     def checked(options: argparse.Namespace, line: str) -> int:
         check(options)
@@ -62,18 +71,28 @@ def launch(options: argparse.Namespace, line: str, check: Callable[[argparse.Nam
 
     # A run is checked for the devices that it will have; the supervisor of a study has none.
     devices = job.devices if job and not is_study else None
-    running.run_on_devices(checked, options, line, devices=devices)
+    if code := running.run_on_devices(checked, options, line, devices=devices):
+        return code
     workdir = running.workdir_of(options)
-    _check_free(workdir, study=is_study, alone=supervisors == 1)
+    _check_free(workdir, study=is_study, alone=in_file)
+    program, rest = _words(options, line)
+    if job and job.nodes > 1 and not is_study:
+        rest.append("--cluster")
     # Not those that submitit would set: a local job has the GPUs that this process has.
     kept = {} if job else {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
     command = CommandLine([sys.executable, os.path.abspath(sys.argv[0]), *rest], os.getcwd(), kept)
     executor = _slurm(job, workdir, each=1 if is_study else job.nodes) if job else _local(workdir)
-    jobs = _submit(executor, command, supervisors)
     where = [f"--storage={options.storage}"] if is_study and options.storage else []
     status = shlex.join([*program, "status", str(workdir), *where]) if is_study else None
-    _say(jobs, workdir, slurm=job is not None, status=status)
+    _say(_submit(executor, command, supervisors), workdir, slurm=job is not None, status=status)
     return 0
+
+
+def _words(options: argparse.Namespace, line: str) -> tuple[list[str], list[str]]:
+    """Returns the program and what it is given, without what launches it."""
+    words = shlex.split(arguments.without(line, "--launcher", "--job"))
+    place = words.index(options.command)
+    return words[:place], words[place:]
 
 
 def _job(options: argparse.Namespace) -> Job | None:
@@ -82,7 +101,8 @@ def _job(options: argparse.Namespace) -> Job | None:
         near = did_you_mean(options.launcher, LAUNCHERS)
         raise Refused(f"there is no launcher {options.launcher!r}.{near}")
     for name in _JOINING:
-        if getattr(options, name, None):
+        given = getattr(options, name, None)
+        if given is not None and given is not False:
             raise Refused(f"--{name} joins processes that were started by hand, --launcher its own: leave out one.")
     try:
         import submitit  # noqa: F401
@@ -123,6 +143,8 @@ def _slurm(job: Job, workdir: Path, *, each: int) -> Any:
         "nodes": each,
         "ntasks_per_node": 1,
         "cpus_per_task": job.cpus,
+        # From Slurm 22.05 on srun does not take it from the job.
+        "srun_args": [f"--cpus-per-task={job.cpus}"],
         "gpus_per_node": job.gpus or None,
         "mem": None if job.mem is None else f"{job.mem}GB",
         "signal_delay_s": job.signal,

@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Runs the trials that are missing, and prints and writes what was found."""
-    if options.launcher is not None:
-        return launching.launch(options, line, check=_check)
-    return running.run_on_devices(_sweep, options, line)
+    return launching.run(_sweep, _check, options, line)
 
 
 def _sweep(options: argparse.Namespace, line: str) -> int:

@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains, and prints the score, the speed and the command that evaluates again."""
-    if options.launcher is not None:
-        return launching.launch(options, line, check=_prepared)
-    return running.run_on_devices(_train, options, line)
+    return launching.run(_train, _prepared, options, line)
 
 
 def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:

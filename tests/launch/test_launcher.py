@@ -12,10 +12,12 @@ import pytest
 from attention_jax.base.errors import Refused
 from attention_jax.cli.allocation import Job, read_job
 from attention_jax.cli.arguments import without
+from attention_jax.cli.main import parse
 from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, write_config
 from tests.launch.conftest import Finished
 from tests.launch.test_crash import recorded
 from tests.launch.test_refusals import answers, assert_refused
+from tests.launch.test_scale import LINES, words_of
 from tests.launch.test_sweep import SPACE
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
@@ -64,7 +66,7 @@ def run_job(slurm: dict[str, str], **variables: str) -> "subprocess.Popen[bytes]
     return subprocess.Popen(["bash", str(Path(slurm["STAND_INS"]) / "submitted.sh")], env=environment)
 
 
-def await_that(condition, seconds: float = 120.0) -> None:
+def await_that(condition, seconds: float = 400.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -149,10 +151,10 @@ def test_a_pre_empted_job_saves_is_put_back_and_ends_as_one_that_was_not(
     os.kill(process, signal.SIGTERM)
     time.sleep(0.1)
     os.kill(process, signal.SIGUSR2)
-    assert job.wait(timeout=120) != 0
+    assert job.wait(timeout=400) != 0
     assert recorded(workdir) < 120
     assert (stand_ins / "scontrol.txt").read_text() == "requeue 12345\n"
-    assert run_job(environment).wait(timeout=120) == 0
+    assert run_job(environment).wait(timeout=400) == 0
     assert (workdir / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
     log = (workdir / "jobs" / "12345_0_log.out").read_text()
     assert log.count("stopped and saved") == log.count("resuming from the checkpoint of step") == 1
@@ -165,7 +167,7 @@ def test_a_run_that_fails_is_not_put_back(slurm: dict[str, str], tmp_path: Path)
     config, workdir = write_config(tmp_path / "recall.py", sections), tmp_path / "W"
     answer = launch("train", config, f"--workdir={workdir}", "--launcher=slurm", "--job=time=60", environment=slurm)
     assert answer.code == 0, answer.err
-    assert run_job(slurm).wait(timeout=120) == 1
+    assert run_job(slurm).wait(timeout=400) == 1
     assert not (Path(slurm["STAND_INS"]) / "scontrol.txt").exists()
     assert read_jsonl(workdir / "metrics.jsonl")
 
@@ -176,6 +178,8 @@ def test_what_cannot_be_is_refused_before_anything_is_submitted(slurm: dict[str,
     of_train = [
         (["--launcher=slrum"], ("no launcher 'slrum'", "Did you mean 'slurm'?")),
         (["--launcher=slurm"], ("needs the time",)),
+        ([job], ("--job=time=60 is of --launcher=slurm",)),
+        (["--launcher=slurm", job, "--process_id=0"], ("--process_id joins",)),
         (["--launcher=local", job], ("--job=time=60 is for --launcher=slurm",)),
         (["--launcher=slurm", job, "--cluster"], ("--cluster joins", "leave out one")),
         (["--launcher=slurm", job, "--config.batch_size=97"], ("batch_size=97",)),
@@ -232,6 +236,13 @@ def test_the_time_of_a_job_is_in_minutes() -> None:
     assert [read_job(f"time={text}").time for text in ("90", "1:30:00", "2-01:00:01", "0:10:30")] == [90, 90, 2941, 11]
     assert read_job("time=60 nodes=2 gpus=4") == Job(time=60, nodes=2, gpus=4)
     assert [Job(60, nodes=2, gpus=4).devices, Job(60, nodes=2, cpus=3).devices] == [8, 6]
+
+
+def test_the_jobs_of_the_documentation_can_be_read() -> None:
+    parsed = [parse(words_of(line)) for line in LINES if "--launcher" in line]
+    jobs = [read_job(options.job) for options in parsed if options.launcher == "slurm"]
+    assert [(job.nodes, job.gpus, job.cpus, job.time) for job in jobs] == [(4, 8, 1, 240), (4, 0, 16, 240)]
+    assert {options.launcher for options in parsed} == {"slurm", "local"}
 
 
 def test_a_command_line_without_an_option_of_either_form() -> None:

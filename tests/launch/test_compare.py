@@ -1,8 +1,10 @@
 """A comparison from the command to the report, killed on the way."""
 
+import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -31,6 +33,12 @@ KEYS = [
     "compilations",
     "cache_hits",
     "log",
+    "beside",
+    "ms_per_step_spread",
+    "tokens_per_second",
+    "flops_per_step",
+    "compile_seconds",
+    "decode_bytes",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''
@@ -252,3 +260,23 @@ def test_more_seeds_train_only_those_and_load_what_was_compiled(in_one_process, 
     new = [line for line in read_jsonl(workdir / "results.jsonl") if line["seed"] == 2]
     assert [line["compilations"] for line in new] == [0, 0]
     assert all(line["cache_hits"] > 0 for line in new)
+
+
+def test_the_command_of_a_run_trains_it_alone_to_the_same_bits(in_one_process) -> None:
+    _, workdir, environment = in_one_process
+    with (workdir / "report.csv").open() as file:
+        [row] = [row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("uniform", "1")]
+    assert row["beside"] == "0"
+    answer = launch(*shlex.split(row["command"])[2:], environment=environment)
+    assert answer.code == 0, answer.err
+    alone = workdir / "alone" / "runs" / "recall" / "uniform" / "1"
+    [line] = read_jsonl(alone / "results.jsonl")
+    assert str(line["score"]) == row["score"]
+    assert losses(alone) == {name: text for name, text in losses(workdir).items() if name.endswith("uniform/1")}
+
+
+def test_a_benchmark_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    answer = launch("compare", "--config=experiments/demo.py", "--benchmarks=mqr", f"--workdir={tmp_path / 'W'}")
+    assert answer.code == 2
+    assert answer.err.strip() == "error: --benchmarks=mqr: there is no benchmark 'mqr'. Did you mean 'mqar'?"
+    assert not (tmp_path / "W").exists()

@@ -11,7 +11,7 @@ from attention_jax.study.summary import Row
 _LOG_FROM = 8  # ratio of the largest to the smallest cost at which a linear axis would press the cheap ones together
 COST_COLUMNS = (
     *("variant", "params", "FLOPs/step", "ms/step", "quartiles apart", "measured", "tokens/s"),
-    *("memory", "compile s", "decode state", "seconds"),
+    *("memory", "compile s", "decode state"),
 )
 
 
@@ -80,13 +80,13 @@ def cost_text(name: str, value: float | None) -> str:
 
 
 def measured(row: Row) -> str:
-    """Returns how the times of a row were measured: "alone", "beside 1", "alone and beside 1", "not known"."""
+    """Returns how the times of a row were measured: "alone", "beside 1", "alone and beside 1 other", "not known"."""
     return " and ".join(map(company, row.beside)) or company(None)
 
 
 def cost_cells(row: Row) -> list[tuple[str, float | None]]:
     """Returns the text under each of COST_COLUMNS, and the number that it is of; None where it is of none."""
-    spread, seconds = row.ms_per_step_spread, row.train_seconds
+    spread = row.ms_per_step_spread
 
     def known(*names: str) -> list[tuple[str, float | None]]:
         return [(cost_text(name, getattr(row, name)), getattr(row, name)) for name in names]
@@ -97,5 +97,4 @@ def cost_cells(row: Row) -> list[tuple[str, float | None]]:
         ("-" if spread is None else milliseconds(spread), spread),
         (measured(row), float(max(row.beside)) if row.beside else None),
         *known("tokens_per_second", "peak_bytes", "compile_seconds", "decode_bytes"),
-        ("-" if seconds is None else f"{seconds:.1f}", seconds),
     ]

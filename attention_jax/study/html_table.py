@@ -27,7 +27,7 @@ def variant_td(variant: str) -> str:
 
 
 def table(names: Sequence[str], rows: Sequence[str], *, words: Sequence[str] = (), attributes: str = "") -> str:
-    """Returns a <table>.
+    """Returns a <table> that scrolls in a box of its own.
 
     Args:
       names: of the columns.
@@ -39,7 +39,8 @@ def table(names: Sequence[str], rows: Sequence[str], *, words: Sequence[str] = (
         f"<th{_attributes(None, 'word' if name in words else '')}>{html.escape(name)}</th>" for name in names
     )
     body = "\n".join(rows)
-    return f"<table{attributes}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    whole = f"<table{attributes}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return f'<div class="wide">{whole}</div>'
 
 
 def html_table(summary: Summary, *, plan: Plan) -> str:
@@ -53,7 +54,7 @@ def cost_html(summary: Summary) -> str:
     for row in summary.scored:
         (variant, _), *others = cost_cells(row)
         rows.append(f"<tr>{variant_td(variant)}{''.join(td(text, value=value) for text, value in others)}</tr>")
-    return table(COST_COLUMNS, rows)
+    return table(COST_COLUMNS, rows, attributes=' class="costs"')
 
 
 def overall_html(overall: Overall) -> str:
@@ -88,9 +89,10 @@ def _row(row: Row, *, summary: Summary, plan: Plan) -> str:
         else:
             classes = text.replace(" ", "-") if name == "verdict" else ""
             shown.append(td(text, value=values.get(name), classes=classes))
-    line = f"<tr>{''.join(shown)}</tr>"
-    # Sorting keeps it under the row that it belongs to.
-    return f'{line}\n<tr class="unscored more"><td></td>{rest}</tr>' if row.notes else line
+    if not row.notes:
+        return f"<tr>{''.join(shown)}</tr>"
+    # Sorting keeps the second under the first.
+    return f'<tr class="noted">{"".join(shown)}</tr>\n<tr class="unscored more"><td></td>{rest}</tr>'
 
 
 def _values(row: Row) -> dict[str, float | None]:

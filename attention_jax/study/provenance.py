@@ -83,7 +83,7 @@ def facts_of(results: Sequence[Result]) -> dict[str, str]:
 
 
 def company(beside: int | None) -> str:
-    """Returns how a time was measured: "alone", "beside 3" other workers, or "not known"."""
+    """Returns how a time was measured: "alone", "beside 3 others" that trained, or "not known"."""
     if beside is None:
         return "not known"
-    return f"beside {beside}" if beside else "alone"
+    return f"beside {beside} other{'' if beside == 1 else 's'}" if beside else "alone"

@@ -13,8 +13,8 @@ from attention_jax.study.provenance import company, other_version
 from attention_jax.study.results import Result
 
 _COLUMNS = (
-    *("benchmark", "variant", "seed", "status", "score", "ms/step", "measured", "compiled", "from cache"),
-    *("leads to", "note"),
+    *("benchmark", "variant", "seed", "status", "score", "leads to", "ms/step", "measured"),
+    *("compiled", "cached", "note"),
 )
 _WORDS = ("benchmark", "variant", "status", "measured", "leads to", "note")
 
@@ -59,17 +59,17 @@ def _cells(trial: Trial, result: Result | None, *, command: str, chart: str | No
     begin = td(trial.benchmark) + variant_td(trial.variant) + td(str(trial.seed))
     state = td(status, classes=status if status in ("refused", "failed") else "")
     if result is None:
-        return f"{begin}{state}{td('-') * 5}{_leads(trial, '', command, None)}{td('the comparison was stopped')}"
+        ways = _leads(trial, "", command, None)
+        return f"{begin}{state}{td('-')}{ways}{td('-') * 4}{td('the comparison was stopped', classes='note')}"
     counts = (td("-" if count is None else str(count)) for count in (result.compilations, result.cache_hits))
     score = "-" if result.score is None else number(result.score)
     other = other_version(result)
     flag = f'<strong class="other">other versions: {html.escape(other)}</strong> ' if other else ""
     reason = html.escape(" ".join((result.reason or "").split()))
     return (
-        f"{begin}{state}{td(score, value=result.score)}"
-        f"{td(cost_text('ms_per_step', result.ms_per_step), value=result.ms_per_step)}"
-        f"{td(company(result.beside))}{''.join(counts)}"
-        f'{_leads(trial, result.log or "", command, chart)}<td class="note">{flag}{reason}</td>'
+        f"{begin}{state}{td(score, value=result.score)}{_leads(trial, result.log or '', command, chart)}"
+        f"{td(cost_text('ms_per_step', result.ms_per_step), value=result.ms_per_step)}{td(company(result.beside))}"
+        f'{"".join(counts)}<td class="note">{flag}{reason}</td>'
     )
 
 

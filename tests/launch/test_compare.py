@@ -1,8 +1,10 @@
 """A comparison from the command to the report, killed on the way."""
 
+import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -248,3 +250,23 @@ def test_learning_rates_are_one_program_in_a_study_and_none_on_a_warm_start(tmp_
     assert len(compiled[0]) == 9
     assert sum(count > 0 for count in compiled[0]) == 1
     assert compiled[1] == [0, 0, 0]
+
+
+def test_the_command_of_a_run_trains_it_alone_to_the_same_bits(in_one_process) -> None:
+    _, workdir, environment = in_one_process
+    with (workdir / "report.csv").open() as file:
+        [row] = [row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("uniform", "1")]
+    assert row["beside"] == "0"
+    answer = launch(*shlex.split(row["command"])[2:], environment=environment)
+    assert answer.code == 0, answer.err
+    alone = workdir / "alone" / "runs" / "recall" / "uniform" / "1"
+    [line] = read_jsonl(alone / "results.jsonl")
+    assert str(line["score"]) == row["score"]
+    assert losses(alone) == {name: text for name, text in losses(workdir).items() if name.endswith("uniform/1")}
+
+
+def test_a_benchmark_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    answer = launch("compare", "--config=experiments/demo.py", "--benchmarks=mqr", f"--workdir={tmp_path / 'W'}")
+    assert answer.code == 2
+    assert answer.err.strip() == "error: --benchmarks=mqr: there is no benchmark 'mqr'. Did you mean 'mqar'?"
+    assert not (tmp_path / "W").exists()

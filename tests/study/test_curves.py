@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from attention_jax.study.curves import Curve, learning_curves, mean_curve, read_metrics
+from attention_jax.study.curves import Curve, drawn, learning_curves, mean_curve, read_metrics
 from attention_jax.study.plan import run_folder
 
 
@@ -87,3 +87,18 @@ def test_the_mean_is_over_the_steps_that_all_seeds_have():
     runs = [Curve("x", 0, ((1, 0.0), (2, 2.0), (3, 4.0))), Curve("x", 1, ((1, 1.0), (3, 6.0), (4, 9.0)))]
     assert mean_curve(runs) == [(1, 0.5), (3, 5.0)]
     assert mean_curve([]) == []
+
+
+@pytest.mark.parametrize(("points", "most"), [(3, 3), (50, 24), (200, 24), (200, 199), (24, 24), (5, 24)])
+def test_a_drawn_curve_has_so_many_points_in_order_with_both_ends(points, most):
+    curve = [(10 * step, (step * 7) % 5 / 3) for step in range(points)]
+    shown = drawn(curve, most=most)
+    assert len(shown) == min(points, most)
+    assert [step for step, _ in shown] == sorted({step for step, _ in shown})
+    assert (shown[0][0], shown[-1][0]) == (0, 10 * (points - 1))
+
+
+def test_a_drawn_curve_keeps_its_peak():
+    curve = [(step, 1.0 if step == 137 else 0.001 * step / 200) for step in range(200)]
+    assert max(value for _, value in drawn(curve, most=24)) == 1.0
+    assert drawn([(1, 0.123456789)], most=24) == [(1, 0.12346)]

@@ -12,15 +12,9 @@ for (const place of all("td.variant, nav button")) {
   place.prepend(glyph);
 }
 
-// Tables. Each scrolls in a box of its own; a click on the head of a column sorts up, down, and as it was.
+// Tables: a click on the head of a column sorts up, down, and as it was.
 
-for (const table of all("table")) {
-  const box = document.createElement("div");
-  box.className = "wide";
-  table.replaceWith(box);
-  box.append(table);
-  makeSortable(table);
-}
+for (const table of all("table")) makeSortable(table);
 
 function makeSortable(table) {
   const body = table.tBodies[0], groups = [];

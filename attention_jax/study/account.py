@@ -81,7 +81,7 @@ class Account:
         """The time that the cells that are left take; None where there are none, more may come, or none is known."""
         left = max(len(self._places), self._planned) - len(self.results)
         times = self._seconds or self._foreseen
-        if not left or not times or not self._whole:
+        if not left or not times or not (self._whole or self._planned):
             return None
         return left * sum(times) / len(times) / max(1, min(self._workers, left))
 

@@ -159,7 +159,7 @@ def _rows(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
         }
         for one in tuned
         for trial in one.tried
-        if LEARNING_RATE in trial.point
+        if _has_place(trial)
     ]
 
 
@@ -179,10 +179,15 @@ def _section(tuned: Sequence[Tuned], look: Look, *, name: str) -> Section:
     return Section(f"Tuning: {tuned[0].benchmark}", " ".join(sentences(tuned)), figures, made)
 
 
+def _has_place(trial: Tried) -> bool:
+    """Whether a trial has a place on a logarithmic axis."""
+    return trial.point.get(LEARNING_RATE, 0) > 0
+
+
 def _best_of_each_rate(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
     rows = []
     for one in tuned:
-        rates = sorted({trial.point[LEARNING_RATE] for trial in one.tried if LEARNING_RATE in trial.point})
+        rates = sorted({trial.point[LEARNING_RATE] for trial in one.tried if _has_place(trial)})
         for rate in rates:
             there = [trial for trial in one.tried if trial.point.get(LEARNING_RATE) == rate]
             if (top := best(there, rising=one.rising)) is not None:

@@ -127,7 +127,8 @@ class Variation:
 
     Attributes:
       key: what varies.
-      values: of the choices, by their labels, in their order.
+      labels: of the choices, in their order; one that is there twice is left for the plan to refuse.
+      values: of the choices, by their labels.
       benchmarks: the complete config of each.
     """
 
@@ -146,6 +147,7 @@ class Variation:
         if key != PATCHES:
             check_key(key, said=f"--vary={key}")
         self.key, self.benchmarks = key, benchmarks
+        self.labels = tuple(choice.label for choice in chosen)
         self.values = {choice.label: choice.value for choice in chosen}
         self._sections = {
             (name, choice.label, ""): _with(part, self.patch(choice.label), owner=f"benchmark {name}")

@@ -77,10 +77,10 @@ class Account:
             self.say(cell, f"{result.status}: {result.reason}{log}")
 
     def seconds_left(self) -> float | None:
-        """The time that the known cells that are left take; None where there are none, or no time is known."""
+        """The time that the cells that are left take; None where there are none, more may come, or none is known."""
         left = len(self._places) - len(self.results)
         times = self._seconds or self._foreseen
-        if not left or not times:
+        if not left or not times or not self._whole:
             return None
         return left * sum(times) / len(times) / max(1, min(self._workers, left))
 

@@ -39,7 +39,10 @@ def learning_curves(results: Sequence[Result], workdir: Path) -> Curves:
     validation metric where there is none, and the training loss where nothing was evaluated on the way: one point is
     no curve. Only points that are finite numbers are kept; the curves are thinned, all alike, to a few hundred points.
     """
-    logs = {result.trial: read_metrics(run_folder(workdir, result.trial) / "metrics.jsonl") for result in results}
+    logs = {
+        result.trial: read_metrics(run_folder(workdir, result.trial, result.point) / "metrics.jsonl")
+        for result in results
+    }
     metric = _nearest(str(results[0].metric), logs.values()) if results else None
     if metric is None:
         return Curves(None, ())

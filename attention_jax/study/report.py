@@ -31,13 +31,23 @@ from attention_jax.study.tables import (
     overall_terminal,
     terminal_table,
 )
+from attention_jax.study.tuning import Tuned
+from attention_jax.study.tuning_report import (
+    settings_explanation,
+    tuning_json,
+    tuning_lines,
+    tuning_markdown,
+    tuning_sections,
+)
 from attention_jax.training.workdir import write_atomically
 
 _ZOOM = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")  # the wheel alone scrolls
 _LOG_WIDTH = 100  # columns, where no terminal says how many there are
 
 
-def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: str) -> None:
+def summarise(
+    plan: Plan, results: Sequence[Result], workdir: Path, *, command: str, tuned: Sequence[Tuned] = ()
+) -> None:
     """Writes report.json, .md, .html and .svg into `workdir`, prints the tables and where the reports are.
 
     Args:
@@ -45,6 +55,7 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
       results: what `compare` returned.
       workdir: the folder that they were trained in.
       command: what the reader types to run the comparison again.
+      tuned: the search of each variant on each benchmark.
 
     Raises:
       Refused: a benchmark has results under more than one metric.
@@ -52,12 +63,13 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     found = [with_steps_to_solve(summary, results, workdir) for summary in summaries(plan, results)]
     together = overall(found)
     here = environment()
-    write_atomically(workdir / "report.json", report_json(plan, found, here, command=command))
-    write_atomically(workdir / "report.md", report_markdown(plan, found, here, command=command))
+    write_atomically(workdir / "report.json", report_json(plan, found, here, command=command, tuned=tuned))
+    write_atomically(workdir / "report.md", report_markdown(plan, found, here, command=command, tuned=tuned))
     write_atomically(
-        workdir / "report.html", report_html(plan, found, results, workdir, environment=here, command=command)
+        workdir / "report.html",
+        report_html(plan, found, results, workdir, environment=here, command=command, tuned=tuned),
     )
-    written = ["results.jsonl", "report.json", "report.md", "report.html"]
+    written = ["results.jsonl", *(["tuning.jsonl"] if tuned else []), "report.json", "report.md", "report.html"]
     if any(summary.scored for summary in found):
         save_svg(results, workdir, workdir / "report.svg")
         written.insert(-1, "report.svg")
@@ -68,13 +80,15 @@ def summarise(plan: Plan, results: Sequence[Result], workdir: Path, *, command: 
     if together is not None:
         console.print(overall_terminal(together))
         console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
-    for line in explanation(plan):
+    for line in (*tuning_lines(tuned), *explanation(plan), *settings_explanation(tuned, found)):
         console.print(line, markup=False)
     for name in written:
         print(workdir / name)
 
 
-def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, command: str) -> str:
+def report_json(
+    plan: Plan, found: Sequence[Summary], here: Environment, *, command: str, tuned: Sequence[Tuned] = ()
+) -> str:
     """Returns everything the tables show, for a program; what does not exist is null."""
     report = {
         "command": command,
@@ -84,17 +98,21 @@ def report_json(plan: Plan, found: Sequence[Summary], here: Environment, *, comm
         "confidence": CONFIDENCE,
         "benchmarks": [dataclasses.asdict(summary) for summary in found],
         "overall": None if (together := overall(found)) is None else dataclasses.asdict(together),
+        "tuning": tuning_json(tuned),
     }
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def report_markdown(plan: Plan, found: Sequence[Summary], here: Environment, *, command: str) -> str:
+def report_markdown(
+    plan: Plan, found: Sequence[Summary], here: Environment, *, command: str, tuned: Sequence[Tuned] = ()
+) -> str:
     """Returns the tables with how to read and reproduce them."""
     facts = "\n".join(f"- {name}: {value}" for name, value in _facts(plan, here).items())
-    reading = "\n".join(f"- {line}" for line in explanation(plan))
+    reading = "\n".join(f"- {line}" for line in (*explanation(plan), *settings_explanation(tuned, found)))
     tables = "\n".join(markdown_table(summary, plan=plan) for summary in found)
     if (together := overall(found)) is not None:
         tables += "\n" + overall_markdown(together)
+    tables += tuning_markdown(tuned)
     return (
         f"# {_title(plan)}\n\n{tables}\n## How to read the tables\n\n{reading}\n\n"
         f"## Reproduce\n\n```\n{command}\n```\n\n{facts}\n"
@@ -109,6 +127,7 @@ def report_html(
     *,
     environment: Environment,
     command: str,
+    tuned: Sequence[Tuned] = (),
 ) -> str:
     """Returns the page with interactive charts and the tables; it loads nothing from anywhere."""
     look = Look(plan.variants)
@@ -125,6 +144,7 @@ def report_html(
     ]
     if (together := overall(found)) is not None:
         sections.append(_over_benchmarks(together))
+    sections += tuning_sections(tuned, look)
     return page(
         title=_title(plan),
         lead=(
@@ -134,7 +154,7 @@ def report_html(
         ),
         look=look,
         sections=sections,
-        explanation=explanation(plan),
+        explanation=[*explanation(plan), *settings_explanation(tuned, found)],
         facts=_facts(plan, environment),
         command=command,
     )

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.plan import Trial
@@ -25,7 +25,9 @@ class Result:
     The fields from `metric` to `peak_bytes` are those of `attention_jax.training.outcome.Outcome`, None when the
     trial was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were
     written before there were such: `versions` (package -> version) that it was computed with, `device`, how many
-    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir.
+    programs were compiled for it and came from the cache, and the path of its log, relative to the workdir. `point`
+    has the tuned keys with their values; it is None where nothing was tuned, and empty where no trial of the search
+    ran to its end.
     """
 
     benchmark: str
@@ -45,6 +47,7 @@ class Result:
     compilations: int | None = None
     cache_hits: int | None = None
     log: str | None = None
+    point: dict[str, Any] | None = None
 
     @property
     def trial(self) -> Trial:
@@ -117,7 +120,7 @@ def _line(result: Result) -> str:
 
 def _parse(entry: object, *, where: str) -> Result:
     names = {field.name for field in dataclasses.fields(Result)}
-    needed = [field.name for field in dataclasses.fields(Result) if field.name not in OF_FACTS]
+    needed = [field.name for field in dataclasses.fields(Result) if field.name not in (*OF_FACTS, "point")]
     if not isinstance(entry, dict) or not names >= entry.keys() >= set(needed):
         raise Refused(f"{where} is not a result: it needs {', '.join(needed)}. Delete it, and its trial runs again.")
     if entry["status"] not in get_args(Status):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from attention_jax.study.plan import Plan
 from attention_jax.study.report import summarise
 from attention_jax.study.results import Result, read_results
 from attention_jax.study.session import on_one_core, versions
-from attention_jax.study.variation import ATTENTION, Choice, Variation, choices
+from attention_jax.study.tuned_compare import TunedComparison
+from attention_jax.study.tuning_plan import read_tuning
+from attention_jax.study.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches
 from attention_jax.training import Experiment, config
 from attention_jax.training.workdir import claim, compare_config, usable, write_config
 
@@ -53,7 +56,8 @@ def run_comparison(
     seeds: str | None,
     workdir: Path,
     command: str,
-    vary: str = ATTENTION,
+    vary: str | None = None,
+    tune: Mapping[str, Any] | None = None,
     how: How = DEFAULT,
 ) -> int:
     """Trains what is missing in a folder, writes the reports, prints the tables.
@@ -66,7 +70,9 @@ def run_comparison(
       seeds: numbers separated by commas, in place of the config's.
       workdir: the folder of the comparison.
       command: what the user typed.
-      vary: the key of an experiment's config that varies.
+      vary: the key of an experiment's config that varies, or "patches"; None is the attention, and the patches of a
+        config that has such.
+      tune: fields of `tuning_plan.Settings` in place of those of the config's section `tune`.
       how: by how many workers, and so on.
 
     Returns:
@@ -81,14 +87,20 @@ def run_comparison(
     start = time.monotonic()
     prepare_process(how.workers, workdir)
     benchmarks = _benchmarks(chosen, name)
-    variation = Variation(vary, _choices(chosen, variants, vary), _parts(chosen, name))
+    key = vary or (PATCHES if variants is None and chosen.get("patches") is not None else ATTENTION)
+    variation = Variation(key, _choices(chosen, variants, key), _parts(chosen, name))
     plan = Plan(tuple(benchmarks), variation.labels, _seeds(chosen, seeds))
+    tuning = read_tuning(chosen.get("tune"), tune or {}, variation, plan.seeds)
     _check(benchmarks)
     whole = {**_benchmarks_there(workdir), **benchmarks}
     compare_config(workdir, {"benchmarks": whole})
     with usable(workdir):
         read_results(workdir / "results.jsonl")
-    source = Comparison(plan, variation.config_of, workdir)
+    source: Comparison | TunedComparison
+    if tuning is None:
+        source = Comparison(plan, variation.config_of, workdir)
+    else:
+        source = TunedComparison(plan, tuning, variation.config_of, workdir)
 
     def had() -> dict[Cell, CellResult]:
         claim(workdir, {"benchmarks": whole})
@@ -98,7 +110,7 @@ def run_comparison(
     # Nothing is written before everything that can be refused has been.
     run_cells(source, workdir, workers=how.workers, retry=how.retry, storage=how.storage, had=had)
     results = source.in_order()
-    summarise(plan, results, workdir, command=command)
+    summarise(plan, results, workdir, command=command, tuned=source.tuned())
     for line in (compiled(results), *other_versions(results)):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
@@ -145,8 +157,11 @@ def _parts(chosen: ConfigDict, name: str) -> dict[str, ConfigDict]:
 def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, ...]:
     if given is not None:
         return choices(vary, given)
-    if vary != ATTENTION:
-        raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants=1,2.")
+    if vary == PATCHES and chosen.get("patches") is not None:
+        return patches(chosen.patches)
+    if vary != ATTENTION or chosen.get("patches") is not None:
+        such_as = '"base:=,wide:=model.width=256"' if vary == PATCHES else "1,2"
+        raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants={such_as}.")
     of_config = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
     return tuple(choice for spec in of_config if spec is not None for choice in choices(ATTENTION, spec))
 

@@ -123,7 +123,8 @@ class Variation:
 
     Attributes:
       key: what varies.
-      values: of the choices, by their labels, in their order.
+      labels: of the choices, in their order; one that is there twice is left for the plan to refuse.
+      values: of the choices, by their labels.
       benchmarks: the complete config of each.
     """
 
@@ -142,6 +143,7 @@ class Variation:
         if key != PATCHES:
             check_key(key, said=f"--vary={key}")
         self.key, self.benchmarks = key, benchmarks
+        self.labels = tuple(choice.label for choice in chosen)
         self.values = {choice.label: choice.value for choice in chosen}
         self._sections = {
             (name, choice.label, ""): _with(part, self.patch(choice.label), owner=f"benchmark {name}")
@@ -152,11 +154,6 @@ class Variation:
         self._again = {c.label for place, c in enumerate(chosen) if c.value in values[:place]}
         if key == PATCHES:
             self._check_apart()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the choices, in their order."""
-        return tuple(self.values)
 
     def patch(self, label: str) -> dict[str, str]:
         """Returns the keys that a choice sets, with the texts of their values."""

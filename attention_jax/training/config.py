@@ -25,6 +25,8 @@ from attention_jax.training.schedule import schedules
 
 # What the config file of a sweep has beside the sections of an experiment.
 OF_SWEEP = ("space", "sweep")
+# What that of a comparison may have, which the study reads.
+OF_COMPARISON = ("tune", "patches")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
 
@@ -86,11 +88,14 @@ def complete(config: ConfigDict, *, owner: str) -> ConfigDict:
       Refused: it has a key that nothing reads, or lacks one that has no default.
     """
     if "benchmarks" in config:
-        known = {"benchmarks", "variants", "seeds"}
+        known = {"benchmarks", "variants", "seeds", *OF_COMPARISON}
         for key in config:
             if key not in known:
                 raise Refused(f"{owner}: a comparison has no key {key!r}.{did_you_mean(key, known)}")
-        full = ConfigDict({"variants": ("scaled_dot",), "seeds": (0,), **_shallow(config)})
+        if "variants" in config and "patches" in config:
+            raise Refused(f"{owner}: it has variants and patches, and one of them varies: leave out the other.")
+        varies = {} if "patches" in config else {"variants": ("scaled_dot",)}
+        full = ConfigDict({**varies, "seeds": (0,), **_shallow(config)})
         full.benchmarks = ConfigDict(
             {
                 name: _complete_experiment(part, owner=f"{owner} benchmark {name}", path=f"config.benchmarks.{name}")

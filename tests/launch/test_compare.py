@@ -31,6 +31,7 @@ KEYS = [
     "compilations",
     "cache_hits",
     "log",
+    "point",
 ]
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''

@@ -28,6 +28,7 @@ KEYS = [
     "compilations",
     "cache_hits",
     "log",
+    "point",
 ]
 
 

@@ -119,6 +119,10 @@ def test_a_section_of_patches_is_their_text_with_the_empty_one_first():
         patches(3)
 
 
+def test_a_label_that_is_there_twice_stays_twice_for_the_plan_to_refuse():
+    assert vary(ATTENTION, "linear,linear").labels == ("linear", "linear")
+
+
 def test_a_point_is_set_beside_what_varies():
     found = vary(ATTENTION, "scaled_dot,linear")
     tuned = found.config_of("mqar", "linear", 3, {"optimizer.learning_rate": 0.5, "model.width": 32})

@@ -156,7 +156,7 @@ class SweepSource:
         # One that runs again goes on in its folder.
         folder = trial.user_attrs.get("again", trial.number)
         title = f"trial {trial.number} ({described(point)})"
-        cell = Cell(cell_name(f"trial-{folder:04d}"), config, {"trial": trial.number, **point}, title)
+        cell = Cell(cell_name(f"trial-{folder:04d}"), config, {"trial": trial.number, **point}, title, tested=False)
         trial.set_user_attr("cell", cell.identity)
         if self._is_twin(trial, cell):
             return None

@@ -164,11 +164,6 @@ class Variation:
         """Returns the text of a choice that `choices` reads again."""
         return self._entries[label]
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the choices, in their order."""
-        return tuple(self.values)
-
     def patch(self, label: str) -> dict[str, str]:
         """Returns the keys that a choice sets, with the texts of their values."""
         if self.key != PATCHES:

@@ -134,7 +134,9 @@ def run_cells(
             if crowded := machine.crowded(terms.workers):
                 shown.say(crowded)
             if members > 1 and machine.kind == "cpu":
-                shown.say(f"--members={members}: on a CPU a step of members takes as long as theirs one by one")
+                shown.say(
+                    f"--members={members}: on a CPU a step of members takes at least as long as theirs one by one"
+                )
             with _renewed(store) if terms.workers == 0 and not store.on_one_machine else nullcontext():
                 return Supervisor(source, store, workdir, terms, shown).run()
     finally:

@@ -171,7 +171,7 @@ def test_show_tells_all_of_a_model_a_task_and_a_data_set(
 
 def test_show_of_what_there_is_not_names_the_nearest() -> None:
     cases = [
-        ((), "show takes a name or --config=FILE.py: `launch.py list` prints the names."),
+        ((), "show takes a name, --config=FILE.py or --data=PATH: `launch.py list` prints the names."),
         (("preformer",), "there is nothing called 'preformer'. Did you mean 'performer'?"),
         (("performer:feature=8",), "variant 'performer' has no option 'feature' (given 8). Did you mean 'features'?"),
         (("token_predction",), "there is nothing called 'token_predction'. Did you mean 'token_prediction'?"),

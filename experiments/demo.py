@@ -6,7 +6,7 @@ Seen: 4m21s on 2 cores of an AMD EPYC; the table is in README.md.
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction import Expected, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Reproduction
 
 RESULTS = (
     Reproduction(

@@ -7,7 +7,7 @@ Needs: TFDS_DATA_DIR with fashion_mnist prepared (python launch.py prepare fashi
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction import Expected, Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(

@@ -8,7 +8,7 @@ Needs: TFDS_DATA_DIR with aeslc prepared (python launch.py prepare aeslc).
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction import Reproduction
+from attention_jax.study.reproduction.declaration import Reproduction
 
 RESULTS = (
     Reproduction(

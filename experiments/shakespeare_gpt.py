@@ -10,7 +10,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction import Expected, Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(

@@ -20,7 +20,7 @@ from attention_jax.bench.timing import Ready, seconds, timed
 from attention_jax.kernels import Causal, KeyValueCache, Mask, Window, attend, attend_cached
 from attention_jax.kernels.engines.triangular import solve_unit_lower
 from attention_jax.kernels.mechanism import unit
-from attention_jax.study.environment import environment
+from attention_jax.study.report.environment import environment
 from attention_jax.training.host import use_every_core
 
 Attention = Callable[[Array, Array, Array], Array]

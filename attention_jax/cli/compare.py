@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attention_jax.cli import arguments, launching, running
 
 if TYPE_CHECKING:
-    from attention_jax.study.run import Planned
+    from attention_jax.study.compare import Planned
 
 SUMMARY = "train every variant on every benchmark with every seed, and report"
 EPILOG = f"""\
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 
 def _compare(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study.run import run_comparison
+    from attention_jax.study.compare import run_comparison
 
     planned = _planned(options)
     failed = run_comparison(planned, running.workdir_of(options), command=line, how=running.how(options))
@@ -66,7 +66,7 @@ def _compare(options: argparse.Namespace, line: str) -> int:
 
 
 def _planned(options: argparse.Namespace) -> "Planned":
-    from attention_jax.study.run import plan_comparison
+    from attention_jax.study.compare import plan_comparison
 
     return plan_comparison(
         running.load(options),

@@ -10,8 +10,8 @@ from attention_jax.base.errors import Refused
 from attention_jax.cli import arguments, running
 
 if TYPE_CHECKING:
-    from attention_jax.study.reproduce import Places
-    from attention_jax.study.reproduce_rows import Row
+    from attention_jax.study.reproduction.rows import Row
+    from attention_jax.study.reproduction.run import Places
 
 SUMMARY = "run what has no result yet, or some results again; write the table and say what came out"
 EPILOG = """\
@@ -39,10 +39,10 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 
 def _reproduce(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study.engine import prepare_process
-    from attention_jax.study.reproduce import Reproducer, chosen, places
-    from attention_jax.study.reproduce_rows import declarations, find_rows, name_of
-    from attention_jax.study.run import read_seeds
+    from attention_jax.study.compare import read_seeds
+    from attention_jax.study.engine.run import prepare_process
+    from attention_jax.study.reproduction.rows import declarations, find_rows, name_of
+    from attention_jax.study.reproduction.run import Reproducer, chosen, places
 
     where = places(options.results)
     runs_nothing = options.list or options.table
@@ -54,7 +54,7 @@ def _reproduce(options: argparse.Namespace, line: str) -> int:
     for file in map(Path, files):
         declared = declarations(file)
         if not declared:
-            raise Refused(f"{file} declares no RESULTS: see attention_jax/study/reproduction.py.")
+            raise Refused(f"{file} declares no RESULTS: see attention_jax/study/reproduction/declaration.py.")
         names += [name_of(file, one) for one in declared]
     wanted = chosen(rows, names)
     if options.list:
@@ -105,8 +105,8 @@ def _print_list(rows: Sequence["Row"], where: "Places") -> None:
     from rich.table import Table
 
     from attention_jax.base.formatting import readable_seconds
-    from attention_jax.study.reproduce_standing import standings
-    from attention_jax.study.reproduce_table import seconds_left, state_of
+    from attention_jax.study.reproduction.standing import standings
+    from attention_jax.study.reproduction.table import seconds_left, state_of
 
     table = Table("row", "system", "where it stands", "left to run", box=None, header_style="bold", pad_edge=False)
     table.columns[0].no_wrap = True

@@ -13,7 +13,7 @@ from attention_jax.cli import arguments
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from attention_jax.study.engine import How
+    from attention_jax.study.engine.run import How
 
 
 def run_on_devices(
@@ -131,7 +131,7 @@ def sections(options: argparse.Namespace) -> dict[str, Any]:
 
 def how(options: argparse.Namespace) -> "How":
     """Returns how a study is run, from the options of `add_study`."""
-    from attention_jax.study.engine import How
+    from attention_jax.study.engine.run import How
 
     return How(options.workers, options.devices_per_cell, options.members, options.retry, options.storage)
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, line: str) -> int:
     """Simulates, prints the table and judges it."""
     from attention_jax.base.errors import Refused
-    from attention_jax.study import selftest
+    from attention_jax.study.statistics import selftest
 
     if options.what != "statistics":
         raise Refused(f"there is no selftest {options.what!r}: try selftest statistics.")

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Prints what is done, what runs and what is left."""
-    from attention_jax.study.status import print_status
+    from attention_jax.study.engine.status import print_status
 
     print_status(Path(options.workdir), options.storage)
     return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from attention_jax.cli import arguments, launching, running
 
 if TYPE_CHECKING:
-    from attention_jax.study.sweep_plan import Sweep
+    from attention_jax.study.sweep.plan import Sweep
 
 SUMMARY = "search keys of an experiment, run the best again on fresh seeds, and report"
 EPILOG = """\
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 
 def _sweep(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.study.engine import prepare_process
-    from attention_jax.study.sweep import run_sweep
+    from attention_jax.study.engine.run import prepare_process
+    from attention_jax.study.sweep.run import run_sweep
 
     sweep, workdir, how = _read(options), running.workdir_of(options), running.how(options)
     prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
@@ -47,13 +47,13 @@ def _sweep(options: argparse.Namespace, line: str) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Makes the study too: of several supervisors that begin together none then finds half of another's."""
-    from attention_jax.study.sweep import open_sweep
+    from attention_jax.study.sweep.run import open_sweep
 
     open_sweep(_read(options), running.workdir_of(options), running.how(options), say=lambda line: None)
 
 
 def _read(options: argparse.Namespace) -> "Sweep":
-    from attention_jax.study.sweep import read_sweep
+    from attention_jax.study.sweep.run import read_sweep
 
     given = {name: getattr(options, name) for name in ("trials", "sampler", "pruner", "seed", "best", "fresh_seeds")}
     overrides = {**options.overrides, **running.of_log(options)}

@@ -8,7 +8,7 @@ on them. Every trial: docs/results/digits_learning_rate.jsonl.
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction import Expected, Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(

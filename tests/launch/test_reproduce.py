@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from attention_jax.study.reproduce import alone
+from attention_jax.study.reproduction.run import alone
 from tests.launch.command_line import RECALL, Answer, compiled_once, contents, launch, read_jsonl
 from tests.launch.test_refusals import answers, assert_refused
 
@@ -21,7 +21,7 @@ def declare(path: Path, sections: dict[str, Any], core_minutes: float, declared:
     """Writes a config file that declares a result."""
     lines = (
         "from ml_collections import ConfigDict",
-        "from attention_jax.study.reproduction import Expected, Reproduction",
+        "from attention_jax.study.reproduction.declaration import Expected, Reproduction",
         f"RESULTS = (Reproduction(system='{path.stem}', data='MQAR', core_minutes={core_minutes}, {declared}),)",
         f"def get_config():\n    return ConfigDict({sections!r})",
     )

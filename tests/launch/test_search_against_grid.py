@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from attention_jax.study.intervals import quantile
+from attention_jax.study.statistics.intervals import quantile
 from tests.launch.command_line import compiled_once, launch, write_config
 
 TRIALS, SAMPLER_SEEDS, FRESH = 30, 5, 8

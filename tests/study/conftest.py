@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from attention_jax.study.plan import Plan, Trial
-from attention_jax.study.results import OF_OUTCOME, Result, unfinished
+from attention_jax.study.comparison.plan import Plan, Trial
+from attention_jax.study.comparison.results import OF_OUTCOME, Result, unfinished
 from attention_jax.training.outcome import Outcome
 
 SCORES = {"scaled_dot": 0.80, "linear": 0.70, "performer:features=64": 0.75}

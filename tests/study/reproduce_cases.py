@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attention_jax.study.cells import Result
-from attention_jax.study.reproduce import Places, Reproducer
-from attention_jax.study.reproduce_lines import Line, line_of
-from attention_jax.study.reproduce_rows import Entry, Row
-from attention_jax.study.reproduction import Expected, Reproduction
+from attention_jax.study.engine.cells import Result
+from attention_jax.study.reproduction.declaration import Expected, Reproduction
+from attention_jax.study.reproduction.lines import Line, line_of
+from attention_jax.study.reproduction.rows import Entry, Row
+from attention_jax.study.reproduction.run import Places, Reproducer
 
 # The mean over the seeds 0, 1 and 2, of which the stand-in makes 0, 0.25 and 0.5.
 MEAN = 0.25

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from attention_jax.study.cells import Cell, ListSource, Result
-from attention_jax.study.engine import run_cells
+from attention_jax.study.engine.cells import Cell, ListSource, Result
+from attention_jax.study.engine.run import run_cells
 
 
 def cells(number: int) -> list[Cell]:

@@ -10,13 +10,13 @@ from typing import Any
 import optuna
 from ml_collections import ConfigDict
 
-from attention_jax.study.base_config import Base
-from attention_jax.study.cells import Cell, Result
-from attention_jax.study.space import read_space
-from attention_jax.study.sweep import Settings, sweep_of
-from attention_jax.study.sweep_plan import Sweep
-from attention_jax.study.sweep_source import SweepSource
-from attention_jax.study.sweep_store import open_study
+from attention_jax.study.engine.cells import Cell, Result
+from attention_jax.study.search.base_config import Base
+from attention_jax.study.search.space import read_space
+from attention_jax.study.sweep.plan import Sweep
+from attention_jax.study.sweep.run import Settings, sweep_of
+from attention_jax.study.sweep.source import SweepSource
+from attention_jax.study.sweep.store import open_study
 from tests.launch.command_line import RECALL
 
 SPACE = "optimizer.learning_rate=log(1e-4,1e-1) model.num_layers=int(1,4)"

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from attention_jax.study.curves import learning_curves
-from attention_jax.study.html_report import Contents, report_html
-from attention_jax.study.plan import Plan, run_folder
-from attention_jax.study.report import summarise
-from attention_jax.study.results import Result
-from attention_jax.study.session import versions
-from attention_jax.study.summary import done, summaries
+from attention_jax.study.comparison.curves import learning_curves
+from attention_jax.study.comparison.plan import Plan, run_folder
+from attention_jax.study.comparison.results import Result
+from attention_jax.study.engine.session import versions
+from attention_jax.study.report.html_report import Contents, report_html
+from attention_jax.study.report.report import summarise
+from attention_jax.study.report.summary import done, summaries
 from tests.study.conftest import make_result
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.study.store import Store, storage_url
+from attention_jax.study.engine.store import Store, storage_url
 from tests.missing import missing
 from tests.study.storm import cells
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax.base.errors import Refused
-from attention_jax.study.domains import Choice, Range
-from attention_jax.study.plan import Plan
-from attention_jax.study.space import Space
-from attention_jax.study.tuning import LEARNING_RATE
-from attention_jax.study.tuning_plan import Tuning
+from attention_jax.study.comparison.plan import Plan
+from attention_jax.study.comparison.tuning import LEARNING_RATE
+from attention_jax.study.comparison.tuning_plan import Tuning
+from attention_jax.study.search.domains import Choice, Range
+from attention_jax.study.search.space import Space
 
 # The learning rate that suits each variant.
 SUITS = {"scaled_dot": 1e-2, "linear": 1e-3, "uniform": 1e-3}

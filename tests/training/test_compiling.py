@@ -18,7 +18,7 @@ import jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-from attention_jax.study.session import Session
+from attention_jax.study.engine.session import Session
 from attention_jax.training import compiling
 from tests.training import tiny
 

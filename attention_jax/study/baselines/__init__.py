@@ -1,0 +1,1 @@
+"""What needs no network: the majority, a linear model, counts of tokens."""

@@ -1,0 +1,237 @@
+"""What varies in a comparison: any key of the config, by default the attention, or named patches of several keys."""
+
+import copy
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from attention_jax.base.errors import Refused
+from attention_jax.data.seeds import LARGEST_SEED
+from attention_jax.kernels.registry import lookup, split_specs
+from attention_jax.study.comparison.plan import point_name
+from attention_jax.study.search.base_config import text_of
+from attention_jax.study.search.domains import split
+from attention_jax.study.search.space import leaves
+from attention_jax.training import config
+
+ATTENTION = "model.attention"
+PATCHES = "patches"
+_ALIAS = ":="
+_ENTRY = re.compile(rf",\s*(?=[^\W\d]\w*\s*{_ALIAS})")
+# Scores of another data set or another task are of another measure, and evaluations decide what a score is of.
+_OF_THE_MEASURE = ("data", "task", "evaluation")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of what varies.
+
+    Attributes:
+      label: names it in results and reports: its value, behind "KEY=" where another key than the attention varies, and
+        behind "NAME:=" where it has an alias. That of a patch without a key is its name.
+      value: the text of the key's value; of a patch "KEY=VALUE KEY=VALUE".
+      entry: the text that it was read from.
+    """
+
+    label: str
+    value: str
+    entry: str
+
+
+def choices(key: str, text: str) -> tuple[Choice, ...]:
+    """Reads "scaled_dot,b:=performer:features=64" for the attention, "1,2,4" for another key, or named patches.
+
+    Patches are "base:=,wide:=model.width=256 model.num_layers=2": a comma before NAME:= begins the next.
+
+    Raises:
+      Refused: an alias has no name or no value, an attention does not exist, or a patch is none.
+    """
+    if key == PATCHES:
+        return tuple(_patch(entry.strip()) for entry in _ENTRY.split(text) if entry.strip())
+    entries = split_specs(text) if key == ATTENTION else _split(text)
+    return tuple(_choice(key, entry) for entry in entries)
+
+
+def patches(section: Any) -> tuple[Choice, ...]:
+    """Returns the patches of the section `patches` of a comparison: a name, and a dict of keys or the text of them.
+
+    A ConfigDict sorts its keys: the empty patch, where there is one, comes first and is the reference, the others come
+    by their names.
+
+    Raises:
+      Refused: it is no such section.
+    """
+    if not isinstance(section, Mapping | ConfigDict):
+        raise Refused(f"config.patches={section!r}: it is a section; give a dict of names, each with a dict of keys.")
+    texts = {
+        name: part if isinstance(part, str) else " ".join(f"{key}={text_of(value)}" for key, value in leaves(part))
+        for name, part in ((name, section[name]) for name in section)
+    }
+    names = sorted(texts, key=lambda name: bool(texts[name]))
+    return tuple(_patch(f"{name}{_ALIAS}{texts[name]}") for name in names)
+
+
+def _choice(key: str, entry: str) -> Choice:
+    name, sign, value = entry.partition(_ALIAS)
+    if not sign:
+        name, value = "", entry
+    elif not name.strip().isidentifier() or not value.strip():
+        raise Refused(f"variant {entry!r}: give NAME:=VALUE, such as again:=scaled_dot.")
+    value = value.strip()
+    if key == ATTENTION:
+        lookup(value)
+    plain = value if key == ATTENTION else f"{key}={value}"
+    alias = f"{name.strip()}{_ALIAS}" if sign else ""
+    return Choice(f"{alias}{plain}", value, f"{alias}{value}")
+
+
+def _patch(entry: str) -> Choice:
+    name, sign, text = entry.partition(_ALIAS)
+    words = split(text, " \t\n")
+    keys = [word.partition("=")[0] for word in words]
+    if not sign or not name.strip().isidentifier() or not all("=" in word for word in words):
+        raise Refused(
+            f"variant {entry!r}: a patch is NAME:=KEY=VALUE KEY=VALUE, such as wide:=model.width=256, and NAME:= for "
+            "the config as it is."
+        )
+    for key in keys:
+        check_key(key, said=f"variant {entry!r}: {key}")
+        if keys.count(key) > 1:
+            raise Refused(f"variant {entry!r} sets {key} twice: set it once.")
+    for word in words:
+        if word.startswith(f"{ATTENTION}="):
+            lookup(word.partition("=")[2])
+    value = " ".join(words)
+    label = f"{name.strip()}{_ALIAS}{value}"
+    return Choice(label if words else name.strip(), value, label)
+
+
+def _split(text: str) -> list[str]:
+    """Splits at commas that stand in no brackets."""
+    entries, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            entries.append("")
+        else:
+            entries[-1] += letter
+    return [entry.strip() for entry in entries if entry.strip()]
+
+
+class Variation:
+    """The configs of a comparison: each benchmark with each choice.
+
+    Attributes:
+      key: what varies.
+      labels: of the choices, in their order; one that is there twice is left for the plan to refuse.
+      values: of the choices, by their labels.
+      benchmarks: the complete config of each.
+    """
+
+    def __init__(self, key: str, chosen: tuple[Choice, ...], benchmarks: Mapping[str, ConfigDict]):
+        """Makes them.
+
+        Args:
+          key: what varies, a dotted key of an experiment's config, or `PATCHES`.
+          chosen: its values.
+          benchmarks: the complete config of each.
+
+        Raises:
+          Refused: the key decides what is measured, is no key of a benchmark, or does not take a value; two patches
+            make one config.
+        """
+        if key != PATCHES:
+            check_key(key, said=f"--vary={key}")
+        self.key, self.benchmarks = key, benchmarks
+        self.labels = tuple(choice.label for choice in chosen)
+        self.values = {choice.label: choice.value for choice in chosen}
+        self._sections = {
+            (name, choice.label, ""): _with(part, self.patch(choice.label), owner=f"benchmark {name}")
+            for name, part in benchmarks.items()
+            for choice in chosen
+        }
+        values = [choice.value for choice in chosen]
+        self._entries = {choice.label: choice.entry for choice in chosen}
+        self._again = {c.label for place, c in enumerate(chosen) if c.value in values[:place]}
+        if key == PATCHES:
+            self._check_apart()
+
+    def entry_of(self, label: str) -> str:
+        """Returns the text of a choice that `choices` reads again."""
+        return self._entries[label]
+
+    def patch(self, label: str) -> dict[str, str]:
+        """Returns the keys that a choice sets, with the texts of their values."""
+        if self.key != PATCHES:
+            return {self.key: self.values[label]}
+        words = split(self.values[label], " \t\n")
+        return {key: value for key, _, value in (word.partition("=") for word in words)}
+
+    def config_of(
+        self, benchmark: str, label: str, seed: int, point: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Returns what `Experiment(**config)` takes.
+
+        A value that was there before under another name, as in an A/A study, trains with seeds of its own, drawn from
+        its label: with the same ones it would be the same run.
+
+        Args:
+          benchmark: its name.
+          label: of the choice.
+          seed: of the run.
+          point: tuned keys with their values.
+
+        Raises:
+          Refused: a key of the point is none of the config, or does not take its value.
+        """
+        own = seed
+        if label in self._again:
+            own = int(hashlib.sha256(f"{label} {seed}".encode()).hexdigest(), 16) % (LARGEST_SEED + 1)
+        place = (benchmark, label, point_name(point) if point else "")
+        if place not in self._sections:
+            tuned = {key: text_of(value) for key, value in (point or {}).items()}
+            part, owner = self.benchmarks[benchmark], f"benchmark {benchmark}"
+            self._sections[place] = _with(part, {**self.patch(label), **tuned}, owner=owner)
+        return {**self._sections[place], "seed": own}
+
+    def _check_apart(self) -> None:
+        for name in self.benchmarks:
+            for place, label in enumerate(self.labels):
+                for other in self.labels[:place]:
+                    if self._sections[name, label, ""] == self._sections[name, other, ""]:
+                        raise Refused(
+                            f"variants {other!r} and {label!r} are the same on benchmark {name}: leave out one. "
+                            "Aliases of one value, a:=X,b:=X, compare a config with itself."
+                        )
+
+
+def check_key(key: str, *, said: str) -> None:
+    """Checks that the scores of two values of a key can be compared.
+
+    Args:
+      key: a dotted key.
+      said: how the message names it.
+
+    Raises:
+      Refused: it decides what is measured, or is set in another way.
+    """
+    if key.partition(".")[0] in _OF_THE_MEASURE:
+        raise Refused(
+            f"{said} changes what is measured, so that the scores could not be compared: take a key of the model, the "
+            "optimizer or the batch, or make benchmarks of it."
+        )
+    if key == "seed" or key.rpartition(".")[2] == "name":
+        instead = "--seeds" if key == "seed" else "a config for each"
+        raise Refused(f"{said}: use {instead} instead.")
+
+
+def _with(part: ConfigDict, patch: Mapping[str, str], *, owner: str) -> dict[str, Any]:
+    if ATTENTION in patch and "attention" not in part.model:
+        raise Refused(f"model {part.model.name!r} of {owner} has no attention to exchange.")
+    changed = copy.deepcopy(part)
+    config.override(changed, patch, owner=owner)
+    return config.plain(config.complete(changed, owner=owner))

@@ -1,0 +1,1 @@
+"""Running the cells of a study: a supervisor, its workers, the store of what is done."""

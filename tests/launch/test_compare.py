@@ -14,7 +14,7 @@ import pytest
 
 from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
-from tests.study.test_results import KEYS
+from tests.study.comparison.test_results import KEYS
 
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 LOSES_COUNT = '''

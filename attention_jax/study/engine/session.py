@@ -147,8 +147,8 @@ class Session:
             facts: dict[str, Any] = {"versions": versions(), "members": len(results)}
             if self._compiler is not None:
                 # What was compiled is of the first.
-                now = before if place else self._compiler.counts
-                facts |= {name: count - before[name] for name, count in now.items()}
+                counts = self._compiler.counts.items()
+                facts |= {name: 0 if place else count - before[name] for name, count in counts}
                 facts |= {"device": self._compiler.device(), "devices": job["devices"]}
                 facts["xla_level"] = self._compiler.level()
             ended = {"status": status, "reason": reason, "outcome": outcome, "facts": facts}

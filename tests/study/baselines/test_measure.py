@@ -89,7 +89,8 @@ def test_they_are_measured_once_and_the_reports_say_them(table, tmp_path, result
     plan = Plan(("own",), ("scaled_dot", "linear"), (0, 1, 2))
     results = [result(name, seed, score, benchmark="own") for name, score in (("scaled_dot", 0.9), ("linear", 1.0))
                for seed in plan.seeds]  # fmt: skip
-    lines = baseline_lines(summaries(plan, results), workdir)
+    (summary,) = summaries(plan, results)
+    lines = baseline_lines(summary, workdir)
     assert lines[0].startswith("Baselines on own, test_accuracy: majority class 0.6667, logistic regression on ")
     assert lines[1:] == [
         "linear is 0.3333 better than the majority class, equal to logistic regression.",
@@ -103,4 +104,5 @@ def test_they_are_measured_once_and_the_reports_say_them(table, tmp_path, result
 
 def test_without_baselines_nothing_is_said(result, tmp_path):
     plan = Plan(("own",), ("scaled_dot",), (0,))
-    assert baseline_lines(summaries(plan, [result("scaled_dot", 0, 0.9, benchmark="own")]), tmp_path) == []
+    (summary,) = summaries(plan, [result("scaled_dot", 0, 0.9, benchmark="own")])
+    assert baseline_lines(summary, tmp_path) == []

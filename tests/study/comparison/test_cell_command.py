@@ -32,15 +32,39 @@ def test_it_keeps_what_is_trained_and_replaces_what_was_chosen():
         "python launch.py compare --config=experiments/demo.py --variants=linear,performer:features=64 --seeds 0,1 "
         "--workdir 'my runs' --config.benchmarks.mqar.steps=9 --retry=failed --workers=2 --storage=x",
         TRIAL,
+        vary="model.attention",
         entry=TRIAL.variant,
         seed=1,
+        keys={},
         workdir=Path("my runs"),
     )
     assert shlex.split(command) == [
         *("python", "launch.py", "compare", "--config=experiments/demo.py", "--config.benchmarks.mqar.steps=9"),
-        *("--benchmarks=mqar", "--variants=performer:features=64", "--seeds=1", "--workers=1"),
+        *(
+            "--benchmarks=mqar",
+            "--vary=model.attention",
+            "--variants=performer:features=64",
+            "--seeds=1",
+            "--workers=1",
+        ),
         "--workdir=my runs/alone/runs/mqar/performer%3Afeatures=64/1",
     ]
+
+
+def test_what_was_tuned_is_set_and_not_tuned_again():
+    command = cell_command(
+        "python launch.py compare --config=tuned.py --tune optimizer.learning_rate=[1e-3,1e-2] --trials=2",
+        TRIAL,
+        vary="model.attention",
+        entry="linear",
+        seed=0,
+        keys={"optimizer.learning_rate": 0.01},
+        workdir=Path("W"),
+    )
+    words = shlex.split(command)
+    assert words[:4] == ["python", "launch.py", "compare", "--config=tuned.py"]
+    assert words[-2:] == ["--tune=", "--config.optimizer.learning_rate=0.01"]
+    assert "--trials=2" not in words
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ def read(
     return tuning
 
 
+def test_an_empty_space_leaves_out_the_tuning_of_the_config():
+    variation = Variation(ATTENTION, choices(ATTENTION, "scaled_dot"), {"r": BASE})
+    assert read_tuning({"space": GRID}, {"space": ""}, variation, (0, 1)) is None
+
+
 def test_lists_are_a_grid_that_every_variant_gets_whole():
     tuning = read(f"{GRID} optimizer.weight_decay=[0.0,0.1]")
     assert (tuning.sampler, tuning.trials, tuning.rising) == ("grid", 4, {"r": False})
@@ -81,7 +86,7 @@ def test_options_of_a_variant_are_tuned_for_it_alone_beside_those_that_it_has(tm
 @pytest.mark.parametrize(
     ("space", "given", "said"),
     [
-        ("", {}, "the space is empty"),
+        (" ", {}, "the space is empty"),
         ("optimizer.learning_rat=[1e-3,1e-2]", {}, "no key 'optimizer.learning_rat'. Did you mean 'optimizer.learning"),
         ("optimizer.learning_rate=log(1e-2,1e-3)", {"trials": 3}, "is reversed"),
         ("optimizer.learning_rate=[1e-3,0.001]", {}, "has 0.001 twice"),

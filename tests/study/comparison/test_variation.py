@@ -19,9 +19,9 @@ def vary(key: str, text: str) -> Variation:
 def test_attentions_are_split_at_names_and_not_at_options():
     found = choices(ATTENTION, "scaled_dot,b:=performer:features=64,c:=scaled_dot")
     assert found == (
-        Choice("scaled_dot", "scaled_dot"),
-        Choice("b:=performer:features=64", "performer:features=64"),
-        Choice("c:=scaled_dot", "scaled_dot"),
+        Choice("scaled_dot", "scaled_dot", "scaled_dot"),
+        Choice("b:=performer:features=64", "performer:features=64", "b:=performer:features=64"),
+        Choice("c:=scaled_dot", "scaled_dot", "c:=scaled_dot"),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax.study.engine.cells import Cell
+from attention_jax.study.engine.mesh import placed
 from attention_jax.study.engine.session import Session
 from attention_jax.training import Experiment
 from tests.training import tiny
@@ -19,8 +20,9 @@ def config(**changed: Any) -> dict[str, Any]:
 
 def worked(session: Session, folder: Path, whole: dict[str, Any]) -> dict[str, Any]:
     """Returns the event that ends a cell which a session trains in a folder."""
-    cell = {"config": whole, "folder": str(folder), "log": str(folder / "log.txt")}
-    (done,) = session.work({"do": "train", "cells": [cell], "program": Cell("cell", whole).program, "prunes": False})
+    cell = {"config": whole, "folder": str(folder), "log": str(folder / "log.txt"), "tested": True}
+    program = Cell("cell", whole).program
+    (done,) = session.work({"do": "train", "cells": [cell], "program": program, "devices": 1, "prunes": False})
     return done
 
 
@@ -32,7 +34,7 @@ def test_learning_rates_share_one_program_and_leave_what_each_leaves_alone(tmp_p
         done = worked(session, tmp_path / "shared" / str(rate), whole)
         assert (done["status"], done["reason"]) == ("done", None)
         compiled.append(done["facts"]["compilations"] + done["facts"]["cache_hits"])
-        tiny.run(Experiment(**whole), tmp_path / "alone" / str(rate))
+        tiny.run(Experiment(**placed(whole, 1)), tmp_path / "alone" / str(rate))
         for file in ("config.json", "metrics.jsonl"):
             shared, alone = (tmp_path / where / str(rate) / file for where in ("shared", "alone"))
             assert shared.read_bytes() == alone.read_bytes()

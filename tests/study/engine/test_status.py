@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.study.test_supervisor import trivial
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.engine import display as display_module
@@ -18,6 +17,7 @@ from attention_jax.study.engine.run import run_cells
 from attention_jax.study.engine.status import print_status
 from attention_jax.study.engine.store import Store
 from tests.launch.command_line import contents
+from tests.study.engine.test_supervisor import trivial
 
 AT_WORK = [AtWork(0, "mqar / linear / seed 0", 300, 500, 45.25), AtWork(1, "digits / uniform / seed 1", 0, 0, 0.0)]
 STANDING = Standing({"done": 3, "failed": 1}, 24, AT_WORK, 130.0)

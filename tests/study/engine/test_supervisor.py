@@ -162,7 +162,8 @@ def test_what_cannot_run_is_known_before_the_first_cell_for_every_seed(tmp_path,
 
 
 def test_a_source_that_learns_has_a_sample_tried_and_says_what_cannot_run(tmp_path, lines):
-    broken = Cell("preflight/1", {"data": {"name": "digits"}, "task": {"name": "classification"}, "seed": 0})
+    recall = {"data": {"name": "digits"}, "task": {"name": "classification"}, "batch_size": 10}
+    broken = Cell("preflight/1", {**recall, "seed": 0})
     sample = [trivial(7), broken]
     run_cells(Halving(), tmp_path, workers=1, preflight=sample, planned=6, announce=lines.append)
     tried = lines.index("a sample of the configurations was tried for a step, 1 can run")

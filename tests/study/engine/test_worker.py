@@ -14,7 +14,7 @@ import pytest
 from attention_jax.base.errors import Refused
 from attention_jax.study.engine.places import Machine, this_machine, worker_environment
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Spoken:

@@ -100,6 +100,6 @@ def test_every_report_shows_the_slices(result, tmp_path):
     assert benchmark["slices"]["comparisons"]["linear"]["pairs=16"]["verdict"] == "worse"
     page = (tmp_path / "report.html").read_text()
     assert "<h2>mqar: slices</h2>" in page
-    assert 'id="slices0-0"' in page
-    assert 'id="slices0-1"' in page
+    assert 'id="slices-0-0"' in page
+    assert 'id="slices-0-1"' in page
     assert "a|&lt;b&gt;</td>" in page

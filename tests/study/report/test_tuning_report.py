@@ -4,7 +4,6 @@ import json
 
 import altair as alt
 import pytest
-from tests.study.test_tuning import tried
 
 from attention_jax.study.comparison.plan import Plan
 from attention_jax.study.comparison.tuning import LEARNING_RATE, Tuned
@@ -20,6 +19,7 @@ from attention_jax.study.report.tuning_report import (
     tuning_markdown,
     tuning_sections,
 )
+from tests.study.comparison.test_tuning import tried
 from tests.study.conftest import make_result
 
 LOOK = Look(["scaled_dot", "linear"])

@@ -1,12 +1,12 @@
 """The order of the queue: one seed of everything, the cheapest first; what is asked for runs again."""
 
 import pytest
-from tests.study.test_reproduce_rows import SWEEP, written
 
 from attention_jax.study.reproduction.queue import stretches, turns
 from attention_jax.study.reproduction.rows import Row, find_rows
 from attention_jax.study.reproduction.standing import standings
 from tests.study.reproduce_cases import make_comparison, make_line, make_row
+from tests.study.reproduction.test_rows import SWEEP, written
 
 ROWS = [make_row("dear", 60.0), make_row("cheap", 1.0, seeds=(5, 6)), make_comparison()]
 

@@ -82,6 +82,8 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found=summaries(plan, results),
         results=results,
         curves={name: learning_curves(done(results, benchmark=name), workdir) for name in plan.benchmarks},
+        beside={},
+        tuned=(),
         facts={},
         command="python launch.py compare --config=experiments/thousand.py",
         command_of=lambda trial: (

@@ -19,7 +19,7 @@ from attention_jax.study.engine.store import Store, storage_url
 from tests.missing import missing
 from tests.study.storm import cells
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS, EVERY = 100, 20
 
 

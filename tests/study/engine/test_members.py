@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.study.test_session import config
-from tests.study.test_supervisor import lines, run, steps, trivial  # noqa: F401
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.engine.cells import Cell, ListSource, Result
 from attention_jax.study.engine.run import run_cells
+from tests.study.engine.test_session import config
+from tests.study.engine.test_supervisor import lines, run, steps, trivial  # noqa: F401
 from tests.training import tiny
 
 SEEDS = (0, 1)

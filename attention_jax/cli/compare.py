@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains all that is not trained yet, and prints and writes the report."""
-    return launching.run(_compare, _planned, options, line)
+    return launching.run_or_launch(_compare, _planned, options, line)
 
 
 def _compare(options: argparse.Namespace, line: str) -> int:

@@ -27,7 +27,7 @@ _MINUTES, _TIMES = 10 * 365 * 24 * 60, 1_000_000
 _JOINING = ("coordinator", "processes", "process_id", "cluster")
 
 
-def run(
+def run_or_launch(
     command: Callable[[argparse.Namespace, str], int],
     check: Callable[[argparse.Namespace], Any],
     options: argparse.Namespace,

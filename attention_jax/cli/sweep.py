@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Runs the trials that are missing, and prints and writes what was found."""
-    return launching.run(_sweep, _check, options, line)
+    return launching.run_or_launch(_sweep, _check, options, line)
 
 
 def _sweep(options: argparse.Namespace, line: str) -> int:

@@ -28,18 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Trains, and prints the score, the speed and the command that evaluates again."""
-    return launching.run(_train, _prepared, options, line)
+    return launching.run_or_launch(_train, _prepared, options, line)
 
 
 def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
     """Returns what is trained and the steps that are traced; raises Refused where the run would, and writes nothing."""
-    from attention_jax.training import Experiment
+    from attention_jax.training import Experiment, hosts
     from attention_jax.training.profiling import parse_window
     from attention_jax.training.workdir import compare_config
 
     experiment = Experiment(**running.sections(options))
     profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
-    compare_config(running.workdir_of(options), experiment.config)
+    hosts.first_does(lambda: compare_config(running.workdir_of(options), experiment.config))
     return experiment, profile
 
 

@@ -18,7 +18,7 @@ from attention_jax.study.engine.cells import Cell
 from attention_jax.study.engine.places import Machine, worker_environment
 from attention_jax.study.engine.session import Event, Session
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 # As many as a session remembers.
 _PROGRAMS = 8
 _STEPS = 100  # that the median is of

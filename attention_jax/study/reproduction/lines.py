@@ -142,7 +142,7 @@ def _apart(there: bytes) -> tuple[list[bytes], bytes]:
 @cache
 def commit() -> str:
     """Returns the commit of the code, with "+changes" where a file but the docs differs; "none" outside a checkout."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     # Results are written into docs while others run.
     found = _git(root, "rev-parse", "--short=12", "HEAD")
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")

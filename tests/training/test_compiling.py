@@ -22,11 +22,13 @@ from attention_jax.study.engine.session import Session
 from attention_jax.training import compiling
 from tests.training import tiny
 
-job = {"do": "train", "config": {**tiny.sections(steps=4), "seed": 0}, "program": "p", "prunes": False}
+job = {"do": "train", "program": "p", "devices": 1, "prunes": False}
+config = {**tiny.sections(steps=4), "mesh": {"data": 1}, "seed": 0}
 for name, step in (("one", 1), ("same", 1), ("other", 2)):
     compiling.LEVELS["step"] = step
     folder = sys.argv[1] + "/" + name
-    event = Session(lambda event: None, lambda: True).work({**job, "folder": folder, "log": folder + "/log.txt"})
+    cell = {"config": config, "folder": folder, "log": folder + "/log.txt", "tested": True}
+    (event,) = Session(lambda event: None, lambda: True).work({**job, "cells": [cell]})
     print(json.dumps(event["facts"]))
 """
 

@@ -7,7 +7,7 @@ from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl,
 
 SLICED = {
     **RECALL,
-    "data": {**RECALL["data"], "name": "mixed_mqar", "vocabulary_size": 32, "length": 16, "pairs": (2, 4)},
+    "data": {**RECALL["data"], "vocabulary_size": 32, "length": 16, "pairs": (2, 4)},
     "task": {"name": "token_prediction", "metric": "accuracy", "slices": ("pairs", "distance")},
     "steps": 20,
     "checkpoint": {"every": 0},

@@ -13,7 +13,7 @@ def mqar(
     *,
     vocabulary_size: int = 8192,
     length: int = 64,
-    pairs: int = 4,
+    pairs: int | tuple[int, ...] = 4,
     power: float = 0.01,
     fillers: str = "random",
     train_examples: int = 100_000,
@@ -39,7 +39,9 @@ def mqar(
     Args:
       vocabulary_size: V, more than `length`.
       length: tokens in a sequence; even, and at least 4 `pairs`.
-      pairs: key-value pairs in a sequence, D.
+      pairs: key-value pairs in a sequence, D; of several numbers each example has one, each as likely as another, and
+        `task.slices=("pairs",)` tells them apart. The configs of Figure 2 of the paper have several, and there the
+        length grows with them.
       power: a of the gap law, more than 0.
       fillers: "random", or "zero": token 0, which is no key.
       train_examples, validation_examples, test_examples: sequences in each split.
@@ -48,10 +50,14 @@ def mqar(
     Raises:
       Refused: a size, the fillers or the seed is impossible.
     """
-    _check(vocabulary_size, length, pairs, power, fillers)
+    numbers = (pairs,) if isinstance(pairs, int) else pairs
+    _check(vocabulary_size, length, numbers, power, fillers)
+
+    def draw_of(rng: np.random.Generator, rows: int, number: int) -> Arrays:
+        return _examples(rng, rows, vocabulary_size, length, number, power, fillers)
 
     def draw(rng: np.random.Generator, rows: int) -> Arrays:
-        return _examples(rng, rows, vocabulary_size, length, pairs, power, fillers)
+        return draw_of(rng, rows, pairs) if isinstance(pairs, int) else draws.mixture(rng, rows, pairs, draw_of)
 
     splits = generated(
         "mqar",
@@ -64,9 +70,12 @@ def mqar(
     return Dataset(splits=splits, facts={"vocabulary_size": vocabulary_size, "length": length})
 
 
-def _check(vocabulary_size: int, length: int, pairs: int, power: float, fillers: str) -> None:
-    if pairs < 1:
-        raise Refused(f"mqar needs at least 1 pair, got pairs {pairs}.")
+def _check(vocabulary_size: int, length: int, numbers: tuple[int, ...], power: float, fillers: str) -> None:
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise Refused(f"mqar pairs {numbers}: give a number, or different ones such as (4, 8, 16).")
+    if min(numbers) < 1:
+        raise Refused(f"mqar needs at least 1 pair, got pairs {min(numbers)}.")
+    pairs = max(numbers)
     if length % 2:
         raise Refused(f"mqar needs an even length (queries sit at even offsets), got {length}: use {length + 1}.")
     if length < 4 * pairs:

@@ -5,7 +5,6 @@ from typing import Any
 # Small and quick, with every kind of example that the source has.
 SMALL: dict[str, dict[str, Any]] = {
     "mqar": {"vocabulary_size": 32, "length": 16, "pairs": 2},
-    "mixed_mqar": {"vocabulary_size": 32, "length": 16, "pairs": (2, 4)},
     "compositional_mqar": {"vocabulary_size": 66, "length": 56, "pairs": (1, 4), "test_pairs": (4, 9)},
     "forgetting_mqar": {"vocabulary_size": 32, "length": 24, "pairs": 4, "updates": 2},
     "stacked_mqar": {"vocabulary_size": 32, "pairs": 4, "passes": 2},

@@ -130,3 +130,27 @@ def test_the_seed_fixes_everything_and_splits_and_seeds_are_unlike():
 def test_impossible_sizes_are_refused_with_a_way_out(refused, options, words):
     with refused("mqar", *words):
         data.build("mqar", **options)
+
+
+def test_of_several_numbers_of_pairs_each_example_has_one():
+    sizes = {"vocabulary_size": 64, "length": 32, "train_examples": 300, "validation_examples": 9, "test_examples": 6}
+    dataset = data.build("mqar", pairs=(2, 4, 8), **sizes)
+    assert dataset.facts == {"vocabulary_size": 64, "length": 32}
+    weights = dataset.splits["train"].gather(np.arange(300))["weights"]
+    counts = np.bincount(np.count_nonzero(weights, axis=1))
+    assert counts.nonzero()[0].tolist() == [2, 4, 8]
+    assert counts[[2, 4, 8]].min() > 70
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ((), ["different ones"]),
+        ((4, 4), ["different ones"]),
+        ((2, 9), ["too short for 9 pairs"]),
+        ((0, 2), ["pairs 0"]),
+    ],
+)
+def test_numbers_of_pairs_that_cannot_be_are_refused(refused, pairs, words):
+    with refused("mqar", *words):
+        data.build("mqar", pairs=pairs, vocabulary_size=64, length=32)

@@ -151,6 +151,6 @@ def test_of_several_numbers_of_pairs_each_example_has_one():
         ((0, 2), ["pairs 0"]),
     ],
 )
-def test_numbers_of_pairs_that_cannot_be_are_refused(refused, pairs, words):
-    with refused("mqar", *words):
+def test_numbers_of_pairs_that_cannot_be_are_refused(refused, pairs, said):
+    with refused("mqar", said):
         data.build("mqar", pairs=pairs, vocabulary_size=64, length=32)

@@ -143,13 +143,8 @@ def test_of_several_numbers_of_pairs_each_example_has_one():
 
 
 @pytest.mark.parametrize(
-    ("pairs", "words"),
-    [
-        ((), ["different ones"]),
-        ((4, 4), ["different ones"]),
-        ((2, 9), ["too short for 9 pairs"]),
-        ((0, 2), ["pairs 0"]),
-    ],
+    ("pairs", "said"),
+    [((), "different ones"), ((4, 4), "different ones"), ((2, 9), "too short for 9 pairs"), ((0, 2), "pairs 0")],
 )
 def test_numbers_of_pairs_that_cannot_be_are_refused(refused, pairs, said):
     with refused("mqar", said):

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from attention_jax.study.engine.cells import Cell
 from attention_jax.study.engine.places import Machine, worker_environment
-from attention_jax.study.engine.session import Event, Session
+from attention_jax.study.engine.reporter import Event
+from attention_jax.study.engine.session import Session
 
 _ROOT = Path(__file__).resolve().parents[3]
 # As many as a session remembers.

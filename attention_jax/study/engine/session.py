@@ -6,105 +6,23 @@ folder and the reporter, and returns a dict with at least `metric`, `score` and 
 without training, and how a study of something else runs on it. JAX is not imported for it.
 """
 
-import functools
 import importlib
 import importlib.metadata
 import math
-import platform
 import sys
-import threading
 import time
 import traceback
-import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from attention_jax.study.engine.compiler import Compiler, versions
+from attention_jax.study.engine.reporter import Event, Pruned, Reporter, beating
 
 # Programs that stay in memory, with their data sets; the others come from the cache on the disk.
 _REMEMBERED = 8
-# Between two events of one kind.
-_EVENT_SECONDS = 0.5
-# How JAX's warning begins where an entry of the cache on the disk is there and cannot be loaded.
-_REFUSED_ENTRY = "Error reading persistent compilation cache entry"
-_PACKAGES = ("attention_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-Event = dict[str, Any]
-
-
-class Pruned(Exception):
-    """The source of a cell does not want it to go on."""
-
-
-class Reporter:
-    """What a run is told to tell, in place of `training.Progress`: lines go to the log, the rest are events.
-
-    Attributes:
-      metric: the measure that `wants` is asked with; None takes the first of an evaluation.
-      step: the last step that was begun or recorded.
-      count: grows with everything that is heard: a run whose count stands still is stuck.
-      last: what the evaluation that pruned the cell gave.
-    """
-
-    def __init__(self, send: Callable[[Event], None], wanted: Callable[[], bool] | None, log: TextIO):
-        """Begins a cell.
-
-        Args:
-          send: takes each event.
-          wanted: waits for the answer to the evaluation that was sent last; None where nobody prunes.
-          log: where lines go.
-        """
-        self.metric: str | None = None
-        self.step, self.count = 0, 0
-        self.last: dict[str, Any] = {}
-        self._send, self._wanted, self._log = send, wanted, log
-        self._sent, self._sent_count = -math.inf, 0
-
-    def say(self, message: str) -> None:
-        """Prints a line to the log, and tells it."""
-        self.note(message)
-        self._send({"event": "said", "line": message})
-
-    def note(self, message: str) -> None:
-        """Prints a line to the log."""
-        print(message, file=self._log, flush=True)
-
-    def clear(self) -> None:
-        """Does nothing: a log has no line that renews itself."""
-
-    def alive(self, step: int) -> None:
-        """Hears that a step begins, or a batch of an evaluation after it."""
-        self.step = step
-        self.count += 1
-
-    def update(self, *, step: int, steps: int, rate: float, values: dict[str, float], beside: str = "") -> None:
-        """Tells where the run is: `rate` is in steps a second."""
-        self.alive(step)
-        now = time.monotonic()
-        if now - self._sent >= _EVENT_SECONDS or step == steps:
-            self._sent = now
-            self._send({"event": "step", "step": step, "steps": steps, "rate": rate, "values": _finite(values)})
-
-    def measured(self, step: int, measures: dict[str, float]) -> None:
-        """Tells the measures of an evaluation.
-
-        Raises:
-          Pruned: the cell is not wanted any more.
-        """
-        self.alive(step)
-        metric = self.metric or next(iter(measures))
-        if metric not in measures:
-            return
-        self._send({"event": "metric", "step": step, "metric": metric, "value": measures[metric]})
-        if self._wanted is not None and not self._wanted():
-            self.last = {"metric": metric, "score": measures[metric], "steps": step}
-            raise Pruned
-
-    def beat(self) -> None:
-        """Tells that the run is not stuck, where it has done something since the last time."""
-        if self.count != self._sent_count:
-            self._sent_count = self.count
-            self._send({"event": "alive", "step": self.step})
 
 
 class Session:
@@ -162,7 +80,7 @@ class Session:
         with log.open("a") as file:
             wanted = self._wanted if job["prunes"] else None
             reporter = Reporter(lambda event: self._send({**event, "cell": place}), wanted, file)
-            with _beating(reporter):
+            with beating(reporter):
                 yield reporter
 
     def _ends(self, job: dict[str, Any], reporters: list[Reporter]) -> list[dict[str, Any] | Exception]:
@@ -240,64 +158,6 @@ class Session:
         return self._experiments[program]
 
 
-class Compiler:
-    """What XLA compiles in this process, counted."""
-
-    def __init__(self) -> None:
-        import jax
-
-        from attention_jax.kernels.supported import check_jax
-        from attention_jax.training.host import keep_freed_memory
-
-        keep_freed_memory()
-        check_jax()
-        self._requests, self._hits, self._refused = 0, 0, 0
-        jax.monitoring.register_event_listener(self._event)
-        jax.monitoring.register_event_duration_secs_listener(self._duration)
-        # Of an entry that is there and cannot be used JAX says so by a warning alone; by default each is shown once.
-        warnings.filterwarnings("always", message=_REFUSED_ENTRY)
-        self._show, warnings.showwarning = warnings.showwarning, self._warned
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many programs were compiled so far, came from the cache in place of it, and were refused by the cache."""
-        compiled = self._requests - self._hits
-        return Counter(compilations=compiled, cache_hits=self._hits, cache_refused=self._refused)
-
-    def device(self) -> str:
-        """Returns what it compiles for, such as "cpu"."""
-        import jax
-
-        return jax.devices()[0].device_kind
-
-    def level(self) -> str | None:
-        """Returns at which of XLA's levels it compiles."""
-        from attention_jax.training.compiling import xla_level
-
-        return xla_level()
-
-    def _event(self, event: str, **kwargs: Any) -> None:
-        self._hits += event == "/jax/compilation_cache/cache_hits"
-
-    def _warned(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        self._refused += str(message).startswith(_REFUSED_ENTRY)
-        self._show(message, category, *where, **more)
-
-    def _duration(self, event: str, duration_secs: float, **kwargs: Any) -> None:
-        # Of every program, also where it came from the cache.
-        self._requests += event == "/jax/core/compile/backend_compile_duration"
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Returns what results depend on: the version of each package that is here, and Python's."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
 def _result(end: dict[str, Any] | Exception, reporter: Reporter) -> tuple[str, str | None, dict[str, Any]]:
     """Returns the status, the reason and the outcome of a cell that ended so."""
     from attention_jax.base.errors import Refused
@@ -345,22 +205,6 @@ def _try(experiment: Any) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _beating(reporter: Reporter) -> Iterator[None]:
-    """Tells every second whether the run within has gone on."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(1.0):
-            reporter.beat()
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
 def _words(error: Exception) -> str:
     """Returns one line; a run that says itself why it failed is not named by its type."""
     text = " ".join(str(error).split())
@@ -368,10 +212,6 @@ def _words(error: Exception) -> str:
     if outcome is not None and isinstance(error, outcome.RunFailed):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _with_tuples(value: Any) -> Any:

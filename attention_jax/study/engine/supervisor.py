@@ -21,7 +21,7 @@ from attention_jax.study.engine.crew import InThisProcess, Process, Task, Worker
 from attention_jax.study.engine.desk import Desk
 from attention_jax.study.engine.display import Display
 from attention_jax.study.engine.places import Machine
-from attention_jax.study.engine.session import Event
+from attention_jax.study.engine.reporter import Event
 from attention_jax.study.engine.store import Store
 from attention_jax.training.interrupt import Interrupted
 from attention_jax.training.outcome import RunFailed

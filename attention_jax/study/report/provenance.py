@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from attention_jax.study.comparison.results import Result
-from attention_jax.study.engine.session import versions
+from attention_jax.study.engine.compiler import versions
 
 
 def compiled(results: Sequence[Result]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.engine.cells import Result, Status, folder_name
-from attention_jax.study.engine.session import versions
+from attention_jax.study.engine.compiler import versions
 from attention_jax.study.report.environment import cpu
 from attention_jax.training.workdir import read_lines
 

@@ -10,9 +10,9 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from attention_jax.study.engine.cells import Cell, ListSource, Result
+from attention_jax.study.engine.compiler import Compiler
 from attention_jax.study.engine.desk import Desk
 from attention_jax.study.engine.display import Lines
-from attention_jax.study.engine.session import Compiler
 from attention_jax.study.engine.store import Store, storage_url
 from attention_jax.study.report.provenance import compiled
 

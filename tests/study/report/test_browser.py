@@ -17,7 +17,7 @@ import pytest
 from attention_jax.study.comparison.curves import learning_curves
 from attention_jax.study.comparison.plan import Plan, run_folder
 from attention_jax.study.comparison.results import Result
-from attention_jax.study.engine.session import versions
+from attention_jax.study.engine.compiler import versions
 from attention_jax.study.report.html_report import Contents, report_html
 from attention_jax.study.report.report import summarise
 from attention_jax.study.report.summary import done, summaries

@@ -4,7 +4,7 @@ import dataclasses
 from html.parser import HTMLParser
 
 from attention_jax.study.comparison.plan import Trial
-from attention_jax.study.engine.session import versions
+from attention_jax.study.engine.compiler import versions
 from attention_jax.study.report.provenance import facts_of
 from attention_jax.study.report.run_table import accounted, run_table
 

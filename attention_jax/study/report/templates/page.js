@@ -107,9 +107,19 @@ function config() {
   };
 }
 
+// Vega is a megabyte of script, which runs when the first chart is drawn and not before the tables are there.
+function embed(...given) {
+  if (!window.vegaEmbed) {
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("vega").textContent;
+    document.head.append(script);
+  }
+  return window.vegaEmbed(...given);
+}
+
 function draw(name) {
   if (!drawn.has(name)) {
-    drawn.set(name, vegaEmbed(document.getElementById(name), charts[name], {
+    drawn.set(name, embed(document.getElementById(name), charts[name], {
       mode: "vega-lite", renderer: "svg", config: config(), tooltip: {theme: dark.matches ? "dark" : "light"},
       actions: {export: true, source: false, compiled: false, editor: false},
     }).then(result => { highlight(result, pressed()); return result; }));

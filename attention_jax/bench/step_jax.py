@@ -35,6 +35,7 @@ from attention_jax.bench.timing import Ready, seconds, timed
 from attention_jax.data import Ahead, train_batches
 from attention_jax.training import Experiment, Outcome, config, train
 from attention_jax.training.by_path import path_of
+from attention_jax.training.compiling import uncompiled
 from attention_jax.training.host import keep_freed_memory
 from attention_jax.training.step import make_train_step
 
@@ -102,7 +103,7 @@ def _ours(case: StepCase, *, jitted: bool = False) -> tuple[Step, Any]:
     step, rate = experiment.compiled_step[0], experiment.put_rate(experiment.learning_rate)
     if jitted:
         parts = (experiment.model, experiment.task, experiment.optimizer_of)
-        step = make_train_step(*parts, mesh=experiment.mesh, shardings=experiment.shardings)
+        step = uncompiled(make_train_step(*parts, mesh=experiment.mesh, shardings=experiment.shardings))
     state = experiment.create_state(0)
     state = replace(state, params=_placed(state.params, weights(case)))
 

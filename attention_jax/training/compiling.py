@@ -7,7 +7,8 @@ round otherwise: what a run computes is equal to the bit at the same levels alon
 
 import os
 import re
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 
@@ -19,6 +20,14 @@ _FLAG = re.compile(r"--xla_backend_optimization_level=(\d+)")
 def compiler_options(program: Program) -> dict[str, bool | int | float | str] | None:
     """Returns the options that a program is compiled with; None where the user has said the level, and on no CPU."""
     return {"xla_backend_optimization_level": LEVELS[program]} if _is_ours() else None
+
+
+def uncompiled(jitted: Any) -> Callable[..., Any]:
+    """Returns the function that `jax.jit` was given, to be traced into another that is compiled as a whole.
+
+    JAX takes options of the compiler from the outermost jit alone, and refuses them within.
+    """
+    return jitted.__wrapped__
 
 
 def xla_level() -> str | None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.base.errors import Refused
+from attention_jax.training.compiling import compiler_options, uncompiled
 from attention_jax.training.evaluations import evaluate_with
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
@@ -156,11 +157,14 @@ def _compiled(experiment: Experiment, members: int) -> _Program:
         lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype, sharding=by_rows(experiment.mesh)), given
     )
     try:
-        lowered = jax.jit(jax.vmap(experiment.train_step), donate_argnums=0).lower(*stacked)
+        step = jax.vmap(uncompiled(experiment.train_step))
+        jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options("step"))
+        lowered = jitted.lower(*stacked)
     except NotImplementedError as error:
         raise Refused(f"it does not train as members, since JAX cannot vmap it ({error}): use --members=1.") from error
     compiled = lowered.compile()
-    evaluate = jax.jit(jax.vmap(experiment.evaluate_batch, in_axes=(0, None)))
+    evaluation = jax.vmap(uncompiled(experiment.evaluate_batch), in_axes=(0, None))
+    evaluate = jax.jit(evaluation, compiler_options=compiler_options("evaluation"))
     return _Program(compiled, evaluate, Cost.of(compiled, since=start))
 
 

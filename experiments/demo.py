@@ -1,7 +1,7 @@
 """Six attention variants, one of them a control without attention, on recall and on handwritten digits.
 
 Command: python launch.py compare --config=experiments/demo.py (or: make demo)
-Seen: 4m21s on 2 cores of an AMD EPYC, by one process on jax 0.10.2; the table is in docs/studies.md.
+Seen: 2m31s on 2 quiet cores of an AMD EPYC, 1m53s once compiled; the table in docs/studies.md is of an older run.
 """
 
 from ml_collections import ConfigDict

@@ -79,7 +79,8 @@ def slice_sentences(slices: Slices) -> list[str]:
     tested = any(one.p is not None for compared in slices.comparisons.values() for one in compared.values())
     rule = (
         f"A verdict in a slice counts all {len(slices.labels)} slices and all variants of the benchmark together "
-        f"(p <= {ERROR}): of 20 studies of equal variants, one is expected to show any."
+        f"(p <= {ERROR}): of 20 studies of equal variants, one is expected to show any, and two where the spreads are "
+        "very unequal or two variants of three seeds solve the task or do not."
     )
     if not tested:
         return ["Too few shared seeds for a verdict in any slice.", rule]

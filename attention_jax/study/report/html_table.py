@@ -43,6 +43,18 @@ def table(names: Sequence[str], rows: Sequence[str], *, words: Sequence[str] = (
     return f'<div class="wide">{whole}</div>'
 
 
+def plain_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, variants: bool = False) -> str:
+    """Returns a <table> of texts.
+
+    Args:
+      names: of the columns.
+      rows: the texts of each.
+      variants: whether the first column is of variants.
+    """
+    first = variant_td if variants else td
+    return table(names, [f"<tr>{first(one)}{''.join(map(td, others))}</tr>" for one, *others in rows])
+
+
 def html_table(summary: Summary, *, plan: Plan) -> str:
     """Returns the <table> of the scores of one benchmark."""
     return table(columns(summary), [_row(row, summary=summary, plan=plan) for row in summary.rows])

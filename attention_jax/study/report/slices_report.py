@@ -1,13 +1,13 @@
 """The slices of a benchmark in the reports: a table of variants by slices, and a chart for each slicing."""
 
-import html
-
 from attention_jax.study.report.charts import Look, spec
+from attention_jax.study.report.html_table import plain_table
 from attention_jax.study.report.numbers import number
 from attention_jax.study.report.page import Figure, Section
 from attention_jax.study.report.slices import Slices
 from attention_jax.study.report.slices_chart import slices_chart
 from attention_jax.study.report.summary import Summary
+from attention_jax.study.report.tables import markdown
 from attention_jax.study.statistics.family import ERROR
 
 _CLAIMED = ("better", "worse")
@@ -21,9 +21,7 @@ def slices_markdown(summary: Summary) -> str:
     lines = [
         f"\n### {summary.benchmark}: slices\n",
         f"{summary.metric} in each slice. {' '.join(slice_sentences(slices))}\n",
-        f"| {' | '.join(head)} |",
-        f"| --- |{' ---: |' * len(slices.labels)}",
-        *("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows),
+        *markdown(head, rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -47,7 +45,8 @@ def slices_section(summary: Summary, look: Look, *, prefix: str) -> Section:
         for place, slicing in enumerate(summary.slices.slicings)
     ]
     lead = f"{summary.metric} in each slice. {' '.join(slice_sentences(summary.slices))}"
-    return Section(f"{summary.benchmark}: slices", lead, figures, _table(summary.slices))
+    head, *rows = slice_cells(summary.slices)
+    return Section(f"{summary.benchmark}: slices", lead, figures, plain_table(head, rows, variants=True))
 
 
 def slice_cells(slices: Slices) -> list[tuple[str, ...]]:
@@ -87,14 +86,3 @@ def slice_sentences(slices: Slices) -> list[str]:
     if not found:
         return [f"No slice separates a variant from {slices.reference}.", rule]
     return [f"Against {slices.reference}: {'; '.join(found)}.", rule]
-
-
-def _table(slices: Slices) -> str:
-    head, *rows = [[html.escape(text) for text in row] for row in slice_cells(slices)]
-    body = "\n".join(
-        f'<tr><td><span class="glyph" data-variant="{variant}"></span>{variant}</td>'
-        f"{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
-        for variant, *texts in rows
-    )
-    names = "".join(f"<th>{name}</th>" for name in head)
-    return f"<table>\n<thead><tr>{names}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"

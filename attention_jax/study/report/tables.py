@@ -190,4 +190,4 @@ def markdown(names: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequ
 
 
 def _markdown_line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+    return "| " + " | ".join(" ".join(text.split()).replace("|", r"\|") for text in texts) + " |"

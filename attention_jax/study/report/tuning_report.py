@@ -1,7 +1,6 @@
 """The tuning of a comparison in its reports: every trial, the point that was chosen, the window of learning rates."""
 
 import dataclasses
-import html
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +9,11 @@ import altair as alt
 
 from attention_jax.study.comparison.tuning import LEARNING_RATE, MARGIN, Tried, Tuned, best
 from attention_jax.study.report.charts import Look, spec
+from attention_jax.study.report.html_table import plain_table
 from attention_jax.study.report.numbers import number
 from attention_jax.study.report.page import Figure, Section
 from attention_jax.study.report.summary import Summary
+from attention_jax.study.report.tables import markdown
 
 _HEIGHT = 260  # pixels
 _NOT_TUNED = (
@@ -80,7 +81,7 @@ def tuning_markdown(tuned: Sequence[Tuned]) -> str:
     for benchmark in dict.fromkeys(one.benchmark for one in tuned):
         mine = [one for one in tuned if one.benchmark == benchmark]
         head, rows = trials_table(mine)
-        lines = [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+        lines = markdown(head, rows, words=head)
         said = "\n".join(f"- {sentence}" for sentence in sentences(mine))
         texts.append(f"\n## Tuning: {benchmark}\n\n{said}\n\n" + "\n".join(lines) + "\n")
     return "".join(texts)
@@ -172,9 +173,7 @@ def _section(tuned: Sequence[Tuned], look: Look, *, name: str) -> Section:
     reading = "On the validation split. Ring: chosen. Cross: a trial that did not run to its end."
     figures = [] if drawn is None else [Figure(name, "Score against learning rate", reading, spec(drawn))]
     head, rows = trials_table(tuned)
-    cells = "\n".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    top = "".join(f"<th>{html.escape(text)}</th>" for text in head)
-    made = f"<table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{cells}\n</tbody>\n</table>"
+    made = plain_table(head, rows)
     return Section(f"Tuning: {tuned[0].benchmark}", " ".join(sentences(tuned)), figures, made)
 
 
@@ -225,7 +224,3 @@ def _failed(one: Tuned) -> list[str]:
 
 def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"

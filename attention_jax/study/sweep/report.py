@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import html
 import io
 import json
 import warnings
@@ -14,7 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from attention_jax.study.report.charts import Look, spec
 from attention_jax.study.report.environment import environment
+from attention_jax.study.report.html_table import plain_table
 from attention_jax.study.report.page import Figure, Section, page
+from attention_jax.study.report.tables import markdown
 from attention_jax.study.statistics.measures import higher_is_better
 from attention_jax.study.sweep import charts as sweep_charts
 from attention_jax.study.sweep import end as sweep_end
@@ -104,9 +105,9 @@ def report_markdown(end: Found, shares: dict[str, float], facts: dict[str, str],
     """Returns the tables with what they are and how to reproduce them."""
     keys = sweep_end.keys(end)
     head = ["trial", *keys, "in the search", "fresh seeds", "each"]
-    lines = [_md(head), _md(["---"] * len(head)), *(_md(cells) for cells in _best_rows(end))]
-    every = [_md(["trial", "status", end.metric, *keys, "reason"]), _md(["---"] * (len(keys) + 4))]
-    every += [_md(cells) for cells in _trial_rows(end)]
+    lines = markdown(head, _best_rows(end), words=head)
+    of_trials = ["trial", "status", end.metric, *keys, "reason"]
+    every = markdown(of_trials, _trial_rows(end), words=of_trials)
     important = "\n".join(f"- {key}: {share:.1%}" for key, share in shares.items()) or _NO_SHARES
     listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     reading = "\n".join(f"- {line}" for line in _explanation(end))
@@ -119,8 +120,8 @@ def report_markdown(end: Found, shares: dict[str, float], facts: dict[str, str],
 def report_html(end: Found, shares: dict[str, float], facts: dict[str, str], *, command: str) -> str:
     """Returns the page with the charts, which loads nothing from anywhere."""
     keys = sweep_end.keys(end)
-    best = _html(["trial", *keys, "in the search", "fresh seeds", "each"], _best_rows(end))
-    every = _html(["trial", "status", end.metric, *keys, "reason"], _trial_rows(end))
+    best = _wide(["trial", *keys, "in the search", "fresh seeds", "each"], _best_rows(end))
+    every = _wide(["trial", "status", end.metric, *keys, "reason"], _trial_rows(end))
     return page(
         title=_title(end),
         lead=_lead(end),
@@ -242,13 +243,5 @@ def _value(trial: FrozenTrial) -> float | None:
     return trial.value if trial.state == TrialState.COMPLETE else None
 
 
-def _md(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
-
-
-def _html(head: list[str], rows: list[list[str]]) -> str:
-    def line(cells: list[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    body = "".join(line(cells, "td") for cells in rows)
-    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+def _wide(head: list[str], rows: list[list[str]]) -> str:
+    return f'<div class="wide">{plain_table(head, rows)}</div>'

@@ -35,7 +35,7 @@ class GPT(Backbone, kw_only=True):
     approximate_causal: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("inputs",)
-    may_read: ClassVar[tuple[str, ...]] = ("segments", "positions", "lengths")
+    may_read: ClassVar[tuple[str, ...]] = ("segments", "positions", "lengths", "asked")
 
     @nn.compact
     def __call__(
@@ -45,15 +45,17 @@ class GPT(Backbone, kw_only=True):
         segments: Int[Array, "B T"] | None = None,
         positions: Int[Array, "B T"] | None = None,
         lengths: Int[Array, " B"] | None = None,
+        asked: Int[Array, "B K"] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B T V"]:
-        """Returns the logits of the token after each token, float32 [B, T, V].
+        """Returns the logits of the token after each token, float32 [B, T, V], or after each that is asked for.
 
         Args:
           inputs: [B, T], each smaller than V; or [B, T, S], where S tokens share a place and their vectors add up.
           segments: [B, T], the document of each token where several share a row; a token sees its own alone.
           positions: [B, T], where each token stands in its document, for the learned positions; by default its index.
           lengths: [B], how many tokens of each row, from the first, are real; no token sees the others. None: all are.
+          asked: [B, K], at which places the logits are wanted, which then are [B, K, V]; by default at all.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
@@ -77,6 +79,8 @@ class GPT(Backbone, kw_only=True):
             out_init=out_init,
         )
         hidden = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden)
+        if asked is not None:
+            hidden = jnp.take_along_axis(hidden, asked[..., None], axis=1)
         return embedding.attend(hidden).astype(jnp.float32)
 
     def decode_bytes(self) -> int | None:

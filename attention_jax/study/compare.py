@@ -19,7 +19,7 @@ from attention_jax.study.comparison.results import read_results
 from attention_jax.study.comparison.source import Comparison
 from attention_jax.study.comparison.tuned_source import TunedComparison
 from attention_jax.study.comparison.tuning_plan import read_tuning
-from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches
+from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches, tuned
 from attention_jax.study.engine.cells import Cell
 from attention_jax.study.engine.cells import Result as CellResult
 from attention_jax.study.engine.mesh import placed
@@ -108,7 +108,7 @@ def plan_comparison(
     check_how(how)
     parts = _parts(chosen, name, benchmarks)
     key = vary or (PATCHES if variants is None and chosen.get("patches") is not None else ATTENTION)
-    variation = Variation(key, _choices(chosen, variants, key), parts)
+    variation = Variation(key, _choices(chosen, variants, key), parts, _tuned_before(chosen))
     plan = Plan(tuple(parts), variation.labels, _seeds(chosen, seeds))
     tuning = read_tuning(chosen.get("tune"), tune or {}, variation, plan.seeds)
     plain = {benchmark: config.plain(part) for benchmark, part in parts.items()}
@@ -159,7 +159,15 @@ def run_comparison(planned: Planned, workdir: Path, *, command: str, how: How = 
         return planned.command_of(command, trial, points.get(trial), workdir)
 
     points = {result.trial: result.point for result in results}
-    summarise(planned.plan, results, workdir, command=command, command_of=command_of, tuned=source.tuned())
+    summarise(
+        planned.plan,
+        results,
+        workdir,
+        command=command,
+        command_of=command_of,
+        tuned=source.tuned(),
+        tuned_before=planned.variation.tuned,
+    )
     for line in remarks(results, devices=how.devices_per_cell):
         print(line)
     print(f"in {readable_seconds(time.monotonic() - start)}; open {workdir / 'report.html'} in a browser")
@@ -195,6 +203,11 @@ def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, 
         raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants={such_as}.")
     of_config = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
     return tuple(choice for spec in of_config if spec is not None for choice in choices(ATTENTION, spec))
+
+
+def _tuned_before(chosen: ConfigDict) -> dict[tuple[str, str], dict[str, str]]:
+    labels = [choice.label for spec in chosen.get("variants", ()) for choice in choices(ATTENTION, spec)]
+    return tuned(chosen.get("tuned", ()), chosen.get("benchmarks", ()), labels)
 
 
 def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:

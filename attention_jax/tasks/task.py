@@ -106,19 +106,31 @@ class Task:
     def run_slices(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
         """Returns the metric of a model on each slice of a batch, by slicing; arguments as of `run`."""
         output = _output(model, variables, batch, None)
-        items = self.items(output, batch)[self.metric]
+        items = self.items(output, self._asked(batch))[self.metric]
         return {
-            slicing.name: _sliced(items, slicing.of(batch), slicing.count(output, batch)) for slicing in self.slices
+            slicing.name: _sliced(items, _at_asked(batch, slicing.of(batch)), slicing.count(output, batch))
+            for slicing in self.slices
         }
 
     def measure(self, output: Array, batch: Batch) -> dict[str, Ratio]:
-        """Returns the measures of a model's output on a batch."""
-        return {name: weighted(*items) for name, items in self.items(output, batch).items()}
+        """Returns the measures of a model's output on a batch; where that has "asked" [B, K], the output is of those."""
+        return {name: weighted(*items) for name, items in self.items(output, self._asked(batch)).items()}
+
+    def _asked(self, batch: Batch) -> Batch:
+        return {**batch, **{name: _at_asked(batch, batch[name]) for name in self.reads}}
 
 
 def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch, dropout: PRNGKeyArray | None) -> Any:
     rngs = None if dropout is None else {"dropout": dropout}
     return model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
+
+
+def _at_asked(batch: Batch, array: Array) -> Array:
+    """Returns what an array of positions [B, T, ...] holds at those that are asked for; of examples [B] as it is."""
+    if "asked" not in batch or array.ndim == 1:
+        return array
+    places = batch["asked"].reshape(*batch["asked"].shape, *(1,) * (array.ndim - 2))
+    return jnp.take_along_axis(array, places, axis=1)
 
 
 def _sliced(items: Items, which: Int[Array, "..."], count: int) -> Ratio:

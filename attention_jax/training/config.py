@@ -9,6 +9,7 @@ import ast
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from attention_jax.training.schedule import schedules
 # What the config file of a sweep has beside the sections of an experiment.
 OF_SWEEP = ("space", "sweep")
 # What that of a comparison may have, which the study reads.
-OF_COMPARISON = ("tune", "patches")
+OF_COMPARISON = ("tune", "tuned", "patches")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
 
 
@@ -279,8 +280,12 @@ def override(config: ConfigDict, overrides: Mapping[str, str], *, owner: str) ->
     for dotted, text in overrides.items():
         section, key = locate(config, dotted, owner=owner)
         kind, before = section.get_type(key), section[key]
+        value = parsed(text, kind)
         try:
-            section[key] = parsed(text, kind)
+            # A key that takes a number or a tuple, such as model.patch, has the type of the value that it has now;
+            # whether it takes a tuple, `complete` knows.
+            with section.ignore_type() if isinstance(value, tuple) else nullcontext():
+                section[key] = value
         except (TypeError, ValueError) as error:
             raise Refused(f"config.{dotted}={text}: it takes {kind.__name__}, such as {before!r}.") from error
 

@@ -161,6 +161,13 @@ class History:
         steps = [step for step in self.values if among is None or step in among]
         return max(steps, key=self._merit, default=None)
 
+    def reached(self, target: float | None) -> bool:
+        """Returns whether the best value is as good as a target; None is never reached."""
+        best = self.best()
+        if target is None or best is None:
+            return False
+        return self._merit(best) >= (target if self.higher_is_better else -target)
+
     @property
     def stale(self) -> int:
         """How many evaluations there were since the best."""

@@ -43,11 +43,13 @@ class Evaluation:
       batch_size: rows of an evaluation batch; None is that of training.
       patience: the run ends when the task's metric on the validation split was not better than its best in this many
         evaluations in a row; 0 never ends it.
+      target: the run ends when that metric is this good, such as 0.99; None never ends it.
     """
 
     every: Annotated[int, AtLeast(0)] = 0
     batch_size: Annotated[int | None, AtLeast(1)] = None
     patience: Annotated[int, AtLeast(0)] = 0
+    target: float | None = None
 
 
 @dataclass(frozen=True)
@@ -375,6 +377,7 @@ def _check_cadence(experiment: Experiment) -> None:
     check_seed(experiment.seed, name="seed")
     for name, asked in (
         (f"evaluation.patience={experiment.evaluation.patience}", experiment.evaluation.patience > 0),
+        (f"evaluation.target={experiment.evaluation.target}", experiment.evaluation.target is not None),
         ("checkpoint.best=True", experiment.checkpoint.best),
     ):
         if asked and not experiment.evaluation.every:

@@ -39,6 +39,7 @@ def check_members(experiment: Experiment) -> None:
     """
     for said, why in (
         (experiment.evaluation.patience > 0 and "evaluation.patience", "ends each run at a step of its own"),
+        (experiment.evaluation.target is not None and "evaluation.target", "ends each run at a step of its own"),
         (experiment.checkpoint.best and "checkpoint.best", "scores each run by a state of its own"),
         (len(experiment.abstract_batches) > 1 and "data in buckets", "gives each run batches of another length"),
         (experiment.mesh.size > 1 and f"a mesh of {experiment.mesh.size} devices", "spreads one run over them"),

@@ -146,13 +146,16 @@ class Run:
 
     def settle(self) -> None:
         """Decides whether it has ended, by what is on record, so that one that was killed ends where it would have."""
-        last, patience = self.step == self.experiment.steps, self.experiment.evaluation.patience
-        self.ended = last or 0 < patience <= self.history.stale
-        if self.ended and not last and (best := self.history.best()) is not None:
-            self.progress.say(
-                f"{self.history.metric} was not better than the {self.history.values[best]:.6g} of step {best} in "
-                f"{self.history.stale} evaluations (evaluation.patience): the run ends at step {self.step}"
-            )
+        history, evaluation = self.history, self.experiment.evaluation
+        last, reached = self.step == self.experiment.steps, history.reached(evaluation.target)
+        self.ended = last or reached or 0 < evaluation.patience <= history.stale
+        if last or not self.ended or (best := history.best()) is None:
+            return
+        why = f"was not better than the {history.values[best]:.6g} of step {best} in {history.stale} evaluations"
+        of = f"{why} (evaluation.patience)"
+        if reached:
+            of = f"is {history.values[best]:.6g}, as good as evaluation.target={evaluation.target}"
+        self.progress.say(f"{history.metric} {of}: the run ends at step {self.step}")
 
     def measure(self, state: TrainState, splits: tuple[str, ...], *, notice: Notice) -> dict[str, float]:
         """Returns the measures of a state, looking at the notice between batches."""

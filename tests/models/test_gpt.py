@@ -45,6 +45,14 @@ def test_the_first_token_reaches_the_last_prediction():
     assert float(jnp.abs(logits[0] - logits[1])[-1].max()) > 1e-3
 
 
+def test_logits_that_are_asked_for_are_those_of_their_places():
+    model = tiny()
+    variables = random_variables(model, TOKENS)
+    asked = jnp.array([[4, 0, 4]])
+    there = model.apply(variables, TOKENS, asked=asked)
+    np.testing.assert_allclose(there, apply(model, variables, TOKENS)[:, asked[0]], rtol=1e-6, atol=1e-6)
+
+
 def test_each_logit_is_the_product_with_that_tokens_own_embedding():
     model = tiny()
     variables = random_variables(model, TOKENS)

@@ -69,3 +69,15 @@ def test_bad_options_are_refused(options, message):
 def test_the_metric_that_decides():
     assert tasks.build("token_prediction").metric == "loss"
     assert tasks.build("token_prediction", metric="accuracy").metric == "accuracy"
+
+
+def test_where_few_positions_are_asked_for_their_logits_give_the_measures_of_all():
+    """A place that does not count may be asked for more than once: rows with fewer answers are filled up so."""
+    asked = np.array([[2, 1, 0], [3, 0, 0], [0, 2, 1]], np.int32)
+    weights = np.where((np.arange(TOKENS)[None, :, None] == asked[:, None]).any(-1), WEIGHTS, 0)
+    everywhere = MEASURE(LOGITS, {"targets": TARGETS, "weights": weights})
+    there = np.take_along_axis(LOGITS, asked[..., None], 1)
+    measures = MEASURE(there, {"targets": TARGETS, "weights": weights, "asked": asked})
+    for name, ratio in everywhere.items():
+        np.testing.assert_allclose(measures[name], ratio, rtol=1e-6)
+    assert float(measures["loss"].weight) == weights.sum() == 6.5

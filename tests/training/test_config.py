@@ -46,7 +46,7 @@ def test_every_default_is_a_key(written):
         "eps": 1e-8, "schedule": {"name": "warmup_cosine", "warmup_steps": 0, "final_fraction": 0.0},
         "clip_value": None, "rates": (), "layer_decay": 1.0, "freeze": (),
     }  # fmt: skip
-    assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0}
+    assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0, "target": None}
     assert loaded["checkpoint"] == {"every": 0, "keep": 2, "best": False}
     assert loaded["log"] == {"every": 10, "tensorboard": True, "wandb": False, "layer_norms": False}
     assert loaded["mesh"] == {"data": -1, "fsdp": 1, "tensor": 1, "sequence": 1}
@@ -186,3 +186,17 @@ def test_a_config_that_its_file_has_locked_can_be_set(tmp_path):
     overrides = {"model.width": "8", "optimizer.name": "sgd", "evaluation.every": "5"}
     loaded = config.load(str(tmp_path / "exp.py"), overrides)
     assert (loaded.model.width, loaded.optimizer.name, loaded.evaluation.every) == (8, "sgd", 5)
+
+
+def test_a_key_that_takes_a_number_or_a_tuple_can_be_set_to_either(tmp_path):
+    file = tmp_path / "rows.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    return ConfigDict({'data': {'name': 'digits', 'form': 'image'}, 'task': {'name': 'classification'},\n"
+        "        'model': {'name': 'vit'}, 'optimizer': {'learning_rate': 1e-3}, 'batch_size': 8, 'steps': 1})\n"
+    )
+    assert config.load(str(file), {"model.patch": "(1,8)"}).model.patch == (1, 8)
+    assert config.load(str(file), {"model.patch": "2"}).model.patch == 2
+    with pytest.raises(Refused, match=r"model\.width=\(1, 8\): it takes int"):
+        config.load(str(file), {"model.width": "(1,8)"})

@@ -73,6 +73,17 @@ def test_a_run_ends_when_no_patience_is_left_and_is_then_at_its_end(impatient, t
     assert files(tmp_path) == written
 
 
+@pytest.mark.parametrize(("target", "steps"), [(2.1, 8), (2.0, 8), (1.99, 24)])
+def test_a_run_ends_where_its_target_is_reached(experiment, tmp_path, target, steps):
+    aimed = tiny.variant(experiment, evaluation={"every": 4, "target": target})
+    with told():
+        outcome, said = tiny.run(aimed, tmp_path)
+        again, _ = tiny.run(aimed, tmp_path)
+    assert (outcome.steps, outcome.score) == (steps, 100.0 + steps)
+    assert again == outcome
+    assert (f"is 2, as good as evaluation.target={target}: the run ends at step 8\n" in said) == (steps == 8)
+
+
 def test_enough_patience_lasts_to_the_last_step(experiment, tmp_path):
     with told():
         outcome, said = tiny.run(tiny.variant(experiment, evaluation={"every": 4, "patience": 5}), tmp_path)
@@ -161,6 +172,7 @@ def test_without_a_test_split_the_score_is_the_best_on_the_validation_split(keep
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"evaluation": {"every": 0, "target": 0.5}}, r"^evaluation\.target=0\.5 compares evaluations, and .*every=0"),
         ({"evaluation": {"every": 0, "patience": 2}}, r"^evaluation\.patience=2 compares evaluations, and .*every=0"),
         ({"evaluation": {"every": 0}, "checkpoint": {"best": True}}, r"^checkpoint\.best=True compares evaluations"),
         ({"evaluation": {"patience": -1}}, r"^evaluation\.patience=-1: give a whole number of at least 0"),

@@ -24,7 +24,7 @@ def compositional_mqar(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the queries only.
+    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the queries, `asked`.
 
     An example has D triples (K1, K2, value), D drawn from `pairs`. Its sqrt(D) first keys and sqrt(D) second keys are
     different, each first key stands with each second key in one triple, all values are different, and the triples come

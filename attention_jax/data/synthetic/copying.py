@@ -90,5 +90,5 @@ def _examples(
     np.put_along_axis(inputs, counts, vocabulary_size - 1, axis=1)
     np.put_along_axis(inputs, 2 * counts, 0, axis=1)
     arrays = draws.answered(inputs, np.where(real, counts + place, scratch), answers)
-    cut = {field: array[:, :scratch] for field, array in arrays.items()}
+    cut = {field: arrays[field][:, :scratch] for field in ("inputs", "targets", "weights")}
     return cut | {"lengths": 2 * counts[:, 0].astype(np.int32)}

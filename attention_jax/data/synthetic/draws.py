@@ -74,11 +74,12 @@ def fillers(
 
 
 def answered(inputs: np.ndarray, places: np.ndarray, answers: np.ndarray) -> Arrays:
-    """Returns inputs, targets int32 and weights float32 [N, T] of sequences that are asked at some places.
+    """Returns inputs, targets int32, weights float32 [N, T] and asked int32 [N, K]: sequences asked at some places.
 
     Args:
       inputs: int32 [N, T].
-      places: [N, K], where the answers are wanted, or [1, K] where it is the same for all.
+      places: [N, K], where the answers are wanted, or [1, K] where it is the same for all. A model that reads them as
+        `asked` computes no logits elsewhere, which with a large vocabulary are most of a step.
       answers: [N, K].
     """
     places = np.broadcast_to(places, answers.shape)
@@ -86,7 +87,7 @@ def answered(inputs: np.ndarray, places: np.ndarray, answers: np.ndarray) -> Arr
     weights = np.zeros(inputs.shape, np.float32)
     np.put_along_axis(targets, places, answers, axis=1)
     np.put_along_axis(weights, places, 1.0, axis=1)
-    return {"inputs": inputs, "targets": targets, "weights": weights}
+    return {"inputs": inputs, "targets": targets, "weights": weights, "asked": places.astype(np.int32)}
 
 
 def mixture(
@@ -102,7 +103,7 @@ def mixture(
       rows: N.
       choices: numbers.
       draw: (generator of random numbers, rows, choice) -> arrays [rows, ...]; those [rows, T] may be of several T, and
-        are padded with 0 at their end.
+        are padded with 0 at their end: the place 0, where nothing may count, in "asked".
     """
     which = rng.integers(len(choices), size=rows)
     parts = [draw(rng, int(np.sum(which == number)), choice) for number, choice in enumerate(choices)]

@@ -22,7 +22,7 @@ def forgetting_mqar(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the queries only.
+    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the queries, `asked`.
 
     An example starts with D = `pairs` different keys (tokens 1 to V/2 - 1), each followed by its value (tokens V/2 to
     V - 1, all different). Then come U = `updates` of the keys again, each followed by a value other than its first.

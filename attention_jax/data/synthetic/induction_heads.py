@@ -18,7 +18,7 @@ def induction_heads(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, T]; weight 1 at the last token only.
+    """Returns generated sequences with fields inputs, targets, weights [B, T]; weight 1 at the last token, `asked`.
 
     All tokens are drawn uniformly from 0 to V - 2, but for two: the last is the mark, V - 1, and so is another, at a
     place drawn from 0 to T - 3. The target of the last is the token after the first mark.

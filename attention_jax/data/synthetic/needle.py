@@ -22,7 +22,7 @@ def needle(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, T]; weight 1 at the answers only.
+    """Returns generated sequences with fields inputs, targets, weights [B, T]; weight 1 at the answers, `asked`.
 
     An example of T tokens holds, at a place drawn uniformly, a mark (token 10) and K = `digits` tokens, each uniform
     from 0 to 9; it ends with the question (token 11) and the first K - 1 of them. The targets of these last K tokens

@@ -19,7 +19,7 @@ def selective_copying(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the answers only.
+    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the answers, `asked`.
 
     The first length - K - 1 positions hold K = `tokens` tokens (0 to V - 3, with repetition) at places drawn without
     replacement, and blanks (V - 2) elsewhere, after the last of the tokens too. The separator (V - 1) follows, and then

@@ -18,7 +18,7 @@ def stacked_mqar(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences: inputs [B, T, 2], targets, weights [B, T]; weight 1 at the last D places only.
+    """Returns generated sequences: inputs [B, T, 2], targets, weights [B, T]; weight 1 at the last D places, `asked`.
 
     A place holds two tokens. An example has D = `pairs` different keys (1 to V/2 - 1), each with a value (V/2 to V - 1,
     all different). The first places hold (key, value) of all pairs, `passes` times over, each time in another order;

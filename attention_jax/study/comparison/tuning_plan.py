@@ -12,14 +12,11 @@ from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.registry import parse_spec
 from attention_jax.study.comparison.tuning import search_seed
 from attention_jax.study.comparison.tuning_search import Search, make_search
-from attention_jax.study.comparison.variation import ATTENTION, Variation, check_key
+from attention_jax.study.comparison.variation import ATTENTION, Variation, check_tuned_key
 from attention_jax.study.search.base_config import Base
 from attention_jax.study.search.domains import Choice, Options
 from attention_jax.study.search.samplers import make_sampler
 from attention_jax.study.search.space import Points, Space, read_space
-
-# Tuned, they would give one variant more data or more updates than another.
-_OF_THE_BUDGET = ("steps", "batch_size", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,7 @@ def _tuning(settings: Settings, variation: Variation) -> Tuning:
 
 def _check_keys(space: Space | Points, variation: Variation) -> None:
     for key in _keys(space):
-        check_key(key, said=f"--tune: {key}")
-        if key.partition(".")[0] in _OF_THE_BUDGET:
-            raise Refused(f"--tune: {key} is the same for all variants, or they would not get the same: leave it out.")
+        check_tuned_key(key, said=f"--tune: {key}")
         for label in variation.labels:
             if key in variation.patch(label) and not (key == variation.key == ATTENTION and isinstance(space, Space)):
                 raise Refused(f"--tune: {key} is what varies (in {label}): tune another key, or vary another.")

@@ -3,13 +3,13 @@
 import copy
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from attention_jax.base.errors import Refused
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.seeds import LARGEST_SEED
 from attention_jax.kernels.registry import lookup, split_specs
 from attention_jax.study.comparison.plan import point_name
@@ -22,6 +22,8 @@ ATTENTION = "model.attention"
 PATCHES = "patches"
 _ALIAS = ":="
 _ENTRY = re.compile(rf",\s*(?=[^\W\d]\w*\s*{_ALIAS})")
+# Tuned, they would give one variant more data or more updates than another.
+_OF_THE_BUDGET = ("steps", "batch_size", "checkpoint")
 # Scores of another data set or another task are of another measure, and evaluations decide what a score is of.
 _OF_THE_MEASURE = ("data", "task", "evaluation")
 
@@ -73,6 +75,36 @@ def patches(section: Any) -> tuple[Choice, ...]:
     }
     names = sorted(texts, key=lambda name: bool(texts[name]))
     return tuple(_patch(f"{name}{_ALIAS}{texts[name]}") for name in names)
+
+
+def tuned(section: Any, benchmarks: Collection[str], labels: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Returns the rows of the key `tuned` of a comparison: what was tuned for a variant on a benchmark beforehand.
+
+    Args:
+      section: rows of a benchmark, a variant and "KEY=VALUE KEY=VALUE".
+      benchmarks: of the comparison.
+      labels: of its variants.
+
+    Raises:
+      Refused: it is no such table, names what there is not or the same twice, or a key may not differ.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in section:
+        if not isinstance(row, tuple | list) or len(row) != 3 or not all(isinstance(word, str) for word in row):
+            raise Refused(f"config.tuned: {row!r} is no row: give (benchmark, variant, 'KEY=VALUE KEY=VALUE').")
+        benchmark, label, text = row
+        for kind, name, known in (("benchmark", benchmark, benchmarks), ("variant", label, labels)):
+            if name not in known:
+                raise Refused(f"config.tuned: there is no {kind} {name!r}.{did_you_mean(name, known)}")
+        if (benchmark, label) in found:
+            raise Refused(f"config.tuned has {label} on {benchmark} twice: name it once.")
+        words = split(text, " \t\n")
+        if not words or not all("=" in word for word in words):
+            raise Refused(f"config.tuned: {text!r} of {label} on {benchmark}: give KEY=VALUE, such as optimizer.b1=.9.")
+        found[benchmark, label] = {key: value for key, _, value in (word.partition("=") for word in words)}
+        for key in found[benchmark, label]:
+            check_tuned_key(key, said=f"config.tuned: {key}")
+    return found
 
 
 def _choice(key: str, entry: str) -> Choice:
@@ -130,15 +162,23 @@ class Variation:
       labels: of the choices, in their order; one that is there twice is left for the plan to refuse.
       values: of the choices, by their labels.
       benchmarks: the complete config of each.
+      tuned: benchmark and label -> the keys that were tuned for the choice beforehand, with the texts of their values.
     """
 
-    def __init__(self, key: str, chosen: tuple[Choice, ...], benchmarks: Mapping[str, ConfigDict]):
+    def __init__(
+        self,
+        key: str,
+        chosen: tuple[Choice, ...],
+        benchmarks: Mapping[str, ConfigDict],
+        tuned: Mapping[tuple[str, str], Mapping[str, str]] | None = None,
+    ):
         """Makes them.
 
         Args:
           key: what varies, a dotted key of an experiment's config, or `PATCHES`.
           chosen: its values.
           benchmarks: the complete config of each.
+          tuned: what `tuned` reads: the keys that were tuned beforehand for a choice on a benchmark.
 
         Raises:
           Refused: the key decides what is measured, is no key of a benchmark, or does not take a value; two patches
@@ -147,12 +187,13 @@ class Variation:
         if key != PATCHES:
             check_key(key, said=f"--vary={key}")
         self.key, self.benchmarks = key, benchmarks
+        places = [(name, choice.label) for name in benchmarks for choice in chosen]
+        self.tuned = {place: keys for place, keys in (tuned or {}).items() if place in places}
         self.labels = tuple(choice.label for choice in chosen)
         self.values = {choice.label: choice.value for choice in chosen}
         self._sections = {
-            (name, choice.label, ""): _with(part, self.patch(choice.label), owner=f"benchmark {name}")
-            for name, part in benchmarks.items()
-            for choice in chosen
+            (*place, ""): _with(benchmarks[place[0]], self._patch(*place), owner=f"benchmark {place[0]}")
+            for place in places
         }
         values = [choice.value for choice in chosen]
         self._entries = {choice.label: choice.entry for choice in chosen}
@@ -193,10 +234,13 @@ class Variation:
             own = int(hashlib.sha256(f"{label} {seed}".encode()).hexdigest(), 16) % (LARGEST_SEED + 1)
         place = (benchmark, label, point_name(point) if point else "")
         if place not in self._sections:
-            tuned = {key: text_of(value) for key, value in (point or {}).items()}
+            keys = {key: text_of(value) for key, value in (point or {}).items()}
             part, owner = self.benchmarks[benchmark], f"benchmark {benchmark}"
-            self._sections[place] = _with(part, {**self.patch(label), **tuned}, owner=owner)
+            self._sections[place] = _with(part, {**self._patch(benchmark, label), **keys}, owner=owner)
         return {**self._sections[place], "seed": own}
+
+    def _patch(self, benchmark: str, label: str) -> dict[str, str]:
+        return {**self.tuned.get((benchmark, label), {}), **self.patch(label)}
 
     def _check_apart(self) -> None:
         for name in self.benchmarks:
@@ -227,6 +271,21 @@ def check_key(key: str, *, said: str) -> None:
     if key == "seed" or key.rpartition(".")[2] == "name":
         instead = "--seeds" if key == "seed" else "a config for each"
         raise Refused(f"{said}: use {instead} instead.")
+
+
+def check_tuned_key(key: str, *, said: str) -> None:
+    """Checks that every variant may have a value of its own of a key, and that the scores can be compared.
+
+    Args:
+      key: a dotted key.
+      said: how the message names it.
+
+    Raises:
+      Refused: as of `check_key`, or the key gives a variant more data or more updates.
+    """
+    check_key(key, said=said)
+    if key.partition(".")[0] in _OF_THE_BUDGET:
+        raise Refused(f"{said} is the same for all variants, or they would not get the same: leave it out.")
 
 
 def _with(part: ConfigDict, patch: Mapping[str, str], *, owner: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from attention_jax.study.report.sentences import (
 )
 from attention_jax.study.report.slices_report import slices_section
 from attention_jax.study.report.summary import Summary, done
-from attention_jax.study.report.tuning_report import settings_explanation, tuning_sections
+from attention_jax.study.report.tuning_report import tuning_sections
 
 _ZOOM = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")  # the wheel alone scrolls
 
@@ -43,6 +43,7 @@ class Contents:
       curves: benchmark -> its learning curves.
       beside: benchmark -> lines on its baselines.
       tuned: the search of each variant on each benchmark.
+      settings: how the settings of the runs came about, a line each.
       facts: name -> value, of where all of it comes from.
       command: what the reader types to run the comparison again.
       command_of: of a trial, what trains it alone; None where there is no such command.
@@ -54,6 +55,7 @@ class Contents:
     curves: Mapping[str, Curves]
     beside: Mapping[str, Sequence[str]]
     tuned: Sequence[Tuned]
+    settings: Sequence[str]
     facts: Mapping[str, str]
     command: str
     command_of: Callable[[Trial], str] | None
@@ -84,7 +86,7 @@ def report_html(contents: Contents) -> str:
         ),
         look=contents.look,
         sections=sections,
-        explanation=[*explanation(plan), *settings_explanation(contents.tuned, found)],
+        explanation=[*explanation(plan), *contents.settings],
         facts=contents.facts,
         command=contents.command,
     )

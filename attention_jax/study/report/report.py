@@ -32,6 +32,7 @@ from attention_jax.study.report.tables import (
     terminal_table,
 )
 from attention_jax.study.report.tuning_report import (
+    TunedBefore,
     settings_explanation,
     tuning_json,
     tuning_lines,
@@ -52,6 +53,7 @@ def summarise(
     command: str,
     command_of: Callable[[Trial], str] | None = None,
     tuned: Sequence[Tuned] = (),
+    tuned_before: TunedBefore | None = None,
 ) -> None:
     """Writes report.json, .md, .csv, .tex, .html and .svg into `workdir`, prints the tables and where the reports are.
 
@@ -62,6 +64,7 @@ def summarise(
       command: what the reader types to run the comparison again.
       command_of: of a trial, what the reader types to train it alone; None where there is no such command.
       tuned: the search of each variant on each benchmark.
+      tuned_before: what the config says was tuned beforehand, by benchmark and variant.
 
     Raises:
       Refused: a benchmark has results under more than one metric.
@@ -71,10 +74,11 @@ def summarise(
     here = environment()
     facts = {"seeds": ", ".join(map(str, plan.seeds)), **dataclasses.asdict(here), **facts_of(results)}
     beside = {summary.benchmark: baseline_lines(summary, workdir) for summary in found}
-    page = Contents(plan, found, results, curves, beside, tuned, facts, command, command_of)
+    settings = settings_explanation(tuned, found, tuned_before or {})
+    page = Contents(plan, found, results, curves, beside, tuned, settings, facts, command, command_of)
     texts = {
         "report.json": report_json(plan, found, here, command=command, tuned=tuned),
-        "report.md": report_markdown(plan, found, facts, beside, command=command, tuned=tuned),
+        "report.md": report_markdown(plan, found, facts, beside, settings, command=command, tuned=tuned),
         "report.csv": runs_csv(plan, results, command_of),
         "report.tex": report_latex(plan, found, command=command),
         "report.html": report_html(page),
@@ -85,13 +89,17 @@ def summarise(
     if any(summary.scored for summary in found):
         save_svg(plan, found, results, curves, workdir / "report.svg")
         written.insert(-1, "report.svg")
-    _print_tables(plan, found, beside, tuned)
+    _print_tables(plan, found, beside, tuned, settings)
     for name in written:
         print(workdir / name)
 
 
 def _print_tables(
-    plan: Plan, found: Sequence[Summary], beside: Mapping[str, Sequence[str]], tuned: Sequence[Tuned]
+    plan: Plan,
+    found: Sequence[Summary],
+    beside: Mapping[str, Sequence[str]],
+    tuned: Sequence[Tuned],
+    settings: Sequence[str],
 ) -> None:
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, highlight=False)
     for summary in found:
@@ -100,7 +108,7 @@ def _print_tables(
     if (together := overall(found)) is not None:
         console.print(overall_terminal(together))
         console.print("\n".join([*over_benchmarks(together), ""]), markup=False)
-    for line in (*tuning_lines(tuned), *explanation(plan), *settings_explanation(tuned, found)):
+    for line in (*tuning_lines(tuned), *explanation(plan), *settings):
         console.print(line, markup=False)
 
 
@@ -126,13 +134,24 @@ def report_markdown(
     found: Sequence[Summary],
     facts: Mapping[str, str],
     beside: Mapping[str, Sequence[str]],
+    settings: Sequence[str],
     *,
     command: str,
     tuned: Sequence[Tuned] = (),
 ) -> str:
-    """Returns the tables with how to read and reproduce them; `beside` has lines on the baselines of each benchmark."""
+    """Returns the tables with how to read and reproduce them.
+
+    Args:
+      plan: what was compared.
+      found: its summaries.
+      facts: name -> value, of where all of it comes from.
+      beside: benchmark -> lines on its baselines.
+      settings: how the settings of the runs came about, a line each.
+      command: what the reader types to run the comparison again.
+      tuned: the search of each variant on each benchmark.
+    """
     listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    reading = "\n".join(f"- {line}" for line in (*explanation(plan), *settings_explanation(tuned, found)))
+    reading = "\n".join(f"- {line}" for line in (*explanation(plan), *settings))
     tables = "\n".join(
         markdown_table(summary, plan=plan)
         + "".join(f"\n{line}\n" for line in beside.get(summary.benchmark, ()))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -15,6 +15,8 @@ from attention_jax.study.report.page import Figure, Section
 from attention_jax.study.report.summary import Summary
 from attention_jax.study.report.tables import markdown
 
+# Benchmark and variant -> its keys with the texts of their values.
+TunedBefore = Mapping[tuple[str, str], Mapping[str, str]]
 _HEIGHT = 260  # pixels
 _NOT_TUNED = (
     "settings: no variant was tuned. All were trained with the same settings, those of the config in the command; whom "
@@ -22,13 +24,22 @@ _NOT_TUNED = (
 )
 
 
-def settings_explanation(tuned: Sequence[Tuned], found: Sequence[Summary]) -> list[str]:
+def settings_explanation(
+    tuned: Sequence[Tuned], found: Sequence[Summary], before: TunedBefore | None = None
+) -> list[str]:
     """Returns how the settings of the runs came about, a line each.
 
     Args:
       tuned: the search of each variant on each benchmark; none where nothing was tuned.
       found: the results of each benchmark.
+      before: what the config says was tuned beforehand, by benchmark and variant.
     """
+    own = [
+        f"{benchmark}, {variant}: {' '.join(f'{key}={value}' for key, value in keys.items())}"
+        for (benchmark, variant), keys in (before or {}).items()
+    ]
+    if not tuned and own:
+        return [f"settings: tuned beforehand, each variant by itself, as the config says: {'; '.join(own)}."]
     if not tuned:
         return [_NOT_TUNED]
     untested = [one.benchmark for one in found if str(one.metric).startswith("validation_")]

@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 from attention_jax import data
 
-EVERYTHING = {"inputs", "targets", "weights"}
+EVERYTHING = {"inputs", "targets", "weights", "asked"}
 
 
 def draw(examples: int = 2000, split: str = "train", **options) -> dict[str, np.ndarray]:
@@ -41,6 +41,7 @@ def test_shapes_types_sizes_and_facts():
         "inputs": ("int32", (2, 64)),
         "targets": ("int32", (2, 64)),
         "weights": ("float32", (2, 64)),
+        "asked": ("int32", (2, 4)),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused
-from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches
+from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches, tuned
 from attention_jax.training import config
 
 DEMO = config.load("experiments/demo.py").benchmarks
@@ -129,3 +129,38 @@ def test_a_point_is_set_beside_what_varies():
     assert (tuned["model"]["attention"], tuned["model"]["width"]) == ("linear", 32)
     assert tuned["optimizer"]["learning_rate"] == 0.5
     assert found.config_of("mqar", "linear", 3)["optimizer"]["learning_rate"] == 3e-3
+
+
+TUNED = (("mqar", "linear", "optimizer.learning_rate=0.02"), ("digits", "linear", "optimizer.weight_decay=0.5"))
+
+
+def test_what_was_tuned_beforehand_is_of_one_variant_on_one_benchmark_and_gives_way_to_a_search():
+    found = tuned(TUNED, DEMO, ("scaled_dot", "linear"))
+    variation = Variation(ATTENTION, choices(ATTENTION, "scaled_dot,linear"), dict(DEMO.items()), found)
+    optimizer = {
+        place: variation.config_of(*place, 0)["optimizer"]
+        for place in (("mqar", "scaled_dot"), ("mqar", "linear"), ("digits", "linear"))
+    }
+    assert optimizer["mqar", "linear"] == {**optimizer["mqar", "scaled_dot"], "learning_rate": 0.02}
+    assert optimizer["digits", "linear"]["weight_decay"] == 0.5
+    searched = variation.config_of("mqar", "linear", 0, {"optimizer.learning_rate": 0.1})
+    assert searched["optimizer"]["learning_rate"] == 0.1
+    assert Variation(ATTENTION, choices(ATTENTION, "scaled_dot"), dict(DEMO.items()), found).tuned == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (("mqra", "linear", "optimizer.b1=0.8"), "no benchmark 'mqra'. Did you mean 'mqar'?"),
+        (("mqar", "lienar", "optimizer.b1=0.8"), "no variant 'lienar'. Did you mean 'linear'?"),
+        (("mqar", "linear", "steps=9"), "steps is the same for all variants"),
+        (("mqar", "linear", "data.length=9"), "data.length changes what is measured"),
+        (("mqar", "linear", "fast"), "give KEY=VALUE"),
+        (("mqar", "linear"), "is no row"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused_by_name(row, said):
+    with pytest.raises(Refused, match=re.escape(said)):
+        tuned((row,), DEMO, ("linear",))
+    with pytest.raises(Refused, match="linear on mqar twice"):
+        tuned((TUNED[0], TUNED[0]), DEMO, ("linear",))

@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-engines test-long check clean
 
-demo: $(READY)  ## Trains six attention variants on two benchmarks and prints the table: 2m31s on 2 quiet cores.
+demo: $(READY)  ## Trains six attention variants on two benchmarks and prints the table: 3m33s on 2 quiet cores.
 	$(BIN)/python launch.py compare --config=experiments/demo.py --workdir=runs/demo
 
 test: $(READY)  ## The default test suite.

@@ -83,7 +83,7 @@ def experiment_of(case: StepCase) -> Experiment:
         found = config.plain(config.load(str(DEMO)).benchmarks[case.experiment])
         return Experiment(**{**found, **every})
     splits = {"train_examples": BATCHES * case.batch, "validation_examples": case.batch, "test_examples": case.batch}
-    sizes = {"vocabulary_size": case.vocabulary, "length": case.tokens, "pairs": 1}
+    sizes = {"vocabulary_size": case.vocabulary, "length": case.tokens, "pairs": 1, "only_asked": False}
     rates = {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "schedule": {"name": "constant"}}
     moments = {"b1": BETAS[0], "b2": BETAS[1], "eps": EPSILON, "clip_norm": CLIP_NORM}
     return Experiment(

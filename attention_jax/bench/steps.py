@@ -148,7 +148,7 @@ def _torch(settings: StepSettings) -> Iterator[Comparison]:
 
 
 def _input(settings: StepSettings) -> Iterator[Comparison]:
-    for name in ("mqar", "digits"):
+    for name in ("recall", "digits"):
         ours = settings.case(quantity="input", process="all_cores", experiment=name)
         what = f"reading a batch, {name} of experiments/demo.py (at most 0.05x)"
         yield Comparison(what, "time", ours, {"a step": replace(ours, quantity="run")})

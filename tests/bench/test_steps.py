@@ -106,13 +106,13 @@ def test_a_step_of_an_experiment_is_that_of_a_whole_run(monkeypatch):
     monkeypatch.setattr(
         step_jax, "train", lambda experiment, folder: SimpleNamespace(input_share=0.025, ms_per_step=20.0)
     )
-    case = replace(CASE, experiment="mqar")
-    assert case.shape == {"experiment": "mqar"}
+    case = replace(CASE, experiment="recall")
+    assert case.shape == {"experiment": "recall"}
     assert step_jax.prepare(case).sample() == {"value": 20.0, "waited": 0.025}
 
 
 def test_reading_a_batch_is_timed_a_batch_at_a_time(monkeypatch):
-    case = replace(CASE, quantity="input", experiment="mqar")
+    case = replace(CASE, quantity="input", experiment="recall")
     experiment, put = step_jax.experiment_of(case), []
     monkeypatch.setattr(experiment, "put", put.append)
     ready = step_jax.prepare(case)

@@ -214,7 +214,7 @@ def test_show_config_prints_every_key_sorted_as_it_is_set(tmp_path: Path) -> Non
 
 
 def test_show_config_prints_every_key_of_a_comparison() -> None:
-    answer = launch("show", "--config=experiments/demo.py", "--config.benchmarks.mqar.steps=3")
+    answer = launch("show", "--config=experiments/demo.py", "--config.benchmarks.recall.steps=3")
     assert (answer.code, answer.err) == (0, "")
-    assert "benchmarks.mqar.steps = 3" in answer.out.splitlines()
+    assert "benchmarks.recall.steps = 3" in answer.out.splitlines()
     assert "benchmarks.digits.model.num_kv_heads = None" in answer.out.splitlines()

@@ -16,6 +16,7 @@ def mqar(
     pairs: int | tuple[int, ...] = 4,
     power: float = 0.01,
     fillers: str = "random",
+    only_asked: bool = True,
     train_examples: int = 100_000,
     validation_examples: int = 3_000,
     test_examples: int = 3_000,
@@ -44,6 +45,8 @@ def mqar(
         length grows with them.
       power: a of the gap law, more than 0.
       fillers: "random", or "zero": token 0, which is no key.
+      only_asked: whether a model that can computes the logits at the queries alone; False has none of them as `asked`,
+        and a step does all the work of a language model's.
       train_examples, validation_examples, test_examples: sequences in each split.
       seed: fixes everything; 0 to 2^32 - 1.
 
@@ -57,7 +60,8 @@ def mqar(
         return _examples(rng, rows, vocabulary_size, length, number, power, fillers)
 
     def draw(rng: np.random.Generator, rows: int) -> Arrays:
-        return draw_of(rng, rows, pairs) if isinstance(pairs, int) else draws.mixture(rng, rows, pairs, draw_of)
+        drawn = draw_of(rng, rows, pairs) if isinstance(pairs, int) else draws.mixture(rng, rows, pairs, draw_of)
+        return {name: array for name, array in drawn.items() if only_asked or name != "asked"}
 
     splits = generated(
         "mqar",

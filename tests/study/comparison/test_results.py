@@ -82,7 +82,7 @@ def test_a_line_of_before_there_were_versions_is_read(tmp_path, results):
 def test_the_published_results_are_read():
     published = Path(__file__).parents[3] / "docs" / "results" / "demo.jsonl"
     results = list(read_results(published).values())
-    assert len(results) == 24
+    assert len(results) == 60
     assert {result.status for result in results} == {"done"}
 
 

@@ -36,10 +36,10 @@ def test_the_attention_varies_and_nothing_else():
 def test_any_other_key_varies_with_its_own_type():
     heads = vary("model.num_heads", "1,2")
     assert heads.labels == ("model.num_heads=1", "model.num_heads=2")
-    assert [heads.config_of("mqar", label, 0)["model"]["num_heads"] for label in heads.labels] == [1, 2]
+    assert [heads.config_of("recall", label, 0)["model"]["num_heads"] for label in heads.labels] == [1, 2]
     rates = vary("optimizer.learning_rate", "1e-3,fast:=1e-2")
     assert rates.labels == ("optimizer.learning_rate=1e-3", "fast:=optimizer.learning_rate=1e-2")
-    assert rates.config_of("mqar", rates.labels[1], 0)["optimizer"]["learning_rate"] == 1e-2
+    assert rates.config_of("recall", rates.labels[1], 0)["optimizer"]["learning_rate"] == 1e-2
 
 
 def test_an_alias_of_what_is_there_trains_with_seeds_of_its_own_which_are_always_the_same():
@@ -94,9 +94,9 @@ def test_patches_set_several_keys_each_and_an_empty_one_none():
         "wide:=model.width=128 optimizer.learning_rate=1e-3",
         "deep:=model.num_layers=4",
     )
-    plain = config.plain(DEMO.mqar)
-    assert found.config_of("mqar", "base", 0) == {**plain, "seed": 0}
-    wide = found.config_of("mqar", found.labels[1], 3)
+    plain = config.plain(DEMO.recall)
+    assert found.config_of("recall", "base", 0) == {**plain, "seed": 0}
+    wide = found.config_of("recall", found.labels[1], 3)
     assert (wide["model"]["width"], wide["optimizer"]["learning_rate"], wide["seed"]) == (128, 1e-3, 3)
     assert found.config_of("digits", found.labels[2], 0)["model"]["num_layers"] == 4
 
@@ -125,13 +125,13 @@ def test_a_label_that_is_there_twice_stays_twice_for_the_plan_to_refuse():
 
 def test_a_point_is_set_beside_what_varies():
     found = vary(ATTENTION, "scaled_dot,linear")
-    tuned = found.config_of("mqar", "linear", 3, {"optimizer.learning_rate": 0.5, "model.width": 32})
+    tuned = found.config_of("recall", "linear", 3, {"optimizer.learning_rate": 0.5, "model.width": 32})
     assert (tuned["model"]["attention"], tuned["model"]["width"]) == ("linear", 32)
     assert tuned["optimizer"]["learning_rate"] == 0.5
-    assert found.config_of("mqar", "linear", 3)["optimizer"]["learning_rate"] == 3e-3
+    assert found.config_of("recall", "linear", 3)["optimizer"]["learning_rate"] == 3e-3
 
 
-TUNED = (("mqar", "linear", "optimizer.learning_rate=0.02"), ("digits", "linear", "optimizer.weight_decay=0.5"))
+TUNED = (("recall", "linear", "optimizer.learning_rate=0.02"), ("digits", "linear", "optimizer.weight_decay=0.5"))
 
 
 def test_what_was_tuned_beforehand_is_of_one_variant_on_one_benchmark_and_gives_way_to_a_search():
@@ -139,11 +139,11 @@ def test_what_was_tuned_beforehand_is_of_one_variant_on_one_benchmark_and_gives_
     variation = Variation(ATTENTION, choices(ATTENTION, "scaled_dot,linear"), dict(DEMO.items()), found)
     optimizer = {
         place: variation.config_of(*place, 0)["optimizer"]
-        for place in (("mqar", "scaled_dot"), ("mqar", "linear"), ("digits", "linear"))
+        for place in (("recall", "scaled_dot"), ("recall", "linear"), ("digits", "linear"))
     }
-    assert optimizer["mqar", "linear"] == {**optimizer["mqar", "scaled_dot"], "learning_rate": 0.02}
+    assert optimizer["recall", "linear"] == {**optimizer["recall", "scaled_dot"], "learning_rate": 0.02}
     assert optimizer["digits", "linear"]["weight_decay"] == 0.5
-    searched = variation.config_of("mqar", "linear", 0, {"optimizer.learning_rate": 0.1})
+    searched = variation.config_of("recall", "linear", 0, {"optimizer.learning_rate": 0.1})
     assert searched["optimizer"]["learning_rate"] == 0.1
     assert Variation(ATTENTION, choices(ATTENTION, "scaled_dot"), dict(DEMO.items()), found).tuned == {}
 
@@ -151,16 +151,16 @@ def test_what_was_tuned_beforehand_is_of_one_variant_on_one_benchmark_and_gives_
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (("mqra", "linear", "optimizer.b1=0.8"), "no benchmark 'mqra'. Did you mean 'mqar'?"),
-        (("mqar", "lienar", "optimizer.b1=0.8"), "no variant 'lienar'. Did you mean 'linear'?"),
-        (("mqar", "linear", "steps=9"), "steps is the same for all variants"),
-        (("mqar", "linear", "data.length=9"), "data.length changes what is measured"),
-        (("mqar", "linear", "fast"), "give KEY=VALUE"),
-        (("mqar", "linear"), "is no row"),
+        (("recal", "linear", "optimizer.b1=0.8"), "no benchmark 'recal'. Did you mean 'recall'?"),
+        (("recall", "lienar", "optimizer.b1=0.8"), "no variant 'lienar'. Did you mean 'linear'?"),
+        (("recall", "linear", "steps=9"), "steps is the same for all variants"),
+        (("recall", "linear", "data.length=9"), "data.length changes what is measured"),
+        (("recall", "linear", "fast"), "give KEY=VALUE"),
+        (("recall", "linear"), "is no row"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused_by_name(row, said):
     with pytest.raises(Refused, match=re.escape(said)):
         tuned((row,), DEMO, ("linear",))
-    with pytest.raises(Refused, match="linear on mqar twice"):
+    with pytest.raises(Refused, match="linear on recall twice"):
         tuned((TUNED[0], TUNED[0]), DEMO, ("linear",))

@@ -20,7 +20,7 @@ def associative_recall(
     test_examples: int = 3_000,
     seed: int = 0,
 ) -> Dataset:
-    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the last token, `asked`.
+    """Returns generated sequences with fields inputs, targets, weights [B, length]; weight 1 at the last, `asked`.
 
     The first length - 1 tokens are slots of two. `pairs` of them, drawn for each example, hold a key (tokens 1 to
     V/2 - 1, all different) and its value (tokens V/2 to V - 1, all different), the others fillers. The last token is

@@ -113,7 +113,7 @@ class Task:
         }
 
     def measure(self, output: Array, batch: Batch) -> dict[str, Ratio]:
-        """Returns the measures of a model's output on a batch; where that has "asked", the output is of those places."""
+        """Returns the measures of a model's output on a batch; where that has "asked", the output is of those."""
         return {name: weighted(*items) for name, items in self.items(output, self._asked(batch)).items()}
 
     def _asked(self, batch: Batch) -> Batch:

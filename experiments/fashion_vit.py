@@ -19,7 +19,7 @@ RESULTS = (
         bar=0.88,
         floor=Figure(0.1, "one class of ten"),
         reference=Figure(0.837, "logistic regression on pixels"),
-        published=Figure(0.883, "multilayer perceptron, in the benchmark of the data set's authors"),
+        published=Figure(0.900, "multilayer perceptron 256-128-64, as submitted to the data set's repository"),
     ),
 )
 

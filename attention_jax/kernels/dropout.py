@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from attention_jax.kernels.scores import Place
+from attention_jax.kernels.mechanism import Place
 
 
 def keep_mask(rng: PRNGKeyArray, rate: float, place: Place) -> Bool[Array, "B N T S"]:

@@ -1,15 +1,16 @@
 """What an attention mechanism is made of: the few shapes of computation that the engines know how to run.
 
-A variant's file says WHAT by returning one of these; an engine (`engines/`) says HOW.
+A variant's file says WHAT by returning one of these; an engine (`engines/`) says HOW. Each callable of a mechanism
+takes `given` last: all that it may need beside the arrays that it is about.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.mask_algebra import Mask
 
@@ -33,6 +34,40 @@ class Widths:
     query: int
     key: int
     value: int
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Place:
+    """Where a rectangle lies, for a score function and for dropout.
+
+    Attributes:
+      batch: [b], the number of each sequence.
+      heads: [n], the number of each query head.
+      query: [b or 1, t], positions.
+      key: [b or 1, s], positions.
+    """
+
+    batch: Int[Array, " b"]
+    heads: Int[Array, " n"]
+    query: Int[Array, "b t"]
+    key: Int[Array, "b s"]
+
+
+class Given(NamedTuple):
+    """What a callable of a mechanism has beside the arrays that it is about.
+
+    Attributes:
+      params: the mechanism's own arrays, trained and drawn.
+      per_token: what it takes of each token beside query, key and value, by name, as `Mechanism.inputs` declares it.
+      place: where the queries and keys stand; None for a part of the computation that goes by no positions.
+      rng: a key for what is drawn at each call; None where nothing is.
+    """
+
+    params: Params
+    per_token: dict[str, Array] = {}  # noqa: RUF012
+    place: Place | None = None
+    rng: PRNGKeyArray | None = None
 
 
 Init = Callable[[PRNGKeyArray, Widths], Params]
@@ -64,7 +99,7 @@ class Mechanism:
     inputs: dict[str, Per] = field(default_factory=dict, hash=False)
 
 
-def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], params: Params) -> Float[Array, "B N T S"]:
+def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], given: Given) -> Float[Array, "B N T S"]:
     """Returns q_i . k_j in float32 (float64 for float64), query head n with key head n // (N/K)."""
     batch, queries, heads, width = query.shape
     keys, kv_heads = key.shape[1:3]
@@ -75,35 +110,35 @@ def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], params: Pa
     return logits.reshape(batch, heads, queries, keys)
 
 
-def unchanged(
-    query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], params: Params
-) -> tuple[Float[Array, "B T N H"], Float[Array, "B S K J"]]:
-    """The `prepare` of a mechanism that scores queries and keys as they are."""
-    return query, key
+def unchanged(array: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T N H"]:
+    """The `prepare_query` and the `prepare_key` of a mechanism that takes queries and keys as they are."""
+    return array
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxScore(Mechanism):
-    """out_i = sum_j softmax_j(cap(scale * pairwise(q'_i, k'_j) + bias)) v_j with (q', k') = prepare(q, k).
+    """out_i = sum_j softmax_j(cap(scale * pairwise(q'_i, k'_j) + bias)) v_j.
 
-    What depends on one token alone belongs in `prepare`, which runs once; `pairwise` may be called on any block of
-    queries and keys.
+    What depends on one token alone belongs in q' = prepare_query(q) and k' = prepare_key(k), which run once; `pairwise`
+    may be called on any block of queries and keys.
 
     Attributes:
-      prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q' [B, T, N, P], k' [B, S, K, P]).
-      pairwise: (q', k', own) -> float32 [B, N, T, S]; `own` holds the params named in `per_head`, for these heads.
+      prepare_query: (query [B, T, N, H], given) -> q' [B, T, N, P].
+      prepare_key: (key [B, S, K, J], given) -> k' [B, S, K, P].
+      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head` alone, of these heads.
       per_head: the params that `pairwise` reads, each [N, ...].
       scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
-      sink: params -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
+      sink: given -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
     """
 
-    prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
-    pairwise: Callable[[Array, Array, Params], Array] = dot
+    prepare_query: Callable[[Array, Given], Array] = unchanged
+    prepare_key: Callable[[Array, Given], Array] = unchanged
+    pairwise: Callable[[Array, Array, Given], Array] = dot
     per_head: tuple[str, ...] = ()
     scale: float | None = 1.0
     soft_cap: float | None = None
-    sink: Callable[[Params], Array] | None = None
+    sink: Callable[[Given], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,36 +159,36 @@ class FeatureMap(Mechanism):
     """out_i = sum_j (phi_q(q_i) . phi_k(k_j)) v_j / sum_j phi_q(q_i) . phi_k(k_j): linear in the number of tokens.
 
     Attributes:
-      query_features: (query [B, T, N, H], params) -> Features; their scale cancels.
-      key_features: (key [B, S, K, H], params) -> Features.
+      query_features: (query [B, T, N, H], given) -> Features; their scale cancels.
+      key_features: (key [B, S, K, H], given) -> Features.
     """
 
-    query_features: Callable[[Array, Params], Features]
-    key_features: Callable[[Array, Params], Features]
-
-
-Inputs = dict[str, Array]
+    query_features: Callable[[Array, Given], Features]
+    key_features: Callable[[Array, Given], Features]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRecurrence(Mechanism):
-    """out_i = S_i^T q'_i with (q', k') = prepare(q, k), where S_i [J, Hv] is written by the tokens that the query sees.
+    """out_i = S_i^T q'_i, where S_i [J, Hv] is written by the tokens that the query sees.
 
-    In their order, from S = 0, "additive": S_t = diag(a_t) S_{t-1} + b_t k'_t v_t^T; "delta": the value that the state
-    gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T) diag(a_t) S_{t-1} + b_t k'_t v_t^T. There is no
-    normaliser: what steadies the size of the output, a norm of each head, belongs to the model.
+    q' = prepare_query(q), k' = prepare_key(k). In their order, from S = 0, "additive": S_t = diag(a_t) S_{t-1} +
+    b_t k'_t v_t^T; "delta": the value that the state gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T)
+    diag(a_t) S_{t-1} + b_t k'_t v_t^T. There is no normaliser: what steadies the size of the output, a norm of each
+    head, belongs to the model.
 
     Attributes:
-      prepare: (query [B, T, N, H], key [B, S, K, J], params) -> (q', k'), token by token.
-      log_decay: (inputs, params) -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a last axis J
-        for one of each channel; None for no decay.
-      strength: (inputs, params) -> b_t, [B or 1, S or 1, K]; None for 1.
+      prepare_query: (query [B, T, N, H], given) -> q', token by token.
+      prepare_key: (key [B, S, K, J], given) -> k', token by token.
+      log_decay: given -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a last axis J for one of
+        each channel; None for no decay.
+      strength: given -> b_t, [B or 1, S or 1, K]; None for 1.
       update: how a token is written.
     """
 
-    prepare: Callable[[Array, Array, Params], tuple[Array, Array]] = unchanged
-    log_decay: Callable[[Inputs, Params], Array] | None = None
-    strength: Callable[[Inputs, Params], Array] | None = None
+    prepare_query: Callable[[Array, Given], Array] = unchanged
+    prepare_key: Callable[[Array, Given], Array] = unchanged
+    log_decay: Callable[[Given], Array] | None = None
+    strength: Callable[[Given], Array] | None = None
     update: Literal["additive", "delta"] = "additive"
 
 

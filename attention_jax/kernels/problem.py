@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.mask_algebra import Axis, Mask
-from attention_jax.kernels.mechanism import Params
+from attention_jax.kernels.mechanism import Given, Params, Place
 from attention_jax.kernels.registry import Variant
-from attention_jax.kernels.scores import Place
 
 OUTPUTS = ("out", "weights", "lse", "state")
 
@@ -96,6 +95,11 @@ class Problem:
         return Place(
             sequence + jnp.arange(batch), head + jnp.arange(heads), self.query_axis.position, self.key_axis.position
         )
+
+    @property
+    def given(self) -> Given:
+        """What the callables of the mechanism have beside query and key."""
+        return Given(self.params, self.inputs, self.place, self.rng)
 
     @property
     def origin(self) -> tuple[Int[Array, ""], Int[Array, ""]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import score_functions
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, dot, statistics_dtype
+from attention_jax.kernels.mechanism import Given, Params, Place, SoftmaxScore, dot, statistics_dtype
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Scorer:
     """How logits are formed: what is fixed when a program is traced.
 
     Attributes:
-      pairwise: (q', k', own) -> [B, N, T, S], as of `SoftmaxScore`.
+      pairwise: (q', k', given) -> [B, N, T, S], as of `SoftmaxScore`.
       scale: multiplies what `pairwise` returns.
       soft_cap: c of c tanh(logit / c), or None.
       score_mod: the traced score function, its captured arrays first among its inputs, or None.
     """
 
-    pairwise: Callable[[Array, Array, Params], Array]
+    pairwise: Callable[[Array, Array, Given], Array]
     scale: float
     soft_cap: float | None
     score_mod: Any = None
@@ -49,24 +49,6 @@ class Terms:
     captures: tuple[Array, ...] = ()
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Place:
-    """Where a rectangle lies, for a score function and for dropout.
-
-    Attributes:
-      batch: [b], the number of each sequence.
-      heads: [n], the number of each query head.
-      query: [b or 1, t], positions.
-      key: [b or 1, s], positions.
-    """
-
-    batch: Int[Array, " b"]
-    heads: Int[Array, " n"]
-    query: Int[Array, "b t"]
-    key: Int[Array, "b s"]
-
-
 def logits(
     scorer: Scorer,
     query: Array,
@@ -85,7 +67,7 @@ def logits(
       place: where the rectangle lies.
       visible: as of `shaped`.
     """
-    return shaped(scorer, scorer.pairwise(query, key, terms.own), terms, place, visible)
+    return shaped(scorer, scorer.pairwise(query, key, Given(terms.own)), terms, place, visible)
 
 
 def shaped(

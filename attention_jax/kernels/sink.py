@@ -30,7 +30,7 @@ def added(problem: Problem, result: AttentionOutput, outputs: tuple[str, ...]) -
     if not isinstance(mechanism, SoftmaxScore) or mechanism.sink is None:
         return result
     assert result.lse is not None
-    logit = mechanism.sink(problem.params).astype(result.lse.dtype)[:, None]
+    logit = mechanism.sink(problem.given).astype(result.lse.dtype)[:, None]
     empty = result.lse == -jnp.inf
     lse = jnp.where(empty, 0, result.lse)
     share = jnp.where(empty, 0, jax.nn.sigmoid(lse - logit))

@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.contract.cases import MASKS, ROUNDING, claims, error, make, qualified, run, under, visible
 from attention_jax.kernels.dropout import keep_mask
-from attention_jax.kernels.scores import Place
+from attention_jax.kernels.mechanism import Place
 from tests.contract.known import KNOWN
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle

@@ -20,13 +20,13 @@ def sunk(*, start: float = 0.0) -> SoftmaxScore:
     def init(rng, widths):
         return {"sink": jnp.full((widths.num_heads,), start, jnp.float32)}
 
-    return SoftmaxScore(scale=None, init=init, sink=lambda params: params["sink"])
+    return SoftmaxScore(scale=None, init=init, sink=lambda given: given.params["sink"])
 
 
-def counting(query, key, own):
+def counting(query, key, given):
     """Dot products; how often they were traced is in `counting.traces`."""
     counting.traces += 1
-    return dot(query, key, own)
+    return dot(query, key, given)
 
 
 counting.traces = 0
@@ -38,10 +38,10 @@ def counted() -> SoftmaxScore:
     return SoftmaxScore(scale=None, pairwise=counting)
 
 
-def metering(query, key, own):
+def metering(query, key, given):
     """Dot products; how often they were computed is in `metering.runs`."""
     jax.debug.callback(_metered)
-    return dot(query, key, own)
+    return dot(query, key, given)
 
 
 def _metered():

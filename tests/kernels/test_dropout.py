@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.kernels.dropout import drop, keep_mask
-from attention_jax.kernels.scores import Place
+from attention_jax.kernels.mechanism import Place
 
 KEY = jax.random.key(3)
 compiled_mask = jax.jit(keep_mask, static_argnames="rate")

@@ -33,7 +33,7 @@ from attention_jax.contract.cases import (
 from attention_jax.kernels import Causal, Global, Padding, Refused, Widths, Window, init
 from attention_jax.kernels.dropout import keep_mask
 from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.scores import Place
+from attention_jax.kernels.mechanism import Place
 from tests.kernels.random_problems import tiles
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle

@@ -11,8 +11,7 @@ def my_attention(*, temperature: float = 1.0) -> SoftmaxScore:
     def init(rng, widths):
         return {"log_temperature": jnp.full((widths.num_heads,), jnp.log(temperature))}
 
-    def prepare(query, key, params):
-        sharpness = jnp.exp(-params["log_temperature"]) / jnp.sqrt(query.shape[-1])
-        return query * sharpness[:, None], key
+    def sharpened(query, given):
+        return query * (jnp.exp(-given.params["log_temperature"]) / jnp.sqrt(query.shape[-1]))[:, None]
 
-    return SoftmaxScore(init=init, prepare=prepare)
+    return SoftmaxScore(init=init, prepare_query=sharpened)

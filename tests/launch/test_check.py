@@ -23,7 +23,7 @@ LEAKS = (
     + '''
 def leaks() -> SoftmaxScore:
     """Takes the mean of all keys out of each, those to come among them."""
-    return SoftmaxScore(prepare=lambda query, key, params: (query, key - key.mean(1, keepdims=True) ** 2))
+    return SoftmaxScore(prepare_key=lambda key, given: key - key.mean(1, keepdims=True) ** 2)
 '''
 )
 

@@ -26,7 +26,7 @@ from attention_jax.kernels.registry import Claims, Source, register
 @register(source=Source("this test", "none"), claims=Claims())
 def not_a_number() -> SoftmaxScore:
     """Scores that are not numbers."""
-    return SoftmaxScore(pairwise=lambda query, key, params: dot(query, key, params) * jnp.nan)
+    return SoftmaxScore(pairwise=lambda query, key, given: dot(query, key, given) * jnp.nan)
 '''
 
 

@@ -84,8 +84,11 @@ def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, SoftmaxScore)
     query, key = problem.query, problem.key
-    if mechanism.prepare is not unchanged:
-        query, key = mechanism.prepare(finite(query), finite(key), problem.params)
+    # Where nothing is prepared, a tile is looked through when it is read.
+    if mechanism.prepare_query is not unchanged:
+        query = mechanism.prepare_query(finite(query), problem.given)
+    if mechanism.prepare_key is not unchanged:
+        key = mechanism.prepare_key(finite(key), problem.given)
     floating = tuple(bool(jnp.issubdtype(array.dtype, jnp.floating)) for array in problem.captures)
     captures = list(zip(problem.captures, floating, strict=True))
     bias = problem.bias

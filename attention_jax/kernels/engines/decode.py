@@ -17,9 +17,9 @@ from attention_jax.kernels.engines import blockwise
 from attention_jax.kernels.engines.poison import finite, nonfinite
 from attention_jax.kernels.engines.tiling import tile_size
 from attention_jax.kernels.mask_algebra import Axis, Tiles
-from attention_jax.kernels.mechanism import SoftmaxScore, dot, statistics_dtype, unchanged, widest
+from attention_jax.kernels.mechanism import Place, SoftmaxScore, dot, statistics_dtype, unchanged, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Place, Scorer, Terms, folded, scorer_of, shaped
+from attention_jax.kernels.scores import Scorer, Terms, folded, scorer_of, shaped
 
 # The block-diagonal matrix multiplies K times too much, which costs nothing while reading the keys costs more.
 MOST_QUERIES = 8
@@ -42,9 +42,9 @@ def run(problem: Problem) -> AttentionOutput:
     """Computes attention in one pass over the keys."""
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, SoftmaxScore)
-    query, key = finite(problem.query), problem.key
-    if mechanism.prepare is not unchanged:
-        query, key = mechanism.prepare(query, finite(key), problem.params)
+    query, key = mechanism.prepare_query(finite(problem.query), problem.given), problem.key
+    if mechanism.prepare_key is not unchanged:
+        key = mechanism.prepare_key(finite(key), problem.given)
     batch, queries, heads, _ = query.shape
     keys, kv_heads = key.shape[1:3]
     size = tile_size(keys, KEY_TILE)

@@ -76,7 +76,8 @@ def operands(problem: Problem) -> tuple[Float[Array, "B T N P"], Float[Array, "B
     """
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, SoftmaxScore)
-    query, key = mechanism.prepare(finite(problem.query), finite(problem.key), problem.params)
+    query = mechanism.prepare_query(finite(problem.query), problem.given)
+    key = mechanism.prepare_key(finite(problem.key), problem.given)
     return query, key, finite(problem.value)
 
 

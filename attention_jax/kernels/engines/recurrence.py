@@ -24,7 +24,7 @@ from attention_jax.kernels.engines.chunk import RecurrentState, Rows, Tokens, st
 from attention_jax.kernels.engines.poison import without_nonfinite
 from attention_jax.kernels.mask import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import describe, terms
-from attention_jax.kernels.mechanism import FeatureMap, LinearRecurrence, statistics_dtype, to_statistics
+from attention_jax.kernels.mechanism import FeatureMap, Given, LinearRecurrence, statistics_dtype, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
 # Tokens in a chunk, a power of two: matrices of CHUNK x CHUNK within, T / CHUNK states kept for the backward pass.
@@ -99,17 +99,18 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
     value, bad_value = without_nonfinite(problem.value)
     inputs, bad_rest = _inputs(problem, visible)
     key, value = _shown(key, visible), to_statistics(_shown(value, visible))
-    mechanism, params = problem.variant.mechanism, problem.params
+    mechanism, given = problem.variant.mechanism, problem.given._replace(per_token=inputs)
     log_scale = log_decay = strength = None
     if isinstance(mechanism, FeatureMap):
-        query, features = mechanism.query_features(query, params).values, mechanism.key_features(key, params)
+        query, features = mechanism.query_features(query, given).values, mechanism.key_features(key, given)
         key, bad_rest = features.values, ~jnp.isfinite(features.log_scale)
         log_scale = _shown(jnp.where(bad_rest, 0, features.log_scale), visible, -jnp.inf).swapaxes(1, 2)
         value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], axis=-1)
     else:
         assert isinstance(mechanism, LinearRecurrence)
-        query, key = (to_statistics(array) for array in mechanism.prepare(query, key, params))
-        log_decay, strength = _decay_and_strength(problem, inputs, visible)
+        query = to_statistics(mechanism.prepare_query(query, given))
+        key = to_statistics(mechanism.prepare_key(key, given))
+        log_decay, strength = _decay_and_strength(problem, given, visible)
         if strength is not None and mechanism.update == "additive":
             value, strength = value * strength.swapaxes(1, 2)[..., None], None
     (query, worse_query), (key, worse_key), (value, worse_value) = map(without_nonfinite, (query, key, value))
@@ -158,19 +159,19 @@ def _inputs(problem: Problem, visible: Bool[Array, "B S"]) -> tuple[dict[str, Ar
 
 
 def _decay_and_strength(
-    problem: Problem, inputs: dict[str, Array], visible: Bool[Array, "B S"]
+    problem: Problem, given: Given, visible: Bool[Array, "B S"]
 ) -> tuple[Float[Array, "B K S D"] | None, Float[Array, "B K S"] | None]:
-    mechanism, params = problem.variant.mechanism, problem.params
+    mechanism = problem.variant.mechanism
     assert isinstance(mechanism, LinearRecurrence)
     per_head, dtype = problem.key.shape[:3], statistics_dtype(problem.key.dtype)
-    params = {name: array.astype(dtype) for name, array in params.items()}
+    given = given._replace(params={name: array.astype(dtype) for name, array in given.params.items()})
     decay = strength = None
     if mechanism.log_decay is not None:
-        decay = mechanism.log_decay(inputs, params).astype(dtype)
+        decay = mechanism.log_decay(given).astype(dtype)
         decay = decay[..., None] if decay.ndim == 3 else decay
         decay = _shown(jnp.broadcast_to(decay, (*per_head, decay.shape[-1])), visible).swapaxes(1, 2)
     if mechanism.strength is not None or mechanism.update == "delta":
-        strength = jnp.ones((1, 1, 1), dtype) if mechanism.strength is None else mechanism.strength(inputs, params)
+        strength = jnp.ones((1, 1, 1), dtype) if mechanism.strength is None else mechanism.strength(given)
         strength = _shown(jnp.broadcast_to(strength.astype(dtype), per_head), visible).swapaxes(1, 2)
     return decay, strength
 

@@ -19,8 +19,8 @@ from attention_jax.kernels.engines import products
 from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.engines.tiling import TileSizes, divided, tile_lists
 from attention_jax.kernels.mask_algebra import Axis, Mask, Run, rows
-from attention_jax.kernels.mechanism import dot, statistics_dtype, widest
-from attention_jax.kernels.scores import Place, Scorer, Terms, shaped
+from attention_jax.kernels.mechanism import Given, Place, dot, statistics_dtype, widest
+from attention_jax.kernels.scores import Scorer, Terms, shaped
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class Layout:
     def logits(self, query: Array, key: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the logits of a unit's queries with a slab's keys, [1, G, t, s]."""
         terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
-        scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, terms.own)
+        scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, Given(terms.own))
         return self._shaped(scores, terms, unit, slab, None)
 
     def logits_vjp(
@@ -291,7 +291,7 @@ class Layout:
             pairs = _dot(query, key, self.dtype)
             of_pair: Callable[[Array], Any] = partial(_dot_pullback, query, key)
         else:
-            pairs, of_pair = jax.vjp(pairwise, query, key, terms.own)
+            pairs, of_pair = jax.vjp(lambda query, key, own: pairwise(query, key, Given(own)), query, key, terms.own)
         scores, of_shape = jax.vjp(lambda pairs, terms: self._shaped(pairs, terms, unit, slab, visible), pairs, terms)
 
         def pullback(of_scores: Array) -> tuple[Array, Array, Terms]:

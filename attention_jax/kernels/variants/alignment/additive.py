@@ -9,24 +9,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, fan_in_normal, to_statistics
+from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, fan_in_normal, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
 
 # How many elements of the sum are formed at a time, at most: 16 MiB of float32.
 ELEMENTS = 2**22
 
 
-def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
-    of_query = jnp.einsum("btnh,nha->btna", query, params["query"].astype(query.dtype))
-    of_key = jnp.einsum("bskj,kja->bska", key, params["key"].astype(key.dtype))
-    return of_query, of_key
+def _prepare_query(query: Array, given: Given) -> Array:
+    return jnp.einsum("btnh,nha->btna", query, given.params["query"].astype(query.dtype))
+
+
+def _prepare_key(key: Array, given: Given) -> Array:
+    return jnp.einsum("bskj,kja->bska", key, given.params["key"].astype(key.dtype))
 
 
 @jax.jit  # so that calls outside jit compile the loop once
-def _pairwise(query: Array, key: Array, own: Params) -> Array:
+def _pairwise(query: Array, key: Array, given: Given) -> Array:
     queries, heads = query.shape[1:3]
     key = to_statistics(jnp.repeat(key, heads // key.shape[2], axis=2)).transpose(0, 2, 1, 3)
-    value = own["value"].astype(key.dtype)
+    value = given.params["value"].astype(key.dtype)
 
     @jax.checkpoint
     def row(of_query: Array) -> Array:
@@ -66,4 +68,6 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
             "value": fan_in_normal(for_value, (widths.num_heads, width), fan_in=width),
         }
 
-    return SoftmaxScore(prepare=_prepare, pairwise=_pairwise, per_head=("value",), init=init)
+    return SoftmaxScore(
+        prepare_query=_prepare_query, prepare_key=_prepare_key, pairwise=_pairwise, per_head=("value",), init=init
+    )

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, fan_in_normal
+from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, fan_in_normal
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
-def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
-    return jnp.einsum("btnh,nhj->btnj", query, params["weight"].astype(query.dtype)), key
+def _prepare_query(query: Array, given: Given) -> Array:
+    return jnp.einsum("btnh,nhj->btnj", query, given.params["weight"].astype(query.dtype))
 
 
 def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
@@ -35,4 +35,4 @@ def _scaled_identity(widths: Widths) -> Params:
 )
 def general() -> SoftmaxScore:
     """Softmax of a learned bilinear form of query and key, one for each head."""
-    return SoftmaxScore(prepare=_prepare, init=_init)
+    return SoftmaxScore(prepare_query=_prepare_query, init=_init)

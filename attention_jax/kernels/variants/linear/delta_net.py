@@ -6,7 +6,7 @@ never lengthens a vector. The SiLU and short convolutions before, and the norm a
 
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
-from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_scaled, write_strength
+from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_scaled, write_strength
 
 
 @register(
@@ -19,4 +19,10 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_scaled, wri
 )
 def delta_net() -> LinearRecurrence:
     """A linear recurrence that replaces the value stored for a key instead of adding to it; no normaliser."""
-    return LinearRecurrence(inputs={"beta": "head"}, prepare=unit_scaled, strength=write_strength, update="delta")
+    return LinearRecurrence(
+        inputs={"beta": "head"},
+        prepare_query=unit_scaled,
+        prepare_key=unit_key,
+        strength=write_strength,
+        update="delta",
+    )

@@ -15,6 +15,7 @@ from attention_jax.kernels.variants.linear.gates import (
     CLAIMS,
     selective_gate,
     selective_log_decay,
+    unit_key,
     unit_scaled,
     write_strength,
 )
@@ -41,7 +42,8 @@ def gated_delta_net() -> LinearRecurrence:
     return LinearRecurrence(
         init=_init,
         inputs={"gate": "head", "beta": "head"},
-        prepare=unit_scaled,
+        prepare_query=unit_scaled,
+        prepare_key=unit_key,
         log_decay=selective_log_decay,
         strength=write_strength,
         update="delta",

@@ -27,4 +27,4 @@ def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
       Refused: temperature is not positive.
     """
     log_decay = tempered_log_decay(temperature, owner="gated_retention")
-    return LinearRecurrence(inputs={"gate": "head"}, prepare=scaled, log_decay=log_decay)
+    return LinearRecurrence(inputs={"gate": "head"}, prepare_query=scaled, log_decay=log_decay)

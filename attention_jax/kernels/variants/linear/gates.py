@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Inputs, Params, to_statistics, unit
+from attention_jax.kernels.mechanism import Given, Params, to_statistics, unit
 from attention_jax.kernels.registry import Claims
 
 CLAIMS = Claims(
@@ -24,26 +24,27 @@ CLAIMS = Claims(
 LARGEST_LOG_RATE = 80.0
 
 
-def scaled(
-    query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], params: Params
-) -> tuple[Float[Array, "B T N H"], Float[Array, "B S K J"]]:
-    """The `prepare` that divides the query by sqrt(H)."""
-    return to_statistics(query) * query.shape[-1] ** -0.5, key
+def scaled(query: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T N H"]:
+    """The `prepare_query` that divides by sqrt(H)."""
+    return to_statistics(query) * query.shape[-1] ** -0.5
 
 
-def unit_scaled(
-    query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], params: Params
-) -> tuple[Float[Array, "B T N H"], Float[Array, "B S K J"]]:
-    """The `prepare` that divides both by their norms, and the query by sqrt(H) besides."""
-    return unit(query) * query.shape[-1] ** -0.5, unit(key)
+def unit_scaled(query: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T N H"]:
+    """The `prepare_query` that divides by the norm and by sqrt(H)."""
+    return unit(query) * query.shape[-1] ** -0.5
 
 
-def write_strength(inputs: Inputs, params: Params) -> Float[Array, "B S K"]:
+def unit_key(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K J"]:
+    """The `prepare_key` that divides by the norm."""
+    return unit(key)
+
+
+def write_strength(given: Given) -> Float[Array, "B S K"]:
     """The `strength` of the delta rule: b = sigmoid(beta), in (0, 1)."""
-    return jax.nn.sigmoid(inputs["beta"])
+    return jax.nn.sigmoid(given.per_token["beta"])
 
 
-def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Inputs, Params], Array]:
+def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], Array]:
     """Returns the `log_decay` of sigmoid(gate)^(1 / temperature).
 
     Raises:
@@ -51,7 +52,7 @@ def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Inputs, P
     """
     if not temperature > 0:
         raise Refused(f"{owner} has temperature={temperature}: it must be positive; the paper's is 16.")
-    return lambda inputs, params: jax.nn.log_sigmoid(inputs["gate"]) / temperature
+    return lambda given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
 
 
 def selective_gate(rng: PRNGKeyArray, heads: int, *channels: int) -> Params:
@@ -67,13 +68,13 @@ def selective_gate(rng: PRNGKeyArray, heads: int, *channels: int) -> Params:
     return {"log_rate": jnp.log(rate), "step_bias": step + jnp.log(-jnp.expm1(-step))}
 
 
-def selective_log_decay(inputs: Inputs, params: Params) -> Float[Array, "B S K *channels"]:
+def selective_log_decay(given: Given) -> Float[Array, "B S K *channels"]:
     """The `log_decay` of Mamba-2's gate: -exp(log_rate) softplus(gate + step_bias).
 
     Its logarithm is formed first, since a large rate times a small step overflows before it is multiplied.
     """
-    gate, bias = inputs["gate"], params["step_bias"]
-    log_rate = params["log_rate"].reshape(-1, *[1] * (bias.ndim - 1))
+    gate, bias = given.per_token["gate"], given.params["step_bias"]
+    log_rate = given.params["log_rate"].reshape(-1, *[1] * (bias.ndim - 1))
     spread = range(gate.ndim - bias.ndim)
     log_step = _log_softplus(gate + jnp.expand_dims(bias, spread))
     return -jnp.exp(jnp.minimum(jnp.expand_dims(log_rate, spread) + log_step, LARGEST_LOG_RATE))

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from attention_jax.kernels.mechanism import FeatureMap, Features, Params, to_statistics
+from attention_jax.kernels.mechanism import FeatureMap, Features, Given, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
 
 
-def _features(array: Array, params: Params) -> Features:
+def _features(array: Array, given: Given) -> Features:
     array = to_statistics(array)
     return Features(values=jax.nn.elu(array) + 1, log_scale=jnp.zeros(array.shape[:-1], array.dtype))
 

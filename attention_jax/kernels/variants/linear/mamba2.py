@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params, Widths
+from attention_jax.kernels.mechanism import Given, LinearRecurrence, Params, Widths
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, selective_gate, selective_log_decay
 
@@ -17,8 +17,8 @@ def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
     return selective_gate(rng, widths.num_kv_heads)
 
 
-def _step(inputs: Inputs, params: Params) -> Array:
-    gate, bias = inputs["gate"], params["step_bias"]
+def _step(given: Given) -> Array:
+    gate, bias = given.per_token["gate"], given.params["step_bias"]
     return jax.nn.softplus(gate + jnp.expand_dims(bias, range(gate.ndim - bias.ndim)))
 
 

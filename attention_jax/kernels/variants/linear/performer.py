@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import FeatureMap, Features, Params, Widths, to_statistics
+from attention_jax.kernels.mechanism import FeatureMap, Features, Given, Params, Widths, to_statistics
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
@@ -45,9 +45,9 @@ def _orthonormal(gaussians: Float[Array, "b H H"]) -> Float[Array, "b H H"]:
     return jax.lax.fori_loop(0, gaussians.shape[-1], add, jnp.zeros_like(gaussians))
 
 
-def _features(array: Array, params: Params) -> Features:
+def _features(array: Array, given: Given) -> Features:
     array = to_statistics(array) * array.shape[-1] ** -0.25
-    projection = jax.lax.stop_gradient(params["projection"]).astype(array.dtype)
+    projection = jax.lax.stop_gradient(given.params["projection"]).astype(array.dtype)
     exponent = jnp.einsum("btnh,mh->btnm", array, projection)
     highest = jax.lax.stop_gradient(exponent.max(-1, keepdims=True))
     # |x|^2 / 2 is in the scale, so that no difference to it is rounded; here stands only its derivative. It is kept

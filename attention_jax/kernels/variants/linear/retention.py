@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.mechanism import Inputs, LinearRecurrence, Params, Widths
+from attention_jax.kernels.mechanism import Given, LinearRecurrence, Params, Widths
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
 
@@ -17,8 +17,8 @@ def _draw(rng: PRNGKeyArray, widths: Widths) -> Params:
     return {"log_decay": jnp.log1p(-(2.0 ** (-5 - jnp.arange(widths.num_kv_heads, dtype=jnp.float32))))}
 
 
-def _log_decay(inputs: Inputs, params: Params) -> Array:
-    return jax.lax.stop_gradient(params["log_decay"])[None, None]
+def _log_decay(given: Given) -> Array:
+    return jax.lax.stop_gradient(given.params["log_decay"])[None, None]
 
 
 @register(
@@ -31,4 +31,4 @@ def _log_decay(inputs: Inputs, params: Params) -> Array:
 )
 def retention() -> LinearRecurrence:
     """A linear recurrence that forgets at a fixed rate, another one in each head (RetNet); no normaliser."""
-    return LinearRecurrence(draw=_draw, prepare=scaled, log_decay=_log_decay)
+    return LinearRecurrence(draw=_draw, prepare_query=scaled, log_decay=_log_decay)

@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from attention_jax.kernels.mechanism import FeatureMap, Features, Params, statistics_dtype
+from attention_jax.kernels.mechanism import FeatureMap, Features, Given, statistics_dtype
 from attention_jax.kernels.registry import Claims, Source, register
 
 
-def _ones(array: Array, params: Params) -> Features:
+def _ones(array: Array, given: Given) -> Features:
     dtype = statistics_dtype(array.dtype)
     return Features(values=jnp.ones((*array.shape[:-1], 1), dtype), log_scale=jnp.zeros(array.shape[:-1], dtype))
 

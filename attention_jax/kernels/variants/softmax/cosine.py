@@ -8,16 +8,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths, unit
+from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, unit
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 LARGEST_BETA = 100.0
 
 
-def _prepare(query: Array, key: Array, params: Params) -> tuple[Array, Array]:
-    beta = jnp.exp(jnp.minimum(params["log_beta"], jnp.log(LARGEST_BETA)))
-    query, key = unit(query), unit(key)
-    return query * beta[None, None, :, None].astype(query.dtype), key
+def _prepare_query(query: Array, given: Given) -> Array:
+    beta = jnp.exp(jnp.minimum(given.params["log_beta"], jnp.log(LARGEST_BETA)))
+    query = unit(query)
+    return query * beta[None, None, :, None].astype(query.dtype)
+
+
+def _prepare_key(key: Array, given: Given) -> Array:
+    return unit(key)
 
 
 @register(
@@ -51,4 +55,4 @@ def cosine(*, beta: float = 10.0) -> SoftmaxScore:
     def init(rng: PRNGKeyArray, widths: Widths) -> Params:
         return {"log_beta": jnp.full((widths.num_heads,), jnp.log(beta), jnp.float32)}
 
-    return SoftmaxScore(prepare=_prepare, init=init)
+    return SoftmaxScore(prepare_query=_prepare_query, prepare_key=_prepare_key, init=init)

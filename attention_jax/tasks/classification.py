@@ -1,13 +1,12 @@
 """Choosing one of several classes for a whole example."""
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.tasks.slicing import build_slicings
-from attention_jax.tasks.task import Batch, Items, Task, check_metric, row_weights, tasks
+from attention_jax.tasks.task import Batch, Items, Task, are_likeliest, check_metric, row_weights, tasks
 
 
 @tasks.register
@@ -32,7 +31,6 @@ def classification(*, metric: str = "accuracy", label_smoothing: float = 0.0, sl
         weights = row_weights(batch, len(label))
         target = optax.smooth_labels(jax.nn.one_hot(label, logits.shape[-1]), label_smoothing)
         losses = optax.softmax_cross_entropy(logits, target)
-        correct = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)
-        return {"loss": Items(losses, weights), "accuracy": Items(correct, weights)}
+        return {"loss": Items(losses, weights), "accuracy": Items(are_likeliest(logits, label), weights)}
 
     return Task(metric=metric, reads=("label",), items=items, slices=build_slicings(slices))

@@ -175,6 +175,17 @@ def row_weights(batch: Batch, rows: int) -> Float[Array, " B"]:
     return valid.astype(jnp.float32)
 
 
+def are_likeliest(logits: Float[Array, "*a V"], targets: Int[Array, "*a"]) -> Float[Array, "*a"]:
+    """Returns 1 where the target has the highest logit, the first of equals, and 0 elsewhere.
+
+    It is argmax(logits) == targets, but by maxima: XLA on a CPU takes 24 times as long for an argmax of 8192.
+    """
+    highest = logits.max(-1, keepdims=True)
+    own = jnp.take_along_axis(logits, targets[..., None], axis=-1)
+    earlier = (logits == highest) & (jnp.arange(logits.shape[-1]) < targets[..., None])
+    return ((own == highest)[..., 0] & ~earlier.any(-1)).astype(jnp.float32)
+
+
 def weighted(values: Float[Array, "..."], weights: Float[Array, "..."]) -> Ratio:
     """Returns the weighted sum of the values and the sum of the weights."""
     return Ratio(jnp.sum(values * weights), jnp.sum(weights))

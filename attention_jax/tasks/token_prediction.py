@@ -1,11 +1,10 @@
 """Predicting a token at each position: language modelling, and recall tasks that score some positions only."""
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from attention_jax.tasks.slicing import build_slicings
-from attention_jax.tasks.task import Batch, Items, Task, check_metric, row_weights, tasks
+from attention_jax.tasks.task import Batch, Items, Task, are_likeliest, check_metric, row_weights, tasks
 
 
 @tasks.register
@@ -25,7 +24,6 @@ def token_prediction(*, metric: str = "loss", slices: tuple[str, ...] = ()) -> T
         targets = batch["targets"]
         weights = batch["weights"] * row_weights(batch, len(targets))[:, None]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
-        return {"loss": Items(losses, weights), "accuracy": Items(correct, weights)}
+        return {"loss": Items(losses, weights), "accuracy": Items(are_likeliest(logits, targets), weights)}
 
     return Task(metric=metric, reads=("targets", "weights"), items=items, slices=build_slicings(slices))

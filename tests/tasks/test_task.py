@@ -9,6 +9,7 @@ import pytest
 
 from attention_jax import tasks
 from attention_jax.kernels import Refused
+from attention_jax.tasks.task import are_likeliest
 
 BATCH = {"tokens": jnp.arange(6.0).reshape(2, 3), "label": jnp.array([0, 2])}
 
@@ -112,3 +113,11 @@ def test_which_metrics_are_better_when_higher(metric, higher):
 def test_a_task_says_which_way_its_metric_is_better():
     assert tasks.build("classification").higher_is_better
     assert not tasks.build("classification", metric="loss").higher_is_better
+
+
+def test_the_likeliest_is_the_first_of_equals_and_never_beside_a_nan():
+    logits = jnp.array([[1.0, 3, 3, 0], [2, 2, 2, 2], [-jnp.inf, -1, -2, -jnp.inf], [jnp.nan, 1, 2, 0]])
+    for target in range(4):
+        found = are_likeliest(logits, jnp.full(4, target))
+        expected = [*(jnp.argmax(logits[:3], -1) == target), False]
+        assert found.tolist() == [float(one) for one in expected]

@@ -43,7 +43,8 @@ def environment() -> Environment:
 
 def cpu() -> str:
     """Returns the model of the CPU and the number of cores that this process may use."""
-    return f"{_cpu_model()}, {_cores()} cores"
+    cores = _cores()
+    return f"{_cpu_model()}, {cores} core{'' if cores == 1 else 's'}"
 
 
 def _cores() -> int:

@@ -46,8 +46,8 @@ def explanation(plan: Plan) -> list[str]:
 
 
 def title(plan: Plan) -> str:
-    """Returns what a comparison is called: "6 attention variants on mqar, digits"."""
-    return f"{counted(len(plan.variants), 'attention variant')} on {', '.join(plan.benchmarks)}"
+    """Returns what a comparison is called: "6 variants on mqar, digits"."""
+    return f"{counted(len(plan.variants), 'variant')} on {', '.join(plan.benchmarks)}"
 
 
 def counted(number: int, noun: str) -> str:

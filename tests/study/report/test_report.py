@@ -113,7 +113,7 @@ def test_colours_are_those_of_the_plan_in_every_chart(page, plan):
 def test_the_page_says_what_it_is_and_how_to_make_it_again(page):
     assert ("html", {"lang": "en"}) in page.tags
     for words in (
-        "3 attention variants on listops, copy",
+        "3 variants on listops, copy",
         "14 of 18 runs are done (3 seeds each)",
         "Against scaled_dot: too few seeds: performer:features=64; worse: linear.",
         "linear <cannot> copy | use [scaled_dot]",
@@ -189,7 +189,7 @@ def test_one_seed_gives_null_for_the_interval(tmp_path, result):
 def test_report_markdown_has_a_table_for_each_benchmark_and_how_to_reproduce(reports):
     text = (reports / "report.md").read_text()
     assert re.findall("^#+ .*$", text, re.MULTILINE) == [
-        "# 3 attention variants on listops, copy",
+        "# 3 variants on listops, copy",
         "## listops",
         "## copy",
         "## Over the benchmarks",

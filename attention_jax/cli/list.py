@@ -7,12 +7,13 @@ EPILOG = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares its options: none."""
+    """Declares its options."""
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="tables, or all of it for a program")
 
 
 def run(options: argparse.Namespace, line: str) -> int:
-    """Prints the tables."""
-    from attention_jax.cli.listing import print_list
+    """Prints the tables, or JSON."""
+    from attention_jax.cli.listing import print_json, print_list
 
-    print_list()
+    print_json() if options.format == "json" else print_list()
     return 0

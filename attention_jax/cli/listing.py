@@ -2,9 +2,12 @@
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +45,50 @@ def print_list(experiments: Path = Path("experiments")) -> None:
         table.add_row(str(path), _first_line(ast.get_docstring(ast.parse(path.read_text()))))
     console.print(table, "")
     console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")
+
+
+def print_json(experiments: Path = Path("experiments")) -> None:
+    """Prints the same as one JSON object: kind -> what there is of it, variants with their source and claims."""
+    found: dict[str, list[dict[str, Any]]] = {"attention variant": [_facts(lookup(name)) for name in names()]}
+    for kind, catalogue in CATALOGUES.items():
+        found[kind] = [
+            {"name": name, "what": _first_line(inspect.getdoc(catalogue.lookup(name)))} for name in catalogue.names()
+        ]
+    found["experiment"] = [
+        {"name": str(path), "what": _first_line(ast.get_docstring(ast.parse(path.read_text())))}
+        for path in sorted(experiments.rglob("*.py"))
+    ]
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _facts(variant: Variant) -> dict[str, Any]:
+    claims = {claim: value for claim, value in vars(variant.claims).items() if claim != "limits"}
+    return {
+        "name": variant.name,
+        "what": _first_line(variant.doc),
+        "family": variant.family,
+        **asdict(variant.source),
+        **claims,
+        "limits": [
+            {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
+        ],
+        "inputs": dict(variant.mechanism.inputs),
+        "options": {key: default for key, (default, _) in variant.options.items()},
+    }
+
+
+def print_bibtex(spec: str) -> None:
+    """Prints the entry of a variant's paper for a bibliography.
+
+    Raises:
+      Refused: there is no such variant, or nobody has published it.
+    """
+    entry = lookup(spec).source.bibtex
+    if not entry:
+        raise Refused(
+            f"--format=bibtex: {spec} is of no paper ({lookup(spec).source}): `show {spec}` tells what it is."
+        )
+    print(entry)
 
 
 def print_one(name: str) -> None:

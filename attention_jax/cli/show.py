@@ -12,6 +12,9 @@ EPILOG = ""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
     parser.add_argument("name", metavar="NAME", help="an attention variant, model, task or data set", nargs="?")
+    parser.add_argument(
+        "--format", choices=("text", "bibtex"), default="text", help="bibtex: the entry of a variant's paper alone"
+    )
     arguments.add_config(parser, required=False)
 
 
@@ -22,10 +25,12 @@ def run(options: argparse.Namespace, line: str) -> int:
     """
     if (options.name is None) == (options.config is None and options.data is None):
         raise Refused("show takes a name, --config=FILE.py or --data=PATH: `launch.py list` prints the names.")
+    if options.format == "bibtex" and options.name is None:
+        raise Refused("--format=bibtex: a config is of no paper: give the name of an attention variant.")
     if options.name is not None:
-        from attention_jax.cli.listing import print_one
+        from attention_jax.cli.listing import print_bibtex, print_one
 
-        print_one(options.name)
+        print_bibtex(options.name) if options.format == "bibtex" else print_one(options.name)
     else:
         from attention_jax.training import config
 

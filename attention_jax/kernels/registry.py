@@ -26,18 +26,48 @@ class Source:
     """Where a mechanism was published.
 
     Attributes:
-      paper: authors, year and title.
+      title: of the paper.
       equation: the equation or section that defines it.
+      authors: "Surname, Given names and Surname, Given names", or the name of a group; "" where there is no paper.
+      year: of the first version.
+      venue: where it appeared, such as "ICML 2020"; None for a preprint.
       arxiv: the arXiv number, where there is one.
     """
 
-    paper: str
+    title: str
     equation: str
+    authors: str = ""
+    year: int | None = None
+    venue: str | None = None
     arxiv: str | None = None
 
     def __str__(self) -> str:
-        number = f", arXiv {self.arxiv}" if self.arxiv else ""
-        return f"{self.paper}{number}, {self.equation}"
+        who = [f"{_cited(self.authors)} {self.year}"] if self.authors else []
+        number = [f"arXiv {self.arxiv}"] if self.arxiv else []
+        return ", ".join([*who, self.title, *number, self.equation])
+
+    @property
+    def bibtex(self) -> str:
+        """An entry for a bibliography; "" where nobody has published it."""
+        if not self.authors:
+            return ""
+        first, word = self.authors.partition(",")[0], self.title.split()[0]
+        name = "".join(filter(str.isalnum, f"{first}{self.year}{word}".lower()))
+        # A group's name stands in braces, or it would be taken for given names and a surname.
+        authors = self.authors if "," in self.authors else f"{{{self.authors}}}"
+        fields = {"title": f"{{{self.title}}}", "author": authors, "year": str(self.year)}
+        if self.arxiv:
+            fields |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
+        fields["note"] = ", ".join(filter(None, (self.venue, self.equation)))
+        lines = ",\n".join(f"  {field} = {{{value}}}" for field, value in fields.items())
+        return f"@misc{{{name},\n{lines}\n}}"
+
+
+def _cited(authors: str) -> str:
+    surnames = [author.partition(",")[0] for author in authors.split(" and ")]
+    if len(surnames) > 3:
+        return f"{surnames[0]} et al."
+    return " & ".join(filter(None, (", ".join(surnames[:-1]), surnames[-1])))
 
 
 @dataclass(frozen=True)
@@ -107,6 +137,7 @@ class Variant:
       source: where it was published.
       doc: its description.
       options: name to (default, chosen value) of every option.
+      family: the room that its file is in, such as "linear"; of a user's own file its name.
     """
 
     spec: str
@@ -116,6 +147,7 @@ class Variant:
     source: Source
     doc: str
     options: dict[str, tuple[Any, Any]]
+    family: str
 
 
 @dataclass(frozen=True)
@@ -186,7 +218,13 @@ def lookup(spec: str) -> Variant:
         source=definition.source,
         doc=inspect.getdoc(builder) or "",
         options={key: (default, options.get(key, default)) for key, default in defaults.items()},
+        family=_family(spec, builder),
     )
+
+
+def _family(spec: str, builder: Callable[..., Mechanism]) -> str:
+    file, in_file, _ = spec.partition(".py:")
+    return f"{Path(file).name}.py" if in_file else builder.__module__.split(".")[-2]
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:

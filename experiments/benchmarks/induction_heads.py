@@ -1,9 +1,24 @@
 """Induction heads with two layers: the token after the first mark, asked for at the second, 64 tokens long.
 
 Command: python launch.py train --config=experiments/benchmarks/induction_heads.py --workdir=runs/induction_heads
+Seen: 99.97% of the test split at step 1000, where the run ends by its target, after 1m41s of one core of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict
+
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
+
+RESULTS = (
+    Reproduction(
+        system="GPT of 2 layers on induction heads",
+        data="64 tokens of 16 words, the mark twice",
+        core_minutes=2,
+        metric="test_accuracy",
+        expected=Expected(0.997, tolerance=0.005),
+        bar=0.99,
+        floor=Figure(0.067, "one word of 15"),
+    ),
+)
 
 
 def get_config() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attention_jax.kernels import Refused, Variant, lookup, names
+from attention_jax.kernels import Refused, Source, Variant, lookup, names
 from attention_jax.kernels.registry import parse_spec, split_specs
 
 
@@ -18,8 +18,35 @@ def test_every_variant_says_what_it_is_and_where_it_comes_from():
     for name in names():
         variant = lookup(name)
         assert variant.doc.strip()
-        assert variant.source.paper in str(variant.source)
+        assert variant.source.title in str(variant.source)
         assert variant.source.equation in str(variant.source)
+
+
+@pytest.mark.parametrize(
+    ("authors", "cited"),
+    [
+        ("Gu, Albert", "Gu 2024, A Title, part 1"),
+        ("Dao, Tri and Gu, Albert", "Dao & Gu 2024, A Title, part 1"),
+        ("Cho, K. and Dao, Tri and Gu, Albert", "Cho, Dao & Gu 2024, A Title, part 1"),
+        ("Wei, F. and Cho, K. and Dao, Tri and Gu, Albert", "Wei et al. 2024, A Title, part 1"),
+        ("Kimi Team", "Kimi Team 2024, A Title, part 1"),
+    ],
+)
+def test_a_source_is_cited_by_its_authors_and_has_an_entry_for_a_bibliography(authors, cited):
+    source = Source("A Title", "part 1", authors=authors, year=2024, venue="ICML 2024", arxiv=None)
+    assert str(source) == cited
+    first = authors.partition(",")[0].replace(" ", "").lower()
+    named = authors if "," in authors else f"{{{authors}}}"
+    assert source.bibtex.splitlines() == [
+        f"@misc{{{first}2024a,",
+        "  title = {{A Title}},",
+        f"  author = {{{named}}},",
+        "  year = {2024},",
+        "  note = {ICML 2024, part 1}",
+        "}",
+    ]
+    assert Source("this file", "none").bibtex == ""
+    assert str(Source("this file", "none")) == "this file, none"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_other_variants_whose_scores_are_dot_products(spec):
 def test_a_soft_cap_is_taken_after_the_scale(monkeypatch):
     capped = registry.Variant(
         spec="capped", name="capped", mechanism=SoftmaxScore(scale=None, soft_cap=0.5), claims=registry.Claims(),
-        source=registry.Source("none", "none"), doc="", options={},
+        source=registry.Source("none", "none"), doc="", options={}, family="",
     )  # fmt: skip
     monkeypatch.setattr("attention_jax.kernels.checks.lookup", lambda spec: capped)
     inputs = make("scaled_dot", **SHAPES)

@@ -1,6 +1,7 @@
 """Help, usage errors, `list` and `show`: what answers without training."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -103,6 +104,31 @@ def test_help_and_usage_errors_answer_at_once(words: tuple[str, ...]) -> None:
         "attention_jax.base",
     }
     assert takes_less_than(0.5, *words)
+
+
+def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
+    answer = launch("list", "--format=json")
+    assert (answer.code, answer.err) == (0, "")
+    found = json.loads(answer.out)
+    assert {"attention variant", "model", "task", "slicing", "data set", "experiment"} == found.keys()
+    variants = {one["name"]: one for one in found["attention variant"]}
+    assert list(variants) == names()
+    performer = variants["performer"]
+    assert (performer["family"], performer["year"], performer["arxiv"]) == ("linear", 2020, "2009.14794")
+    assert (performer["causal"], performer["memory"], performer["state"]) == ("strict", "linear", True)
+    assert performer["options"] == {"features": None}
+    assert variants["kimi_delta"]["inputs"] == {"gate": "channel", "beta": "head"}
+
+
+def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:
+    answer = launch("show", "linear", "--format=bibtex")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("@misc{katharopoulos2020transformers,\n  title = {{Transformers are RNNs: ")
+    refused = launch("show", "uniform", "--format=bibtex")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: --format=bibtex: uniform is of no paper (A control of this library, ")
+    config = launch("show", "--config=experiments/demo.py", "--format=bibtex")
+    assert config.err == "error: --format=bibtex: a config is of no paper: give the name of an attention variant.\n"
 
 
 def test_list_shows_everything_there_is_in_three_seconds() -> None:

@@ -41,8 +41,11 @@ def _pairwise(query: Array, key: Array, given: Given) -> Array:
 
 @register(
     source=Source(
-        "Bahdanau, Cho & Bengio 2014, Neural Machine Translation by Jointly Learning to Align and Translate",
+        "Neural Machine Translation by Jointly Learning to Align and Translate",
         "appendix A.1.2",
+        authors="Bahdanau, Dzmitry and Cho, Kyunghyun and Bengio, Yoshua",
+        year=2014,
+        venue="ICLR 2015",
         arxiv="1409.0473",
     ),
     claims=Claims(unequal_widths=True),

@@ -24,8 +24,11 @@ def _scaled_identity(widths: Widths) -> Params:
 
 @register(
     source=Source(
-        "Luong, Pham & Manning 2015, Effective Approaches to Attention-based Neural Machine Translation",
+        "Effective Approaches to Attention-based Neural Machine Translation",
         "equation 8",
+        authors="Luong, Minh-Thang and Pham, Hieu and Manning, Christopher D.",
+        year=2015,
+        venue="EMNLP 2015",
         arxiv="1508.04025",
     ),
     claims=Claims(

@@ -11,8 +11,11 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_s
 
 @register(
     source=Source(
-        "Yang et al. 2024, Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
+        "Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
         "sections 2.2 and 3.3",
+        authors="Yang, Songlin and Wang, Bailin and Zhang, Yu and Shen, Yikang and Kim, Yoon",
+        year=2024,
+        venue="NeurIPS 2024",
         arxiv="2406.06484",
     ),
     claims=CLAIMS,

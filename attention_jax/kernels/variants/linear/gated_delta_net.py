@@ -31,7 +31,12 @@ def _never_forgets(widths: Widths) -> Params:
 
 @register(
     source=Source(
-        "Yang et al. 2024, Gated Delta Networks: Improving Mamba2 with Delta Rule", "equation 10", arxiv="2412.06464"
+        "Gated Delta Networks: Improving Mamba2 with Delta Rule",
+        "equation 10",
+        authors="Yang, Songlin and Kautz, Jan and Hatamizadeh, Ali",
+        year=2024,
+        venue="ICLR 2025",
+        arxiv="2412.06464",
     ),
     claims=replace(
         CLAIMS, limits=(Limit("gated_delta_net", equals="delta_net", tolerance=2e-6, params=_never_forgets),)

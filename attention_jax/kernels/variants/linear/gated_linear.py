@@ -11,8 +11,11 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered
 
 @register(
     source=Source(
-        "Yang et al. 2023, Gated Linear Attention Transformers with Hardware-Efficient Training",
+        "Gated Linear Attention Transformers with Hardware-Efficient Training",
         "sections 4.1 and 4.4",
+        authors="Yang, Songlin and Wang, Bailin and Shen, Yikang and Panda, Rameswar and Kim, Yoon",
+        year=2023,
+        venue="ICML 2024",
         arxiv="2312.06635",
     ),
     claims=CLAIMS,

@@ -11,8 +11,14 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered
 
 @register(
     source=Source(
-        "Sun et al. 2024, You Only Cache Once: Decoder-Decoder Architectures for Language Models",
+        "You Only Cache Once: Decoder-Decoder Architectures for Language Models",
         "section 3.1, gated retention",
+        authors=(
+            "Sun, Yutao and Dong, Li and Zhu, Yi and Huang, Shaohan and Wang, Wenhui and Ma, Shuming and "
+            "Zhang, Quanlu and Wang, Jianyong and Wei, Furu"
+        ),
+        year=2024,
+        venue="NeurIPS 2024",
         arxiv="2405.05254",
     ),
     claims=CLAIMS,

@@ -35,8 +35,10 @@ def _never_forgets(widths: Widths) -> Params:
 
 @register(
     source=Source(
-        "Kimi Team 2025, Kimi Linear: An Expressive, Efficient Attention Architecture",
+        "Kimi Linear: An Expressive, Efficient Attention Architecture",
         "equation 1",
+        authors="Kimi Team",
+        year=2025,
         arxiv="2510.26692",
     ),
     claims=replace(CLAIMS, limits=(Limit("kimi_delta", equals="delta_net", tolerance=2e-6, params=_never_forgets),)),

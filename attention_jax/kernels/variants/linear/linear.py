@@ -15,8 +15,11 @@ def _features(array: Array, given: Given) -> Features:
 
 @register(
     source=Source(
-        "Katharopoulos et al. 2020, Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
+        "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
         "equations 7 and 9",
+        authors="Katharopoulos, Angelos and Vyas, Apoorv and Pappas, Nikolaos and Fleuret, François",
+        year=2020,
+        venue="ICML 2020",
         arxiv="2006.16236",
     ),
     claims=Claims(bias=False, dropout=False, weights=False, lse=False, state=True),

@@ -24,9 +24,11 @@ def _step(given: Given) -> Array:
 
 @register(
     source=Source(
-        "Dao & Gu 2024, Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State "
-        "Space Duality",
+        "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space Duality",
         "sections 2 and 7",
+        authors="Dao, Tri and Gu, Albert",
+        year=2024,
+        venue="ICML 2024",
         arxiv="2405.21060",
     ),
     claims=CLAIMS,

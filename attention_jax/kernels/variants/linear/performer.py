@@ -60,7 +60,16 @@ def _features(array: Array, given: Given) -> Features:
 
 @register(
     source=Source(
-        "Choromanski et al. 2020, Rethinking Attention with Performers", "lemma 1, section 2.4", arxiv="2009.14794"
+        "Rethinking Attention with Performers",
+        "lemma 1, section 2.4",
+        authors=(
+            "Choromanski, Krzysztof and Likhosherstov, Valerii and Dohan, David and Song, Xingyou and "
+            "Gane, Andreea and Sarlos, Tamas and Hawkins, Peter and Davis, Jared and Mohiuddin, Afroz and "
+            "Kaiser, Lukasz and Belanger, David and Colwell, Lucy and Weller, Adrian"
+        ),
+        year=2020,
+        venue="ICLR 2021",
+        arxiv="2009.14794",
     ),
     claims=Claims(
         bias=False,

@@ -23,8 +23,13 @@ def _log_decay(given: Given) -> Array:
 
 @register(
     source=Source(
-        "Sun et al. 2023, Retentive Network: A Successor to Transformer for Large Language Models",
+        "Retentive Network: A Successor to Transformer for Large Language Models",
         "equations 5, 6 and 8",
+        authors=(
+            "Sun, Yutao and Dong, Li and Huang, Shaohan and Ma, Shuming and Xia, Yuqing and Xue, Jilong "
+            "and Wang, Jianyong and Wei, Furu"
+        ),
+        year=2023,
         arxiv="2307.08621",
     ),
     claims=CLAIMS,

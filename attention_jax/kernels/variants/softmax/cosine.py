@@ -26,7 +26,15 @@ def _prepare_key(key: Array, given: Given) -> Array:
 
 @register(
     source=Source(
-        "Liu et al. 2021, Swin Transformer V2: Scaling Up Capacity and Resolution", "equation 2", arxiv="2111.09883"
+        "Swin Transformer V2: Scaling Up Capacity and Resolution",
+        "equation 2",
+        authors=(
+            "Liu, Ze and Hu, Han and Lin, Yutong and Yao, Zhuliang and Xie, Zhenda and Wei, Yixuan and "
+            "Ning, Jia and Cao, Yue and Zhang, Zheng and Dong, Li and Wei, Furu and Guo, Baining"
+        ),
+        year=2021,
+        venue="CVPR 2022",
+        arxiv="2111.09883",
     ),
     claims=Claims(
         limits=(

@@ -5,7 +5,17 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
 @register(
-    source=Source("Vaswani et al. 2017, Attention Is All You Need", "equation 1", arxiv="1706.03762"),
+    source=Source(
+        "Attention Is All You Need",
+        "equation 1",
+        authors=(
+            "Vaswani, Ashish and Shazeer, Noam and Parmar, Niki and Uszkoreit, Jakob and Jones, Llion and "
+            "Gomez, Aidan N. and Kaiser, Łukasz and Polosukhin, Illia"
+        ),
+        year=2017,
+        venue="NeurIPS 2017",
+        arxiv="1706.03762",
+    ),
     claims=Claims(limits=(Limit("scaled_dot:scale=0.0", equals="uniform", tolerance=2e-6),)),
 )
 def scaled_dot(*, scale: float | None = None) -> SoftmaxScore:

@@ -10,7 +10,13 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
 @register(
-    source=Source("Beltagy et al. 2020, Longformer: The Long-Document Transformer", "section 3.1", arxiv="2004.05150"),
+    source=Source(
+        "Longformer: The Long-Document Transformer",
+        "section 3.1",
+        authors="Beltagy, Iz and Peters, Matthew E. and Cohan, Arman",
+        year=2020,
+        arxiv="2004.05150",
+    ),
     claims=Claims(limits=(Limit("sliding_window:window=4096", equals="scaled_dot", tolerance=2e-6),)),
 )
 def sliding_window(*, window: int = 128) -> SoftmaxScore:

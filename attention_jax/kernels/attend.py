@@ -1,14 +1,14 @@
 """`attend`, the one entry to every variant and every engine, and `explain`, which says what it would do and why."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels import sink
-from attention_jax.kernels.checks import Positions, checked
+from attention_jax.kernels.checks import Arguments, Positions, checked
 from attention_jax.kernels.engines import ENGINES
 from attention_jax.kernels.engines.choice import Candidate, candidates, choose
 from attention_jax.kernels.mask_algebra import Mask
@@ -80,7 +80,12 @@ def attend(
 
 
 def explain(
-    query: Float[Array, "B T N H"], key: Float[Array, "B S K J"], value: Float[Array, "B S K Hv"], **arguments: Any
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K J"],
+    value: Float[Array, "B S K Hv"],
+    *,
+    outputs: Iterable[str] = ("out",),
+    **arguments: Unpack[Arguments],
 ) -> list[Candidate]:
     """Returns, for each engine, whether `attend` with these arguments would use it, and the reason.
 
@@ -88,12 +93,13 @@ def explain(
       query: as for `attend`.
       key: as for `attend`.
       value: as for `attend`.
+      outputs: as for `attend`.
       **arguments: as for `attend`, `engine` left out.
 
     Raises:
       Refused: the arguments do not fit the variant, whatever the engine.
     """
-    return candidates(sink.asking(checked(query, key, value, **arguments)))
+    return candidates(sink.asking(checked(query, key, value, outputs=outputs, **arguments)))
 
 
 def init(variant: str, rng: PRNGKeyArray, widths: Widths) -> tuple[Params, Params]:

@@ -1,7 +1,7 @@
 """What `attend` is given, checked: shapes fit, and the variant takes every argument."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,22 @@ from attention_jax.kernels.supported import check_jax
 DTYPES = tuple(map(jnp.dtype, ("bfloat16", "float16", "float32", "float64")))
 
 Positions = Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]]
+
+
+class Arguments(TypedDict, total=False):
+    """What `attend` takes beside query, key and value, which says what each is."""
+
+    variant: str
+    params: Params | None
+    mask: Mask | Array | np.ndarray | None
+    bias: Array | None
+    score_mod: ScoreMod | None
+    inputs: dict[str, Array] | None
+    positions: Positions | None
+    segments: Any
+    rng: PRNGKeyArray | None
+    dropout_rate: float
+    state: Any
 
 
 def checked(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import sink
-from attention_jax.kernels.checks import checked
+from attention_jax.kernels.checks import Arguments, checked
 from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
 from attention_jax.kernels.engines.choice import choose
 from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
@@ -62,7 +62,7 @@ def attend_sharded(
     head_axis: Axes = None,
     engine: str | None = None,
     outputs: Iterable[str] = ("out",),
-    **arguments: Any,
+    **arguments: Unpack[Arguments],
 ) -> AttentionOutput:
     """Computes what `attend` computes, each device holding a part of the tokens, sequences or heads.
 

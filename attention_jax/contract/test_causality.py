@@ -10,6 +10,7 @@ from attention_jax.contract.cases import (
     RECURRENT,
     MaskKind,
     claiming,
+    claims,
     error,
     like_output,
     make,
@@ -42,7 +43,9 @@ def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spe
         assert (of_query[:, ~np.eye(7, dtype=bool)] == 0).all(), "a query is used in its own row alone"
         assert all((array[~sees] == 0).all() for array in (of_key, *of_others))
         assert all((array != 0).any() for array in of_others)
-        np.testing.assert_array_equal(of_value != 0, sees, err_msg="each value seen counts, and no other")
+        assert (of_value[~sees] == 0).all(), "a value that is not seen does not count"
+        # Of several heads each may leave out another key; the own key of the first token is all that it sees.
+        assert claims(spec).weighted == "some" or (of_value[sees] != 0).all(), "each value seen counts"
 
 
 @pytest.mark.parametrize("spec", STRICT)
@@ -67,7 +70,8 @@ def test_causality_is_by_position_in_whatever_order_the_tokens_lie(spec):
     assert error(out, np.asarray(run(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
     for gradient in gradients[:3]:
         assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all()
-    assert (np.asarray(gradients.value)[:, ORDER < 4] != 0).all()
+    counts = np.asarray(gradients.value)[:, ORDER < 4] != 0
+    assert counts.any() if claims(spec).weighted == "some" else counts.all()
 
 
 @pytest.mark.parametrize("spec", claiming(causal="strict", cross=True))

@@ -12,6 +12,7 @@ from attention_jax.contract.cases import (
     SPECS,
     claiming,
     claims,
+    doubled,
     error,
     lookup,
     make,
@@ -127,16 +128,19 @@ def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
 
 @pytest.mark.parametrize("spec", claiming(bias=True))
 def test_a_bias_has_its_gradient_at_any_batch(spec):
-    for batch in (1, 2):
-        inputs = make(spec, batch=batch)
-        heads = inputs.query.shape[2]
+    # Where a key may have no weight the weights have kinks, which a long step would meet.
+    exact = claims(spec).weighted == "some"
+    with jax.enable_x64(exact):
+        for batch in (1, 2):
+            inputs = doubled(make(spec, batch=batch)) if exact else make(spec, batch=batch)
+            heads, length = inputs.query.shape[2], 1e-6 if exact else 1e-2
 
-        def total(bias, inputs=inputs):
-            return (run(spec, inputs, mask=usual_mask(spec), bias=bias).out ** 2).sum()
+            def total(bias, inputs=inputs):
+                return (run(spec, inputs, mask=usual_mask(spec), bias=bias).out ** 2).sum()
 
-        for shape in ((batch, heads, 7, 7), (1, 1, 7, 7), (heads, 1, 1), (7,)):
-            bias = jnp.zeros(shape)
-            found = jax.grad(total)(bias)
-            step = 1e-2 * jnp.cos(jnp.arange(bias.size)).reshape(shape)
-            along = (total(bias + step) - total(bias - step)) / 2
-            np.testing.assert_allclose((found * step).sum(), along, rtol=2e-2, atol=1e-5)
+            for shape in ((batch, heads, 7, 7), (1, 1, 7, 7), (heads, 1, 1), (7,)):
+                bias = jnp.zeros(shape)
+                found = jax.grad(total)(bias)
+                step = length * jnp.cos(jnp.arange(bias.size)).reshape(shape)
+                along = (total(bias + step) - total(bias - step)) / 2
+                np.testing.assert_allclose((found * step).sum(), along, rtol=2e-2, atol=1e-3 * length)

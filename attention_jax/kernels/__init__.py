@@ -5,7 +5,16 @@ from attention_jax.kernels.attend import Candidate, attend, explain, init
 from attention_jax.kernels.cache import KeyValueCache, attend_cached
 from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.mask_algebra import Dense, Mask
-from attention_jax.kernels.mechanism import FeatureMap, Features, Given, LinearRecurrence, Params, SoftmaxScore, Widths
+from attention_jax.kernels.mechanism import (
+    FeatureMap,
+    Features,
+    Given,
+    LinearRecurrence,
+    Params,
+    RowScore,
+    SoftmaxScore,
+    Widths,
+)
 from attention_jax.kernels.parallel import attend_sharded, zigzag
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
@@ -29,6 +38,7 @@ __all__ = [
     "Params",
     "PrefixLM",
     "Refused",
+    "RowScore",
     "Segments",
     "SoftmaxScore",
     "Source",

@@ -116,8 +116,8 @@ def unchanged(array: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxScore(Mechanism):
-    """out_i = sum_j softmax_j(cap(scale * pairwise(q'_i, k'_j) + bias)) v_j.
+class Score(Mechanism):
+    """A mechanism of logits z_ij = cap(scale * pairwise(q'_i, k'_j) + bias), one for each pair of query and key.
 
     What depends on one token alone belongs in q' = prepare_query(q) and k' = prepare_key(k), which run once; `pairwise`
     may be called on any block of queries and keys.
@@ -129,7 +129,6 @@ class SoftmaxScore(Mechanism):
       per_head: the params that `pairwise` reads, each [N, ...].
       scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
-      sink: given -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
     """
 
     prepare_query: Callable[[Array, Given], Array] = unchanged
@@ -138,7 +137,29 @@ class SoftmaxScore(Mechanism):
     per_head: tuple[str, ...] = ()
     scale: float | None = 1.0
     soft_cap: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxScore(Score):
+    """out_i = sum_j softmax_j(z_ij) v_j.
+
+    Attributes:
+      sink: given -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
+    """
+
     sink: Callable[[Given], Array] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowScore(Score):
+    """out_i = sum_j w_ij v_j, where the weights of a query are made of all of its logits together.
+
+    Attributes:
+      normalise: (logits [B, N, T, S], visible, given) -> weights [B, N, T, S], each row from its own logits alone. The
+        logits of hidden keys are finite and stand for nothing; what is returned for them is not used.
+    """
+
+    normalise: Callable[[Array, Array, Given], Array]
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ class Claims:
       dropout: it takes dropout of its weights.
       weights: it returns its weights.
       lse: it returns the log of its normaliser.
+      weighted: "all": every key that a query sees has weight; "some": one may have none.
       state: it continues from a state, in the form of a recurrence.
       memory: how the memory of forward and backward grows with the number of tokens.
       limits: what it must equal, and when.
@@ -120,6 +121,7 @@ class Claims:
     dropout: bool = True
     weights: bool = True
     lse: bool = True
+    weighted: Literal["all", "some"] = "all"
     state: bool = False
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()

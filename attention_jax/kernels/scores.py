@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import score_functions
-from attention_jax.kernels.mechanism import Given, Params, Place, SoftmaxScore, dot, statistics_dtype
+from attention_jax.kernels.mechanism import Given, Params, Place, Score, dot, statistics_dtype
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Scorer:
     """How logits are formed: what is fixed when a program is traced.
 
     Attributes:
-      pairwise: (q', k', given) -> [B, N, T, S], as of `SoftmaxScore`.
+      pairwise: (q', k', given) -> [B, N, T, S], as of `Score`.
       scale: multiplies what `pairwise` returns.
       soft_cap: c of c tanh(logit / c), or None.
       score_mod: the traced score function, its captured arrays first among its inputs, or None.
@@ -112,7 +112,7 @@ def folded(scorer: Scorer, dtype: jnp.dtype) -> tuple[Scorer, float]:
     return replace(scorer, scale=scorer.scale / power), power
 
 
-def scorer_of(mechanism: SoftmaxScore, score_mod: Any, *, width: int) -> Scorer:
+def scorer_of(mechanism: Score, score_mod: Any, *, width: int) -> Scorer:
     """Returns how a mechanism's logits are formed from queries of this width, with a traced score function or None."""
     scale = 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
     return Scorer(mechanism.pairwise, scale, mechanism.soft_cap, score_mod)

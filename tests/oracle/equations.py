@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from attention_jax.kernels import lookup
 
 Score = Callable[..., Any]
@@ -26,11 +30,15 @@ class Equation:
       score: (xp, query [H], key [J], params, query head, key head) -> a number.
       exponential: whether the unnormalised weight is exp(score), or the score itself.
       sees: (query position, key position) -> whether the variant's own rule lets the one see the other.
+      normalise: the scores of the keys that are seen -> their weights; None where they are divided by their sum.
+      naive: (scores [..., S], -inf for hidden keys) -> weights, as one writes it without care.
     """
 
     score: Score
     exponential: bool = True
     sees: Callable[[int, int], bool] = everywhere
+    normalise: Callable[[Any], Any] | None = None
+    naive: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,66 @@ def scaled_dot(*, scale: float | None = None) -> Equation:
         return query @ key / query.shape[0] ** 0.5 if scale is None else scale * (query @ key)
 
     return Equation(score)
+
+
+def _by_threshold(power: int) -> Callable[[Any], Any]:
+    """The weights [z - tau]_+^power that sum to 1, tau found by halving the interval that it lies in."""
+
+    def normalise(scores: Any) -> Any:
+        low, high = scores.max() - 1, scores.max()
+        for _ in range(100):
+            middle = (low + high) / 2
+            enough = (np.maximum(scores - middle, 0) ** power).sum() >= 1
+            low, high = (middle, high) if enough else (low, middle)
+        return np.maximum(scores - low, 0) ** power
+
+    return normalise
+
+
+def sparsemax() -> Equation:
+    """argmin over the simplex of |w - z|^2: Martins & Astudillo 2016, equations 2 and 3."""
+
+    def naive(scores):
+        ordered = -jnp.sort(-scores, axis=-1)
+        count = jnp.arange(1, scores.shape[-1] + 1)
+        total = jnp.cumsum(jnp.where(ordered > -jnp.inf, ordered, 0), axis=-1)
+        size = (1 + count * ordered > total).sum(-1, keepdims=True)
+        return jnp.maximum(scores - (jnp.take_along_axis(total, size - 1, -1) - 1) / size, 0)
+
+    return Equation(scaled_dot().score, normalise=_by_threshold(1), naive=naive)
+
+
+def entmax15() -> Equation:
+    """[z / 2 - tau]_+^2 with a sum of 1: Peters et al. 2019, equation 9 with alpha = 1.5."""
+    weights = _by_threshold(2)
+
+    def naive(scores):
+        half = scores / 2
+        ordered = -jnp.sort(-half, axis=-1)
+        there, count = ordered > -jnp.inf, jnp.arange(1, half.shape[-1] + 1)
+        ordered = jnp.where(there, ordered, 0)
+        mean = jnp.cumsum(ordered, -1) / count
+        left = (1 - (jnp.cumsum(ordered**2, -1) - count * mean**2)) / count
+        tau = mean - jnp.sqrt(jnp.where(left > 0, left, 1e-30))
+        size = (there & (left > 0) & (tau <= ordered)).sum(-1, keepdims=True)
+        return jnp.maximum(half - jnp.take_along_axis(tau, size - 1, -1), 0) ** 2
+
+    return Equation(scaled_dot().score, normalise=lambda scores: weights(scores / 2), naive=naive)
+
+
+def top_k(*, k: int) -> Equation:
+    """Softmax of the k largest scores: Zhao et al. 2019, equations 4 to 6."""
+
+    def normalise(scores):
+        chosen = np.isin(np.arange(scores.size), np.argsort(-scores, kind="stable")[:k])
+        weights = np.where(chosen, np.exp(scores - scores.max()), 0)
+        return weights / weights.sum()
+
+    def naive(scores):
+        least = -jnp.sort(-scores, axis=-1)[..., k - 1 : k]
+        return jax.nn.softmax(jnp.where(scores >= least, scores, -jnp.inf))
+
+    return Equation(scaled_dot().score, normalise=normalise, naive=naive)
 
 
 def sliding_window(*, window: int) -> Equation:
@@ -213,7 +281,19 @@ def kimi_delta() -> Recurrence:
 EQUATIONS: dict[str, Callable[..., Equation | Recurrence]] = {
     equation.__name__: equation
     for equation in (
-        *(scaled_dot, sliding_window, cosine, additive, general, linear, performer, uniform),
+        *(
+            scaled_dot,
+            sliding_window,
+            cosine,
+            additive,
+            general,
+            linear,
+            performer,
+            uniform,
+            sparsemax,
+            entmax15,
+            top_k,
+        ),
         *(retention, gated_retention, gated_linear, mamba2, delta_net, gated_delta_net, kimi_delta),
     )
 }

@@ -65,10 +65,14 @@ def oracle(
         scores = np.array(
             [equation.score(np, query[b, i, n], key[b, j, n // group], params, n, n // group) for j in seen]
         )
-        highest = (scores + bias[b, n, i, seen]).max() if equation.exponential else 0.0
-        unnormalised = np.exp(scores + bias[b, n, i, seen] - highest) if equation.exponential else scores
-        lse[b, n, i] = highest + np.log(unnormalised.sum())
-        weights[b, n, i, seen] = unnormalised / unnormalised.sum()
+        biased = scores + bias[b, n, i, seen]
+        if equation.normalise is None:
+            highest = biased.max() if equation.exponential else 0.0
+            unnormalised = np.exp(biased - highest) if equation.exponential else scores
+            lse[b, n, i] = highest + np.log(unnormalised.sum())
+            weights[b, n, i, seen] = unnormalised / unnormalised.sum()
+        else:
+            weights[b, n, i, seen] = equation.normalise(biased)
         if keep is not None:
             weights[b, n, i] = np.where(keep[b, n, i], weights[b, n, i] / (1 - rate), 0)
         for j in seen:
@@ -121,7 +125,9 @@ def naive(
     over_queries = jax.vmap(over_keys, in_axes=(0, None, None, None))
     over_heads = jax.vmap(over_queries, in_axes=(1, 1, 0, 0))
     scores = jax.vmap(over_heads, in_axes=(0, 0, None, None))(query, key, np.arange(heads), np.arange(heads) // group)
-    if equation.exponential:
+    if equation.naive is not None:
+        weights = equation.naive(jnp.where(visible, scores, -jnp.inf))
+    elif equation.exponential:
         weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf))
     else:
         weights = jnp.where(visible, scores, 0)

@@ -27,6 +27,12 @@ BY_HAND = {
     "linear": ({}, (3 * 2 + 1 * 1) / ((3 * 2 + 1 * 1) + (3 * 1 + 1 * 4))),
     "performer": ({"projection": np.zeros((4, 2))}, 1 / (1 + np.exp((1 - 9) / (2 * SQUARE_ROOT_OF_2)))),
     "uniform": ({}, 0.5),
+    # Of the scores sqrt(2) and 0 a half of 1 + their difference would be above 1: the first has all.
+    "sparsemax": ({}, 1.0),
+    # [x - tau]^2 + tau^2 = 1 with x = 1 / sqrt(2), where 0 - tau is the root of the second.
+    "entmax15": ({}, (0.5 * (0.5**0.5 + (2 - 0.5) ** 0.5)) ** 2),
+    "top_k:k=1": ({}, 1.0),
+    "top_k:k=2": ({}, 1 / (1 + np.exp(-SQUARE_ROOT_OF_2))),
 }
 
 

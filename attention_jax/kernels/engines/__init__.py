@@ -1,6 +1,6 @@
 """HOW: each engine computes what it qualifies for; `choice` says which one is taken."""
 
-from attention_jax.kernels.engines import blockwise, cudnn, decode, dense, gather, recurrence, splash
+from attention_jax.kernels.engines import blockwise, cudnn, decode, dense, gather, recurrence, rows, splash
 from attention_jax.kernels.engines.engine import Engine
 
 ENGINES: dict[str, Engine] = {
@@ -10,5 +10,6 @@ ENGINES: dict[str, Engine] = {
     "decode": Engine(refusal=decode.refusal, run=decode.run),
     "gather": Engine(refusal=gather.refusal, run=gather.run),
     "blockwise": Engine(refusal=blockwise.refusal, run=blockwise.run),
+    "rows": Engine(refusal=rows.refusal, run=rows.run),
     "dense": Engine(refusal=dense.refusal, run=dense.run),
 }

@@ -66,6 +66,7 @@ RULES = (
     Rule("dense", _few_pairs, "with so few pairs, to form all logits costs least"),
     Rule("gather", _always, "the mask leaves few tiles, which are gathered"),
     Rule("blockwise", _always, "it never holds all logits"),
+    Rule("rows", _always, "it holds the logits of some queries at a time"),
     Rule("dense", _always, "no other can"),
 )
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
+from attention_jax.kernels.engines import rows
 from attention_jax.kernels.engines.poison import without_nonfinite
-from attention_jax.kernels.mechanism import FeatureMap, SoftmaxScore, dot, widest
+from attention_jax.kernels.mechanism import FeatureMap, RowScore, Score, SoftmaxScore, dot
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
 
@@ -19,7 +20,7 @@ def refusal(problem: Problem) -> str | None:
     """Returns why the dense engine cannot solve the problem, or None."""
     if problem.state is not None or "state" in problem.outputs:
         return "it forms all weights at once and carries no state"
-    if problem.inputs or not isinstance(problem.variant.mechanism, (SoftmaxScore, FeatureMap)):
+    if problem.inputs or not isinstance(problem.variant.mechanism, (Score, FeatureMap)):
         return "it forms weights from queries and keys alone: no inputs of each token, no state that they change"
     return None
 
@@ -31,6 +32,8 @@ def run(problem: Problem) -> AttentionOutput:
     value, bad_value = without_nonfinite(problem.value)
     visible = _visible(problem)
     mechanism = problem.variant.mechanism
+    if isinstance(mechanism, RowScore):
+        return rows.run(problem)
     if isinstance(mechanism, SoftmaxScore):
         scores = _logits(mechanism, query, key, problem, visible)
     elif isinstance(mechanism, FeatureMap):
@@ -40,7 +43,7 @@ def run(problem: Problem) -> AttentionOutput:
     exponentials, total, lse = masked_exponentials(scores, visible)
     exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
     # Divided after the sum: the weights of many keys are too small for float16.
-    out = _weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
+    out = rows.weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
     heads = query.shape[2]
     bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
@@ -101,14 +104,3 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
     # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
     some = kernel > 0
     return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]
-
-
-def _weighted_sum(
-    weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"], query_dtype: jnp.dtype
-) -> Float[Array, "B T N Hv"]:
-    batch, heads, queries, keys = weights.shape
-    kv_heads, width = value.shape[2:]
-    dtype = widest(query_dtype, value.dtype)
-    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(dtype)
-    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value.astype(dtype), preferred_element_type=weights.dtype)
-    return out.reshape(batch, queries, heads, width)

@@ -1,0 +1,117 @@
+"""Weights that are made of all logits of a query together: some queries at a time, each with all its keys.
+
+Every normaliser of a row runs here, whatever it is: it gets the logits [B, N, t, S] of t queries. What a part of the
+queries needed is computed again in the backward pass, so memory is linear in T. Weights and their sums are float32
+(float64 for float64). Order: scale, bias, score function, soft cap, mask, normalise, dropout.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from attention_jax.kernels import dropout
+from attention_jax.kernels.engines.poison import finite, poisoned_rows
+from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.mechanism import Place, RowScore, widest
+from attention_jax.kernels.problem import AttentionOutput, Problem
+from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
+
+# How many logits are formed at a time, at most: 16 MiB of float32.
+ELEMENTS = 2**22
+
+
+def refusal(problem: Problem) -> str | None:
+    """Returns why rows cannot solve the problem, or None."""
+    if not isinstance(problem.variant.mechanism, RowScore):
+        return "it is for weights that are made of all logits of a query together"
+    if problem.inputs:
+        return "it forms weights from queries and keys alone: no inputs of each token"
+    if "weights" in problem.outputs:
+        return "it holds the weights of some queries at a time"
+    return None
+
+
+def run(problem: Problem) -> AttentionOutput:
+    """Computes attention, some queries at a time; all at once where the weights are wanted."""
+    batch, queries, heads = problem.query.shape[:3]
+    most = max(1, ELEMENTS // (batch * heads * problem.key.shape[1]))
+    size = queries if "weights" in problem.outputs or most >= queries else most
+    parts = -(-queries // size)
+    filled = parts * size - queries
+
+    def cut(array: Array, axis: int, start: Array) -> Array:
+        padded = jnp.pad(array, [(0, filled if one == axis else 0) for one in range(array.ndim)], mode="edge")
+        return jax.lax.dynamic_slice_in_dim(padded, start, size, axis)
+
+    mechanism = problem.variant.mechanism
+    assert isinstance(mechanism, RowScore)
+    query = mechanism.prepare_query(finite(problem.query), problem.given)
+    key = mechanism.prepare_key(finite(problem.key), problem.given)
+    value = finite(problem.value)
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def part(number: Array) -> tuple[Array, Array]:
+        of_queries = partial(cut, start=number * size)
+        axis = problem.query_axis
+        axis = Axis(of_queries(axis.index, 0), of_queries(axis.position, 1))
+        bias = problem.bias
+        if bias is not None and bias.ndim > 1 and bias.shape[-2] > 1:
+            bias = of_queries(bias, bias.ndim - 2)
+        weights = _weights(problem, mechanism, of_queries(query, 1), key, bias, axis)
+        return weighted_sum(weights, value, problem.query.dtype), weights
+
+    if parts == 1:
+        out, weights = part(jnp.asarray(0))
+    else:
+        out, weights = jax.lax.map(lambda number: part(number)[0], jnp.arange(parts)), None
+        out = jnp.moveaxis(out, 0, 1).reshape(batch, parts * size, heads, -1)[:, :queries]
+    poisoned = poisoned_rows(problem)
+    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
+    if "weights" in problem.outputs and weights is not None:
+        return AttentionOutput(
+            out=out.astype(problem.query.dtype), weights=jnp.where(poisoned[..., None], jnp.nan, weights)
+        )
+    return AttentionOutput(out=out.astype(problem.query.dtype))
+
+
+def weighted_sum(
+    weights: Float[Array, "B N T S"], value: Float[Array, "B S K Hv"], query_dtype: jnp.dtype
+) -> Float[Array, "B T N Hv"]:
+    """Returns the sum of the values by these weights, each key head's for its own query heads."""
+    batch, heads, queries, keys = weights.shape
+    kv_heads, width = value.shape[2:]
+    dtype = widest(query_dtype, value.dtype)
+    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value.astype(dtype), preferred_element_type=weights.dtype)
+    return out.reshape(batch, queries, heads, width)
+
+
+def _weights(
+    problem: Problem,
+    mechanism: RowScore,
+    query: Float[Array, "B t N P"],
+    key: Float[Array, "B S K P"],
+    bias: Float[Array, "..."] | None,
+    axis: Axis,
+) -> Float[Array, "B N t S"]:
+    """The weights of some queries, after dropout; 0 for hidden keys and where a query sees none."""
+    place = problem.place
+    place = Place(place.batch, place.heads, axis.position, place.key)
+    visible = _visible(problem, axis)
+    own = {name: problem.params[name] for name in mechanism.per_head}
+    terms = Terms(own=own, bias=bias, captures=problem.captures)
+    scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
+    scores = logits(scorer, query * factor, key, terms, place, visible)
+    # A bias of -inf hides too.
+    visible = jnp.broadcast_to(visible, scores.shape) & (scores > -jnp.inf)
+    weights = mechanism.normalise(jnp.where(visible, scores, 0), visible, problem.given)
+    weights = jnp.where(visible, weights, 0)
+    return dropout.dropped(weights, problem.rng, problem.dropout_rate, place)
+
+
+def _visible(problem: Problem, axis: Axis) -> Bool[Array, "b n t s"]:
+    if problem.mask is None:
+        return jnp.ones((1, 1, 1, 1), bool)
+    return problem.mask.visible(axis, problem.key_axis)

@@ -1,5 +1,6 @@
 """docs/results.md: regenerated from what is declared and measured, and in no other way."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,18 @@ def test_the_state_of_a_row_in_a_few_words():
     assert state(row, make_line(row, 0, 0.9)) == ("1 of 3 seeds: not reproduced", 120.0)
     assert state(make_row(version=2), make_line(row)) == ("stale: run again", 180.0)
     assert state(pair, make_line(pair)) == ("0 of 3 seeds: measured, not run yet", 3 * 240.0 - 60.0)
+
+
+def test_the_readme_has_the_scores_of_the_table():
+    docs, shown = (_by_command((ROOT / name).read_text()) for name in ("docs/results.md", "README.md"))
+    assert len(shown) >= 3
+    for command, line in shown.items():
+        _, _, _, _, score, seeds, *_ = docs[command].split(" | ")
+        count = int(seeds.partition(" ")[0])
+        assert line.endswith(f" {score}, {count} seed{'' if count == 1 else 's'} |"), command
+
+
+def _by_command(text: str) -> dict[str, str]:
+    """The rows of tables that have a command, by the name of what it reproduces."""
+    found = re.finditer(r"^\| .*`python launch.py reproduce (\w+)` \|.*$", text, re.MULTILINE)
+    return {match[1]: match[0] for match in found}

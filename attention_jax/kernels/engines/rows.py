@@ -35,45 +35,49 @@ def refusal(problem: Problem) -> str | None:
 
 def run(problem: Problem) -> AttentionOutput:
     """Computes attention, some queries at a time; all at once where the weights are wanted."""
-    batch, queries, heads = problem.query.shape[:3]
-    most = max(1, ELEMENTS // (batch * heads * problem.key.shape[1]))
-    size = queries if "weights" in problem.outputs or most >= queries else most
-    parts = -(-queries // size)
-    filled = parts * size - queries
-
-    def cut(array: Array, axis: int, start: Array) -> Array:
-        padded = jnp.pad(array, [(0, filled if one == axis else 0) for one in range(array.ndim)], mode="edge")
-        return jax.lax.dynamic_slice_in_dim(padded, start, size, axis)
-
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, RowScore)
-    query = mechanism.prepare_query(finite(problem.query), problem.given)
-    key = mechanism.prepare_key(finite(problem.key), problem.given)
-    value = finite(problem.value)
+    batch, queries, heads = problem.query.shape[:3]
+    size = queries if "weights" in problem.outputs else _queries_at_once(problem)
+    parts = -(-queries // size)
+    filled = partial(_filled, more=parts * size - queries)
+    query = filled(mechanism.prepare_query(finite(problem.query), problem.given), axis=1)
+    key, value = mechanism.prepare_key(finite(problem.key), problem.given), finite(problem.value)
+    axis = Axis(filled(problem.query_axis.index, axis=0), filled(problem.query_axis.position, axis=1))
+    bias = problem.bias
+    cut_bias = bias is not None and bias.ndim > 1 and bias.shape[-2] > 1
+    if bias is not None and cut_bias:
+        bias = filled(bias, axis=bias.ndim - 2)
 
     @partial(jax.checkpoint, prevent_cse=False)
     def part(number: Array) -> tuple[Array, Array]:
-        of_queries = partial(cut, start=number * size)
-        axis = problem.query_axis
-        axis = Axis(of_queries(axis.index, 0), of_queries(axis.position, 1))
-        bias = problem.bias
-        if bias is not None and bias.ndim > 1 and bias.shape[-2] > 1:
-            bias = of_queries(bias, bias.ndim - 2)
-        weights = _weights(problem, mechanism, of_queries(query, 1), key, bias, axis)
+        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=number * size, slice_size=size)
+        own = Axis(cut(axis.index, axis=0), cut(axis.position, axis=1))
+        own_bias = cut(bias, axis=bias.ndim - 2) if bias is not None and cut_bias else bias
+        weights = _weights(problem, mechanism, cut(query, axis=1), key, own_bias, own)
         return weighted_sum(weights, value, problem.query.dtype), weights
 
+    weights = None
     if parts == 1:
         out, weights = part(jnp.asarray(0))
     else:
-        out, weights = jax.lax.map(lambda number: part(number)[0], jnp.arange(parts)), None
+        out = jax.lax.map(lambda number: part(number)[0], jnp.arange(parts))
         out = jnp.moveaxis(out, 0, 1).reshape(batch, parts * size, heads, -1)[:, :queries]
     poisoned = poisoned_rows(problem)
-    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
-    if "weights" in problem.outputs and weights is not None:
-        return AttentionOutput(
-            out=out.astype(problem.query.dtype), weights=jnp.where(poisoned[..., None], jnp.nan, weights)
-        )
-    return AttentionOutput(out=out.astype(problem.query.dtype))
+    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out).astype(problem.query.dtype)
+    if weights is None or "weights" not in problem.outputs:
+        return AttentionOutput(out=out)
+    return AttentionOutput(out=out, weights=jnp.where(poisoned[..., None], jnp.nan, weights))
+
+
+def _queries_at_once(problem: Problem) -> int:
+    batch, queries, heads = problem.query.shape[:3]
+    return min(queries, max(1, ELEMENTS // (batch * heads * problem.key.shape[1])))
+
+
+def _filled(array: Array, *, axis: int, more: int) -> Array:
+    """Returns the array with its last entry along an axis repeated so often."""
+    return jnp.pad(array, [(0, more if one == axis else 0) for one in range(array.ndim)], mode="edge")
 
 
 def weighted_sum(

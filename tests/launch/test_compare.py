@@ -266,7 +266,7 @@ def test_the_command_of_a_run_trains_it_alone_to_the_same_bits(in_one_process) -
 
 
 def test_a_benchmark_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    answer = launch("compare", "--config=experiments/demo.py", "--benchmarks=mqr", f"--workdir={tmp_path / 'W'}")
+    answer = launch("compare", "--config=experiments/demo.py", "--benchmarks=recal", f"--workdir={tmp_path / 'W'}")
     assert answer.code == 2
-    assert answer.err.strip() == "error: --benchmarks=mqr: there is no benchmark 'mqr'. Did you mean 'mqar'?"
+    assert answer.err.strip() == "error: --benchmarks=recal: there is no benchmark 'recal'. Did you mean 'recall'?"
     assert not (tmp_path / "W").exists()

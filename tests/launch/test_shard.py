@@ -57,8 +57,8 @@ def test_the_memory_of_a_device_and_the_collectives_of_the_step_are_told(eight):
     held = 4 * ((4 * 256 + 2 * 1024) // 4 + (16 + 8) * 16 // 2 + 6 * 16)
     assert size("parameters") == pytest.approx(held, abs=60)
     assert size("optimizer state") == pytest.approx(2 * held + 8, abs=60)
-    # 4 of 16 rows of 8 tokens: inputs, targets, weights.
-    assert size("the batch") == 4 * 8 * 3 * 4
+    # 4 of 16 rows of 8 tokens: inputs, targets, weights; and the places of 2 queries.
+    assert size("the batch") == 4 * (8 * 3 + 2) * 4
     assert size("all of the step at its peak") > size("activations and other temporaries of the step, at most") > 0
     assert "average of the parameters" not in found
     times, to_each, largest, *_ = found["all-reduce"]

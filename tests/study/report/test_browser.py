@@ -84,6 +84,7 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
         curves={name: learning_curves(done(results, benchmark=name), workdir) for name in plan.benchmarks},
         beside={},
         tuned=(),
+        settings=(),
         facts={},
         command="python launch.py compare --config=experiments/thousand.py",
         command_of=lambda trial: (

@@ -27,13 +27,13 @@ def refusal(problem: Problem) -> str | None:
 
 def run(problem: Problem) -> AttentionOutput:
     """Computes attention with every weight in memory."""
+    mechanism = problem.variant.mechanism
+    if isinstance(mechanism, RowScore):
+        return rows.run(problem)
     query, bad_query = without_nonfinite(problem.query)
     key, bad_key = without_nonfinite(problem.key)
     value, bad_value = without_nonfinite(problem.value)
     visible = _visible(problem)
-    mechanism = problem.variant.mechanism
-    if isinstance(mechanism, RowScore):
-        return rows.run(problem)
     if isinstance(mechanism, SoftmaxScore):
         scores = _logits(mechanism, query, key, problem, visible)
     elif isinstance(mechanism, FeatureMap):

@@ -35,30 +35,32 @@ def print_list(experiments: Path = Path("experiments")) -> None:
         variant = lookup(name)
         table.add_row(name, variant.claims.causal, variant.claims.memory, _first_line(variant.doc))
     console.print(table, "")
-    for kind, catalogue in CATALOGUES.items():
+    for kind, there in _beside_variants(experiments).items():
         table = _table(kind, "what it is")
-        for name in catalogue.names():
-            table.add_row(name, _first_line(inspect.getdoc(catalogue.lookup(name))))
+        for name, what in there.items():
+            table.add_row(name, what)
         console.print(table, "")
-    table = _table("experiment", "what it is")
-    for path in sorted(experiments.rglob("*.py")):
-        table.add_row(str(path), _first_line(ast.get_docstring(ast.parse(path.read_text()))))
-    console.print(table, "")
     console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")
 
 
 def print_json(experiments: Path = Path("experiments")) -> None:
     """Prints the same as one JSON object: kind -> what there is of it, variants with their source and claims."""
     found: dict[str, list[dict[str, Any]]] = {"attention variant": [_facts(lookup(name)) for name in names()]}
-    for kind, catalogue in CATALOGUES.items():
-        found[kind] = [
-            {"name": name, "what": _first_line(inspect.getdoc(catalogue.lookup(name)))} for name in catalogue.names()
-        ]
-    found["experiment"] = [
-        {"name": str(path), "what": _first_line(ast.get_docstring(ast.parse(path.read_text())))}
-        for path in sorted(experiments.rglob("*.py"))
-    ]
+    for kind, there in _beside_variants(experiments).items():
+        found[kind] = [{"name": name, "what": what} for name, what in there.items()]
     print(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _beside_variants(experiments: Path) -> dict[str, dict[str, str]]:
+    """Returns kind -> name -> what it is, of each catalogue and of the config files of a folder."""
+    found = {
+        kind: {name: _first_line(inspect.getdoc(catalogue.lookup(name))) for name in catalogue.names()}
+        for kind, catalogue in CATALOGUES.items()
+    }
+    files = sorted(experiments.rglob("*.py"))
+    return found | {
+        "experiment": {str(path): _first_line(ast.get_docstring(ast.parse(path.read_text()))) for path in files}
+    }
 
 
 def _facts(variant: Variant) -> dict[str, Any]:

@@ -151,11 +151,12 @@ class Run:
         self.ended = last or reached or 0 < evaluation.patience <= history.stale
         if last or not self.ended or (best := history.best()) is None:
             return
-        why = f"was not better than the {history.values[best]:.6g} of step {best} in {history.stale} evaluations"
-        of = f"{why} (evaluation.patience)"
+        value = f"{history.values[best]:.6g}"
         if reached:
-            of = f"is {history.values[best]:.6g}, as good as evaluation.target={evaluation.target}"
-        self.progress.say(f"{history.metric} {of}: the run ends at step {self.step}")
+            why = f"is {value}, as good as evaluation.target={evaluation.target}"
+        else:
+            why = f"was not better than the {value} of step {best} in {history.stale} evaluations (evaluation.patience)"
+        self.progress.say(f"{history.metric} {why}: the run ends at step {self.step}")
 
     def measure(self, state: TrainState, splits: tuple[str, ...], *, notice: Notice) -> dict[str, float]:
         """Returns the measures of a state, looking at the notice between batches."""

@@ -281,19 +281,8 @@ def kimi_delta() -> Recurrence:
 EQUATIONS: dict[str, Callable[..., Equation | Recurrence]] = {
     equation.__name__: equation
     for equation in (
-        *(
-            scaled_dot,
-            sliding_window,
-            cosine,
-            additive,
-            general,
-            linear,
-            performer,
-            uniform,
-            sparsemax,
-            entmax15,
-            top_k,
-        ),
+        *(scaled_dot, sliding_window, cosine, additive, general, linear, performer, uniform),
+        *(sparsemax, entmax15, top_k),  # of whole rows
         *(retention, gated_retention, gated_linear, mamba2, delta_net, gated_delta_net, kimi_delta),
     )
 }

@@ -89,7 +89,8 @@ def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:
 def _logits(
     mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem, visible: Bool[Array, "b n t s"]
 ) -> Float[Array, "B N T S"]:
-    query, key = mechanism.prepare_query(query, problem.given), mechanism.prepare_key(key, problem.given)
+    given = problem.given
+    query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
     own = {name: problem.params[name] for name in mechanism.per_head}
     terms = Terms(own=own, bias=problem.bias, captures=problem.captures)
     scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
@@ -97,9 +98,9 @@ def _logits(
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:
-    of_query = mechanism.query_features(query, problem.given)
-    of_key = mechanism.key_features(key, problem.given)
-    kernel = dot(of_query.values, of_key.values, problem.given)
+    given = problem.given
+    of_query, of_key = mechanism.query_features(query, given), mechanism.key_features(key, given)
+    kernel = dot(of_query.values, of_key.values, given)
     log_scale = jnp.repeat(of_key.log_scale, query.shape[2] // key.shape[2], axis=2)
     # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
     some = kernel > 0

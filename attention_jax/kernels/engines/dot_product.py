@@ -76,8 +76,9 @@ def operands(problem: Problem) -> tuple[Float[Array, "B T N P"], Float[Array, "B
     """
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, SoftmaxScore)
-    query = mechanism.prepare_query(finite(problem.query), problem.given)
-    key = mechanism.prepare_key(finite(problem.key), problem.given)
+    given = problem.given
+    query = mechanism.prepare_query(finite(problem.query), given)
+    key = mechanism.prepare_key(finite(problem.key), given)
     return query, key, finite(problem.value)
 
 

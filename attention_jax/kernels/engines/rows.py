@@ -41,8 +41,9 @@ def run(problem: Problem) -> AttentionOutput:
     size = queries if "weights" in problem.outputs else _queries_at_once(problem)
     parts = -(-queries // size)
     filled = partial(_filled, more=parts * size - queries)
-    query = filled(mechanism.prepare_query(finite(problem.query), problem.given), axis=1)
-    key, value = mechanism.prepare_key(finite(problem.key), problem.given), finite(problem.value)
+    given = problem.given
+    query = filled(mechanism.prepare_query(finite(problem.query), given), axis=1)
+    key, value = mechanism.prepare_key(finite(problem.key), given), finite(problem.value)
     axis = Axis(filled(problem.query_axis.index, axis=0), filled(problem.query_axis.position, axis=1))
     bias = problem.bias
     cut_bias = bias is not None and bias.ndim > 1 and bias.shape[-2] > 1
@@ -110,7 +111,8 @@ def _weights(
     scores = logits(scorer, query * factor, key, terms, place, visible)
     # A bias of -inf hides too.
     visible = jnp.broadcast_to(visible, scores.shape) & (scores > -jnp.inf)
-    weights = mechanism.normalise(jnp.where(visible, scores, 0), visible, problem.given)
+    # Where these queries stand, not all.
+    weights = mechanism.normalise(jnp.where(visible, scores, 0), visible, problem.given._replace(place=place))
     weights = jnp.where(visible, weights, 0)
     return dropout.dropped(weights, problem.rng, problem.dropout_rate, place)
 

@@ -74,7 +74,7 @@ def _facts(variant: Variant) -> dict[str, Any]:
         "limits": [
             {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
         ],
-        "inputs": dict(variant.mechanism.inputs),
+        "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
@@ -124,8 +124,7 @@ def _print_variant(variant: Variant) -> None:
     lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in variant.options.items()]
     print("\n".join(lines) or "  none")
     print("\ninputs of each token, beside query, key and value:")
-    shapes = {"head": "[B, T, K]", "channel": "[B, T, K, H]"}
-    print("\n".join(f"  {name} {shapes[per]}" for name, per in variant.mechanism.inputs.items()) or "  none")
+    print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
     check = f"tested by launch.py check {variant.spec}"
     print(f"\nclaims, {check if '.py:' in variant.spec else 'each held by a test'}:")
     for claim, value in vars(variant.claims).items():

@@ -18,7 +18,8 @@ from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
 from attention_jax.base.options import check_options, check_types
 from attention_jax.base.python_file import load_python_file
-from attention_jax.kernels.mechanism import Mechanism, Params, Widths
+from attention_jax.kernels.arrays import Params, Sizes
+from attention_jax.kernels.mechanism import Mechanism
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Limit:
     tolerance: float
     input_scale: float = 1.0
     unit_norm: bool = False
-    params: Callable[[Widths], Params] | None = None
+    params: Callable[[Sizes], Params] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ class Claims:
       weights: it returns its weights.
       lse: it returns the log of its normaliser.
       weighted: "all": every key that a query sees has weight; "some": one may have none.
+      aux: the names of what it reports in `aux`.
+      masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
       memory: how the memory of forward and backward grows with the number of tokens.
       limits: what it must equal, and when.
@@ -122,6 +125,8 @@ class Claims:
     weights: bool = True
     lse: bool = True
     weighted: Literal["all", "some"] = "all"
+    aux: tuple[str, ...] = ()
+    masks: tuple[str, ...] | None = None
     state: bool = False
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()

@@ -37,17 +37,9 @@ from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import split_specs
 
-# Options that make a variant do at seven tokens what it is for.
-SMALL = {
-    "additive": "additive:hidden=3",
-    "performer": "performer:features=16",
-    "sliding_window": "sliding_window:window=3",
-    "top_k": "top_k:k=3",
-}
-SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(name, name) for name in names()]
-
-# Variants that refuse fewer keys than these, with the options above.
-FEWEST_KEYS = {"top_k": 3}
+SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [
+    lookup(name).claims.tried or name for name in names()
+]
 
 # Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
 RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]

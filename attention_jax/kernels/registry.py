@@ -113,6 +113,9 @@ class Claims:
       state: it continues from a state, in the form of a recurrence.
       memory: how the memory of forward and backward grows with the number of tokens.
       limits: what it must equal, and when.
+      tried: the spec that the contract tries, whose options make it do at seven tokens what it is for; None for the
+        name alone.
+      fewest_keys: it refuses fewer keys than these, with the options of `tried`.
     """
 
     causal: Literal["strict", "approximate", "no"] = "strict"
@@ -130,6 +133,8 @@ class Claims:
     state: bool = False
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()
+    tried: str | None = None
+    fewest_keys: int = 1
 
 
 @dataclass(frozen=True, eq=False)

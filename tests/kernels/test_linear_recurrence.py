@@ -44,7 +44,8 @@ def test_gates_that_close_wholly_neither_overflow_nor_round_away_what_comes_afte
     with np.errstate(over="ignore"):
         expected = oracle(equation(spec), *inputs, visible=PAST).out
     out, gradients = out_and_gradients(spec, inputs, np.ones_like(expected), engine="recurrence", mask=Causal())
-    np.testing.assert_allclose(out, expected, rtol=0, atol=ROUNDING * expected.std())
+    # A long step writes large numbers beside small ones: each is as good as its own digits.
+    np.testing.assert_allclose(out, expected, rtol=ROUNDING, atol=ROUNDING * expected.std())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 

@@ -49,7 +49,7 @@ def _pairwise(query: Array, key: Array, given: Given) -> Array:
         venue="ICLR 2015",
         arxiv="1409.0473",
     ),
-    claims=Claims(unequal_widths=True),
+    claims=Claims(unequal_widths=True, tried="additive:hidden=3"),
 )
 def additive(*, hidden: int | None = None) -> SoftmaxScore:
     """Softmax of the output of a one-layer network on query and key, one network for each head.

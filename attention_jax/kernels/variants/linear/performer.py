@@ -83,6 +83,7 @@ def _features(array: Array, given: Given) -> Features:
         weights=False,
         lse=False,
         state=True,
+        tried="performer:features=16",
         limits=(Limit("performer:features=16384", equals="scaled_dot", tolerance=0.1, input_scale=0.25),),
     ),
 )

@@ -22,7 +22,13 @@ from attention_jax.kernels.softmax import masked_softmax
         year=2019,
         arxiv="1912.11637",
     ),
-    claims=Claims(lse=False, weighted="some", limits=(Limit("top_k:k=7", equals="scaled_dot", tolerance=2e-6),)),
+    claims=Claims(
+        lse=False,
+        weighted="some",
+        tried="top_k:k=3",
+        fewest_keys=3,
+        limits=(Limit("top_k:k=7", equals="scaled_dot", tolerance=2e-6),),
+    ),
 )
 def top_k(*, k: int = 4) -> RowScore:
     """Softmax of scaled dot products over the k keys with the largest ones.

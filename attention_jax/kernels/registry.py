@@ -235,7 +235,9 @@ def lookup(spec: str) -> Variant:
     check_types(builder, options, owner=f"variant {name!r}")
     defaults = {key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()}
     mechanism = definition.build(**options)
-    usual = {name: value for name, value in mechanism.usual.items() if getattr(definition.claims, name) is None}
+    usual: dict[str, Any] = {
+        name: value for name, value in mechanism.usual.items() if getattr(definition.claims, name) is None
+    }
     return Variant(
         spec=spec,
         name=name,

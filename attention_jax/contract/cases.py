@@ -35,7 +35,7 @@ from attention_jax.kernels import (
 )
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import LinearRecurrence
-from attention_jax.kernels.registry import split_specs
+from attention_jax.kernels.specs import split_specs
 
 # Options that make a variant do at seven tokens what it is for.
 SMALL = {

@@ -52,7 +52,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 # `attend` itself is left out: it meets wrong shapes with a refusal, which is tested.
-CHECKED = ("dropout", "engines", "mask", "mask_algebra", "mechanism", "problem", "variants")
+CHECKED = ("dropout", "engines", "mask", "mask_algebra", "mechanism", "pooling", "problem", "variants")
 
 
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:

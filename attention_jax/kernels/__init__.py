@@ -16,6 +16,16 @@ from attention_jax.kernels.mechanism import (
     Widths,
 )
 from attention_jax.kernels.parallel import attend_sharded, zigzag
+from attention_jax.kernels.pool import (
+    Pooled,
+    Pooling,
+    PoolingClaims,
+    PoolingGiven,
+    lookup_pooling,
+    pool,
+    pooling_init,
+    register_pooling,
+)
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 
@@ -36,6 +46,10 @@ __all__ = [
     "Mask",
     "Padding",
     "Params",
+    "Pooled",
+    "Pooling",
+    "PoolingClaims",
+    "PoolingGiven",
     "PrefixLM",
     "Refused",
     "RowScore",
@@ -51,7 +65,11 @@ __all__ = [
     "explain",
     "init",
     "lookup",
+    "lookup_pooling",
     "names",
+    "pool",
+    "pooling_init",
     "register",
+    "register_pooling",
     "zigzag",
 ]

@@ -16,7 +16,7 @@ from rich.text import Text
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.formatting import memory
 from attention_jax.cli.mask_syntax import Tokens, parse_mask
-from attention_jax.kernels import Candidate, Widths, attend, explain, init, lookup
+from attention_jax.kernels import Candidate, Sizes, attend, explain, init, lookup
 from attention_jax.kernels.mask_algebra import describe
 
 # The letters of a shape in the order in which they may be given without them, and what each is when it is left out.
@@ -108,15 +108,17 @@ def _shapes(question: Question, sizes: dict[str, int]) -> dict[str, Any]:
     """The arrays as shapes, so that nothing is allocated however long they are."""
     batch, queries, heads, width, keys, kv_heads, key_width, value_width = sizes.values()
     dtype, mechanism = jnp.dtype(question.dtype), lookup(question.variant).mechanism
-    per = {"head": (batch, keys, kv_heads), "channel": (batch, keys, kv_heads, key_width)}
-    widths = Widths(heads, kv_heads, width, key_width, value_width)
-    trained, drawn = jax.eval_shape(lambda: init(question.variant, jax.random.key(0), widths))
+    of_heads = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys))
+    trained, drawn = jax.eval_shape(lambda: init(question.variant, jax.random.key(0), of_heads))
     return {
         "query": jax.ShapeDtypeStruct((batch, queries, heads, width), dtype),
         "key": jax.ShapeDtypeStruct((batch, keys, kv_heads, key_width), dtype),
         "value": jax.ShapeDtypeStruct((batch, keys, kv_heads, value_width), dtype),
         "params": {**trained, **drawn},
-        "inputs": {name: jax.ShapeDtypeStruct(per[of], dtype) for name, of in mechanism.inputs.items()},
+        "inputs": {
+            name: jax.ShapeDtypeStruct(one.shape(of_heads, batch=batch, queries=queries, keys=keys), dtype)
+            for name, one in mechanism.inputs.items()
+        },
         "bias": jax.ShapeDtypeStruct((heads, queries, keys), jnp.float32) if question.bias else None,
     }
 

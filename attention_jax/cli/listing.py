@@ -26,6 +26,9 @@ CATALOGUES: dict[str, Catalogue] = {
     "data set": data.dataset.data_sets,
 }
 
+# What a variant says for its tests, or is told otherwise.
+NOT_TOLD = ("limits", "tried", "fewest_keys")
+
 
 def print_list(experiments: Path = Path("experiments")) -> None:
     """Prints the variants, models, tasks, data sets, and the config files of a folder, a line each."""
@@ -64,7 +67,7 @@ def _beside_variants(experiments: Path) -> dict[str, dict[str, str]]:
 
 
 def _facts(variant: Variant) -> dict[str, Any]:
-    claims = {claim: value for claim, value in vars(variant.claims).items() if claim != "limits"}
+    claims = {claim: value for claim, value in vars(variant.claims).items() if claim not in NOT_TOLD}
     return {
         "name": variant.name,
         "what": _first_line(variant.doc),
@@ -74,7 +77,7 @@ def _facts(variant: Variant) -> dict[str, Any]:
         "limits": [
             {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
         ],
-        "inputs": dict(variant.mechanism.inputs),
+        "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
@@ -124,12 +127,11 @@ def _print_variant(variant: Variant) -> None:
     lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in variant.options.items()]
     print("\n".join(lines) or "  none")
     print("\ninputs of each token, beside query, key and value:")
-    shapes = {"head": "[B, T, K]", "channel": "[B, T, K, H]"}
-    print("\n".join(f"  {name} {shapes[per]}" for name, per in variant.mechanism.inputs.items()) or "  none")
+    print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
     check = f"tested by launch.py check {variant.spec}"
     print(f"\nclaims, {check if '.py:' in variant.spec else 'each held by a test'}:")
     for claim, value in vars(variant.claims).items():
-        if claim != "limits":
+        if claim not in NOT_TOLD:
             print(f"  {claim}: {value}")
     for limit in variant.claims.limits:
         print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")

@@ -5,7 +5,6 @@ variant of your own.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.contract.chosen import chosen_specs
 from attention_jax.kernels import (
     AttentionOutput,
     Candidate,
@@ -25,7 +25,7 @@ from attention_jax.kernels import (
     Padding,
     PrefixLM,
     Segments,
-    Widths,
+    Sizes,
     Window,
     attend,
     explain,
@@ -35,19 +35,9 @@ from attention_jax.kernels import (
 )
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import LinearRecurrence
-from attention_jax.kernels.specs import split_specs
+from attention_jax.kernels.registry import VARIANTS
 
-# Options that make a variant do at seven tokens what it is for.
-SMALL = {
-    "additive": "additive:hidden=3",
-    "performer": "performer:features=16",
-    "sliding_window": "sliding_window:window=3",
-    "top_k": "top_k:k=3",
-}
-SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [SMALL.get(name, name) for name in names()]
-
-# Variants that refuse fewer keys than these, with the options above.
-FEWEST_KEYS = {"top_k": 3}
+SPECS = chosen_specs(VARIANTS)
 
 # Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
 RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
@@ -135,13 +125,16 @@ def make(
     rng = np.random.default_rng(seed)
     shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
-    trained, drawn = init(spec, jax.random.key(seed), Widths(heads, kv_heads, width, key_width, value_width))
+    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys))
+    trained, drawn = init(spec, jax.random.key(seed), sizes)
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
     arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
-    of_each = {"head": (batch, keys, kv_heads), "channel": (batch, keys, kv_heads, key_width)}
-    wanted = lookup(spec).mechanism.inputs
-    beside = {name: jnp.asarray(rng.normal(size=of_each[per]) * scale, dtype) for name, per in wanted.items()}
+    shapes = {
+        name: one.shape(sizes, batch=batch, queries=queries, keys=keys)
+        for name, one in lookup(spec).mechanism.inputs.items()
+    }
+    beside = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
     return Inputs(*arrays, {**trained, **drawn}, beside)
 
 
@@ -284,7 +277,7 @@ def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tup
 def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4, 7, 7)) -> np.ndarray:
     """Who sees whom under a mask and the variant's own, bool [B, N, T, S]."""
     seen = np.array([kind.rule(*pair) for pair in np.ndindex(*shape)], bool).reshape(shape)
-    own = lookup(spec).mechanism.mask
+    own = lookup(spec).mechanism.own_mask(Sizes(4, 2, 8, 8, 5, shape[3]))
     if own is None:
         return seen
     queries, keys = (Axis(np.arange(size), jnp.arange(size)[None]) for size in shape[2:])

@@ -15,7 +15,7 @@ from attention_jax.kernels import (
     Padding,
     PrefixLM,
     Refused,
-    Widths,
+    Sizes,
     Window,
     attend_cached,
     lookup,
@@ -37,7 +37,7 @@ CASES = [(kind, sizes) for kind in MASKS for sizes in (TOKENS, CHUNKS) if (kind,
 def empty(inputs, **sizes):
     """A cache whose slots hold NaN, as memory that nobody has written may."""
     (batch, _, kv_heads, key_width), value_width = inputs.key.shape, inputs.value.shape[-1]
-    widths = Widths(inputs.query.shape[2], kv_heads, inputs.query.shape[3], key_width, value_width)
+    widths = Sizes(inputs.query.shape[2], kv_heads, inputs.query.shape[3], key_width, value_width)
     cache = KeyValueCache.empty(widths, **({"batch": batch, "capacity": CAPACITY} | sizes))
     return KeyValueCache(key=cache.key * jnp.nan, value=cache.value * jnp.nan, length=cache.length)
 

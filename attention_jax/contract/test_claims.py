@@ -21,7 +21,7 @@ from attention_jax.contract.cases import (
     takes,
     usual_mask,
 )
-from attention_jax.kernels import Claims, Refused, Widths, init, lookup
+from attention_jax.kernels import Claims, Refused, Sizes, init, lookup
 
 KEY = jax.random.key(0)
 LIMITS = [
@@ -91,7 +91,7 @@ def test_only_what_was_asked_for_is_returned(spec):
 
 @pytest.mark.parametrize(("limit", "mask"), LIMITS, ids=[f"{of.spec}={of.equals}-{mask}" for of, mask in LIMITS])
 def test_the_limit_equals_the_other_variant(limit, mask):
-    widths = Widths(4, 2 if claims(limit.spec).grouped else 4, 8, 8, 5)
+    widths = Sizes(4, 2 if claims(limit.spec).grouped else 4, 8, 8, 5)
     inputs = make(limit.spec, scale=limit.input_scale)
     if limit.unit_norm:
         unit = (array / jnp.linalg.norm(array, axis=-1, keepdims=True) for array in inputs[:2])
@@ -126,7 +126,7 @@ def test_memory_grows_with_the_number_of_tokens_as_claimed(spec):
 def test_the_error_of_performer_falls_as_the_root_of_its_features():
     def average_error(features):
         spec, inputs = f"performer:features={features}", make("scaled_dot", scale=0.5)
-        draws = (init(spec, jax.random.key(seed), Widths(4, 2, 8, 8, 5))[1] for seed in range(8))
+        draws = (init(spec, jax.random.key(seed), Sizes(4, 2, 8, 8, 5))[1] for seed in range(8))
         exact = np.asarray(run("scaled_dot", inputs).out)
         estimates = (run_compiled(spec, inputs._replace(params=drawn), "dense").out for drawn in draws)
         errors = [np.asarray(estimate) - exact for estimate in estimates]

@@ -21,7 +21,7 @@ from attention_jax.contract.cases import (
     run,
     usual_mask,
 )
-from attention_jax.kernels import Causal, FeatureMap, Refused, SoftmaxScore, Widths, attend, init
+from attention_jax.kernels import Causal, FeatureMap, Refused, Sizes, SoftmaxScore, attend, init
 
 # Variants that divide queries and keys by their norms.
 DIRECTIONS = ("cosine", "delta_net", "gated_delta_net", "kimi_delta")
@@ -129,7 +129,7 @@ def test_dtypes_that_no_engine_computes_with_are_refused():
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_variants_arrays_are_float32_under_x64_too(spec):
     with jax.enable_x64(True):
-        for arrays in init(spec, jax.random.key(0), Widths(4, 2 if claims(spec).grouped else 4, 8, 8, 5)):
+        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5)):
             assert {array.dtype for array in arrays.values()} <= {jnp.dtype(jnp.float32)}
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from attention_jax.contract.cases import SPECS, accepting, claims, make, quick_jit, reference_engine, run
-from attention_jax.kernels import Causal, Widths, init
+from attention_jax.kernels import Causal, Sizes, init
 
 # XLA's names of its calls to LAPACK, and the operations that become such calls.
 LAPACK = re.compile(r"lapack_\w+|triangular.solve|cholesky", re.IGNORECASE)
@@ -18,7 +18,7 @@ LAPACK = re.compile(r"lapack_\w+|triangular.solve|cholesky", re.IGNORECASE)
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_program_of_a_variant_calls_lapack(spec):
-    inputs, widths = make(spec), Widths(4, 2 if claims(spec).grouped else 4, 8, 8, 5)
+    inputs, widths = make(spec), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5)
 
     def step(inputs):
         return jax.grad(lambda inputs: run(spec, inputs, mask=Causal(), engine=engine).out.sum())(inputs)

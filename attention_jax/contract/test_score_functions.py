@@ -13,7 +13,7 @@ from attention_jax.kernels import (
     KeyValueCache,
     Padding,
     Segments,
-    Widths,
+    Sizes,
     Window,
     attend_cached,
 )
@@ -114,7 +114,7 @@ def test_the_gradient_is_that_of_float64_differences():
 @pytest.mark.parametrize("engine", ["dense", "blockwise", "decode"])
 def test_slots_of_a_cache_that_are_not_written_yet_give_no_gradient(engine):
     inputs = make("scaled_dot", queries=3)
-    cache = KeyValueCache.empty(Widths(4, 2, 8, 8, 5), batch=2, capacity=9)
+    cache = KeyValueCache.empty(Sizes(4, 2, 8, 8, 5), batch=2, capacity=9)
 
     def total(a, inputs, singular):
         def modify(score, batch, head, query, key):

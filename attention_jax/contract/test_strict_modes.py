@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import SPECS, Inputs, accepting, claims, make, reference_engine, run
-from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Widths, attend_cached, lookup
+from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Sizes, attend_cached, lookup
 
 STRICT = {
     "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
@@ -53,7 +53,7 @@ def test_every_engine_is_traced_forward_and_backward_in_a_strict_mode(spec, dtyp
 def test_a_cache_is_traced_in_a_strict_mode(spec, mode):
     inputs, lengths = make(spec), jnp.array([7, 3])
     heads, kv_heads, width = inputs.query.shape[2], inputs.key.shape[2], inputs.query.shape[3]
-    cache = KeyValueCache.empty(Widths(heads, kv_heads, width, width, 5), batch=2, capacity=600)
+    cache = KeyValueCache.empty(Sizes(heads, kv_heads, width, width, 5), batch=2, capacity=600)
 
     def step(inputs: Inputs, lengths: jax.Array) -> jax.Array:
         given = {"variant": spec, "params": inputs.params, "new_lengths": lengths}

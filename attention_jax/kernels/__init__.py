@@ -1,8 +1,19 @@
 """Pure functions on arrays: `attend` computes any variant under any mask, or refuses what it cannot honour."""
 
 from attention_jax.base.errors import Refused
+from attention_jax.kernels.arrays import (
+    PER_CHANNEL,
+    PER_HEAD,
+    Declared,
+    Params,
+    PerToken,
+    Sizes,
+    constant,
+    normal,
+)
 from attention_jax.kernels.attend import Candidate, attend, explain, init
 from attention_jax.kernels.cache import KeyValueCache, attend_cached
+from attention_jax.kernels.composition import Composition, Solve, part
 from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.mask_algebra import Dense, Mask
 from attention_jax.kernels.mechanism import (
@@ -10,10 +21,9 @@ from attention_jax.kernels.mechanism import (
     Features,
     Given,
     LinearRecurrence,
-    Params,
+    Rows,
     RowScore,
     SoftmaxScore,
-    Widths,
 )
 from attention_jax.kernels.parallel import attend_sharded, zigzag
 from attention_jax.kernels.pool import (
@@ -28,13 +38,18 @@ from attention_jax.kernels.pool import (
 )
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
+from attention_jax.kernels.sink import with_sink
 
 __all__ = [
+    "PER_CHANNEL",
+    "PER_HEAD",
     "AttentionOutput",
     "Blocks",
     "Candidate",
     "Causal",
     "Claims",
+    "Composition",
+    "Declared",
     "Dense",
     "FeatureMap",
     "Features",
@@ -46,6 +61,7 @@ __all__ = [
     "Mask",
     "Padding",
     "Params",
+    "PerToken",
     "Pooled",
     "Pooling",
     "PoolingClaims",
@@ -53,23 +69,29 @@ __all__ = [
     "PrefixLM",
     "Refused",
     "RowScore",
+    "Rows",
     "Segments",
+    "Sizes",
     "SoftmaxScore",
+    "Solve",
     "Source",
     "Variant",
-    "Widths",
     "Window",
     "attend",
     "attend_cached",
     "attend_sharded",
+    "constant",
     "explain",
     "init",
     "lookup",
     "lookup_pooling",
     "names",
+    "normal",
+    "part",
     "pool",
     "pooling_init",
     "register",
     "register_pooling",
+    "with_sink",
     "zigzag",
 ]

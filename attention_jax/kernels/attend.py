@@ -3,19 +3,17 @@
 from collections.abc import Iterable
 from typing import Any, Unpack
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from attention_jax.kernels import sink
+from attention_jax.kernels.arrays import Params, Sizes, made
 from attention_jax.kernels.checks import Arguments, Positions, checked
-from attention_jax.kernels.engines import ENGINES
-from attention_jax.kernels.engines.choice import Candidate, candidates, choose
+from attention_jax.kernels.engines.choice import Candidate
 from attention_jax.kernels.mask_algebra import Mask
-from attention_jax.kernels.mechanism import Params, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup
 from attention_jax.kernels.score_functions import ScoreMod
+from attention_jax.kernels.solve import explained, solve
 
 
 def attend(
@@ -34,6 +32,7 @@ def attend(
     rng: PRNGKeyArray | None = None,
     dropout_rate: float = 0.0,
     state: Any = None,
+    grid: tuple[int, int] | None = None,
     engine: str | None = None,
     outputs: Iterable[str] = ("out",),
 ) -> AttentionOutput:
@@ -60,8 +59,9 @@ def attend(
       dropout_rate: the share of weights set to 0, in [0, 1). The choice depends on (rng, batch, head, query position,
         key position) alone, so it is the same for every engine.
       state: continues from the state that an earlier call returned.
+      grid: the rows and columns that the tokens lie in, row by row, for a variant that goes by them.
       engine: an engine by name, or None for the fastest that qualifies. A named engine never falls back.
-      outputs: which of "out", "weights", "lse", "state" to return.
+      outputs: which of "out", "weights", "logits", "lse", "state", "aux" to return.
 
     Returns:
       An `AttentionOutput`; `out` is [B, T, N, Hv] in the query's dtype.
@@ -73,10 +73,9 @@ def attend(
     problem = checked(
         query, key, value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
         inputs=inputs, positions=positions, segments=segments, rng=rng, dropout_rate=dropout_rate, state=state,
-        outputs=outputs,
+        grid=grid, outputs=outputs,
     )  # fmt: skip
-    problem = sink.asking(problem)
-    return sink.added(problem, ENGINES[choose(problem, engine)].run(problem), outputs)
+    return solve(problem, engine)
 
 
 def explain(
@@ -87,7 +86,8 @@ def explain(
     outputs: Iterable[str] = ("out",),
     **arguments: Unpack[Arguments],
 ) -> list[Candidate]:
-    """Returns, for each engine, whether `attend` with these arguments would use it, and the reason.
+    """Returns, for each engine, whether `attend` with these arguments would use it, and the reason; of a composition,
+    for each of its parts.
 
     Args:
       query: as for `attend`.
@@ -99,23 +99,21 @@ def explain(
     Raises:
       Refused: the arguments do not fit the variant, whatever the engine.
     """
-    return candidates(sink.asking(checked(query, key, value, outputs=outputs, **arguments)))
+    return explained(checked(query, key, value, outputs=outputs, **arguments))
 
 
-def init(variant: str, rng: PRNGKeyArray, widths: Widths) -> tuple[Params, Params]:
+def init(variant: str, rng: PRNGKeyArray, sizes: Sizes) -> tuple[Params, Params]:
     """Makes a variant's own arrays.
 
     Args:
       variant: a spec.
       rng: a key.
-      widths: the sizes of the heads they are for.
+      sizes: what they are for.
 
     Returns:
       The trained arrays and the random ones that are not trained; `attend` takes both in one dict as `params`.
 
     Raises:
-      Refused: the variant cannot be used at these widths.
+      Refused: the variant cannot be used at these sizes.
     """
-    mechanism = lookup(variant).mechanism
-    for_init, for_draw = jax.random.split(rng)
-    return mechanism.init(for_init, widths), mechanism.draw(for_draw, widths)
+    return made(lookup(variant).mechanism.arrays, rng, sizes)

@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
+from attention_jax.kernels.arrays import Params, Sizes
 from attention_jax.kernels.attend import attend
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import PrefixLM, Segments
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe
-from attention_jax.kernels.mechanism import Params, Widths
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup
 from attention_jax.kernels.score_functions import ScoreMod
@@ -43,11 +43,11 @@ class KeyValueCache:
     length: Int[Array, " B"]
 
     @staticmethod
-    def empty(widths: Widths, *, batch: int, capacity: int, dtype: Any = jnp.float32) -> "KeyValueCache":
+    def empty(sizes: Sizes, *, batch: int, capacity: int, dtype: Any = jnp.float32) -> "KeyValueCache":
         """Returns a cache without tokens.
 
         Args:
-          widths: the sizes of the heads, as for `init`.
+          sizes: the sizes of the heads, as for `init`.
           batch: B, sequences.
           capacity: L, the most tokens that a sequence can have.
           dtype: of the keys and values.
@@ -58,10 +58,10 @@ class KeyValueCache:
         for name, size in (("batch", batch), ("capacity", capacity)):
             if size < 1:
                 raise Refused(f"the cache has {name}={size}: it needs at least 1.")
-        shape = (batch, capacity, widths.num_kv_heads)
+        shape = (batch, capacity, sizes.kv_heads)
         return KeyValueCache(
-            key=jnp.zeros((*shape, widths.key), dtype),
-            value=jnp.zeros((*shape, widths.value), dtype),
+            key=jnp.zeros((*shape, sizes.key), dtype),
+            value=jnp.zeros((*shape, sizes.value), dtype),
             length=jnp.zeros((batch,), jnp.int32),
         )
 
@@ -165,7 +165,7 @@ def _check_tokens(query: Array, key: Array, value: Array, cache: KeyValueCache) 
             batch, _, heads, width = held.shape
             raise Refused(
                 f"{name} has shape {array.shape}, but the cache holds [{batch}, tokens, {heads}, {width}]: create it "
-                "for these widths."
+                "for these sizes."
             )
         if array.dtype != held.dtype:
             raise Refused(f"{name} is {array.dtype}, but the cache holds {held.dtype}: cast one to the other.")

@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.kernels.arrays import Params, Sizes, fitting
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import Segments
-from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe
-from attention_jax.kernels.mechanism import Params, Widths, statistics_dtype
+from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe, terms
+from attention_jax.kernels.mechanism import statistics_dtype
 from attention_jax.kernels.problem import OUTPUTS, Problem
 from attention_jax.kernels.registry import Variant, lookup
 from attention_jax.kernels.score_functions import ScoreMod, trace
@@ -38,6 +38,7 @@ class Arguments(TypedDict, total=False):
     rng: PRNGKeyArray | None
     dropout_rate: float
     state: Any
+    grid: tuple[int, int] | None
 
 
 def checked(
@@ -56,6 +57,7 @@ def checked(
     rng: PRNGKeyArray | None = None,
     dropout_rate: float = 0.0,
     state: Any = None,
+    grid: tuple[int, int] | None = None,
     outputs: Iterable[str] = ("out",),
 ) -> Problem:
     """Returns the arguments of `attend` as a problem that fits together.
@@ -73,32 +75,31 @@ def checked(
     if segments is not None:
         rules = conjunction(rules, Segments(*segments) if isinstance(segments, tuple) else Segments(segments))
     traced, captures = (None, ()) if score_mod is None else trace(score_mod, statistics_dtype(query.dtype))
+    _check_grid(grid, query, key)
+    sizes = Sizes(query.shape[2], key.shape[2], query.shape[3], key.shape[3], value.shape[3], key.shape[1], grid)
     problem = Problem(
         variant=resolved,
         query=query,
         key=key,
         value=value,
-        params=_checked_params(resolved, params, Widths(query.shape[2], key.shape[2], *_widths(query, key, value))),
-        mask=conjunction(rules, resolved.mechanism.mask),
+        params=fitting(resolved.spec, resolved.mechanism.arrays, params, sizes, maker="init(variant, rng, sizes)"),
+        mask=conjunction(rules, resolved.mechanism.own_mask(sizes)),
         bias=bias,
         score_mod=traced,
         captures=captures,
-        inputs=_checked_inputs(resolved, inputs, key),
+        inputs=_checked_inputs(resolved, inputs, sizes, (query.shape[0], query.shape[1], key.shape[1])),
         positions=_checked_positions(positions, query, key),
         rng=rng,
         dropout_rate=dropout_rate,
         state=state,
         outputs=outputs,
+        grid=grid,
     )
     _check_mask(problem)
     _check_bias(problem)
     _check_dropout(problem)
     _check_claims(problem)
     return problem
-
-
-def _widths(*arrays: Array) -> tuple[int, ...]:
-    return tuple(array.shape[-1] for array in arrays)
 
 
 def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> None:
@@ -127,32 +128,19 @@ def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> N
         )
 
 
-def _checked_params(variant: Variant, params: Params | None, widths: Widths) -> Params:
-    mechanism, key = variant.mechanism, jax.random.key(0)
-    wanted = jax.eval_shape(lambda: {**mechanism.init(key, widths), **mechanism.draw(key, widths)})
-    params = params or {}
-    if wanted.keys() != params.keys():
-        raise Refused(
-            f"{variant.spec} takes params {sorted(wanted)}, not {sorted(params)}: make them with "
-            "init(variant, rng, widths)."
-        )
-    for name, array in params.items():
-        if array.shape != wanted[name].shape:
-            raise Refused(
-                f"{variant.spec} takes {name!r} of shape {wanted[name].shape} for these heads, not {array.shape}."
-            )
-    return params
-
-
-def _checked_inputs(variant: Variant, inputs: dict[str, Array] | None, key: Array) -> dict[str, Array]:
-    wanted, inputs = variant.mechanism.inputs, inputs or {}
-    if wanted.keys() != inputs.keys():
-        raise Refused(f"{variant.spec} takes inputs {sorted(wanted)} of each token, not {sorted(inputs)}.")
+def _checked_inputs(
+    variant: Variant, inputs: dict[str, Array] | None, sizes: Sizes, tokens: tuple[int, int, int]
+) -> dict[str, Array]:
+    declared, inputs = variant.mechanism.inputs, inputs or {}
+    if declared.keys() != inputs.keys():
+        raise Refused(f"{variant.spec} takes inputs {sorted(declared)} of each token, not {sorted(inputs)}.")
+    batch, queries, keys = tokens
     for name, array in inputs.items():
-        shape = key.shape if wanted[name] == "channel" else key.shape[:3]
+        shape = declared[name].shape(sizes, batch=batch, queries=queries, keys=keys)
         if array.shape != shape:
             raise Refused(
-                f"{variant.spec} takes the input {name!r} of shape {shape} for these keys, not {array.shape}."
+                f"{variant.spec} takes the input {name!r} of shape {shape}, {declared[name]} of each "
+                f"{declared[name].of}, not {array.shape}."
             )
     return inputs
 
@@ -171,6 +159,12 @@ def _checked_positions(
             raise Refused(f"{name} positions have shape {array.shape}: give int [{batch} or 1, {length}].")
         checked.append(array)
     return checked[0], checked[1]
+
+
+def _check_grid(grid: tuple[int, int] | None, query: Array, key: Array) -> None:
+    tokens = (query.shape[1], key.shape[1])
+    if grid is not None and tokens != (grid[0] * grid[1],) * 2:
+        raise Refused(f"grid={grid} has {grid[0] * grid[1]} places for {tokens[0]} queries and {tokens[1]} keys.")
 
 
 def _check_mask(problem: Problem) -> None:
@@ -221,9 +215,17 @@ def _check_claims(problem: Problem) -> None:
         "a score_mod: it never forms logits": problem.score_mod is not None and not claims.bias,
         "dropout of weights: it never forms them": problem.dropout_rate > 0 and not claims.dropout,
         "attention weights (outputs): it never forms them": "weights" in problem.outputs and not claims.weights,
+        "logits (outputs): it never forms them": "logits" in problem.outputs and not claims.bias,
+        "aux (outputs): it reports nothing": "aux" in problem.outputs and not claims.aux,
         "lse (outputs): it has no log of a normaliser": "lse" in problem.outputs and not claims.lse,
         "a state": (problem.state is not None or "state" in problem.outputs) and not claims.state,
     }
+    unread = [rule for rule in terms(problem.mask) if claims.masks and type(rule).__name__ not in claims.masks]
+    if unread:
+        raise Refused(
+            f"{variant.spec} takes masks of {', '.join(claims.masks or ())} joined by &, not {describe(unread[0])}: "
+            "what it does goes over several keys at once. Use variant scaled_dot."
+        )
     for what, asked in undeclared.items():
         if asked:
             raise Refused(f"{variant.spec} does not take {what}. Use variant scaled_dot, or leave it out.")

@@ -1,21 +1,22 @@
 """What one sequence holds while it is decoded: its recurrent state, or the keys and values it may still look at."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax.base.errors import Refused
+from attention_jax.kernels.arrays import Sizes
 from attention_jax.kernels.attend import attend, init
 from attention_jax.kernels.cache import KeyValueCache, check_cached
 from attention_jax.kernels.mask import Causal, Global, Window
 from attention_jax.kernels.mask_algebra import And, Mask, Or
-from attention_jax.kernels.mechanism import Widths
 from attention_jax.kernels.registry import lookup
 
 
-def decode_bytes(variant: str, widths: Widths, *, tokens: int, dtype: Any = jnp.float32) -> int | None:
+def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.float32) -> int | None:
     """Returns how many bytes one sequence of one layer needs to be decoded up to `tokens` tokens.
 
     From shapes alone: nothing is allocated. It is what the mechanism needs: of a window the keys and values in it,
@@ -23,7 +24,7 @@ def decode_bytes(variant: str, widths: Widths, *, tokens: int, dtype: Any = jnp.
 
     Args:
       variant: a spec.
-      widths: the sizes of the heads.
+      sizes: the sizes of the heads.
       tokens: the length of the whole sequence.
       dtype: of keys and values.
 
@@ -32,30 +33,30 @@ def decode_bytes(variant: str, widths: Widths, *, tokens: int, dtype: Any = jnp.
     """
     resolved = lookup(variant)
     if resolved.claims.state:
-        return _bytes(_state(variant, widths, dtype))
+        return _bytes(_state(variant, sizes, dtype))
     try:
         check_cached(variant)
     except Refused:
         return None
-    own = resolved.mechanism.mask
+    own = resolved.mechanism.own_mask(replace(sizes, length=tokens))
     capacity = tokens if own is None else min(tokens, _reach(own, tokens))
-    return _bytes(jax.eval_shape(lambda: KeyValueCache.empty(widths, batch=1, capacity=capacity, dtype=dtype)))
+    return _bytes(jax.eval_shape(lambda: KeyValueCache.empty(sizes, batch=1, capacity=capacity, dtype=dtype)))
 
 
-def _state(variant: str, widths: Widths, dtype: Any) -> Any:
+def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
     """Returns the shapes of the state that a token leaves."""
-    keys, sizes = (1, 1, widths.num_kv_heads), {"head": (), "channel": (widths.key,)}
+    keys, per_token = (1, 1, sizes.kv_heads), lookup(variant).mechanism.inputs
 
     def after_a_token() -> Any:
-        trained, drawn = init(variant, jax.random.key(0), widths)
+        trained, drawn = init(variant, jax.random.key(0), sizes)
         return attend(
-            jnp.zeros((1, 1, widths.num_heads, widths.query), dtype),
-            jnp.zeros((*keys, widths.key), dtype),
-            jnp.zeros((*keys, widths.value), dtype),
+            jnp.zeros((1, 1, sizes.heads, sizes.query), dtype),
+            jnp.zeros((*keys, sizes.key), dtype),
+            jnp.zeros((*keys, sizes.value), dtype),
             variant=variant,
             params={**trained, **drawn},
             inputs={
-                name: jnp.zeros((*keys, *sizes[per]), dtype) for name, per in lookup(variant).mechanism.inputs.items()
+                name: jnp.zeros(one.shape(sizes, batch=1, queries=1, keys=1), dtype) for name, one in per_token.items()
             },
             mask=Causal(),
             outputs=("out", "state"),

@@ -6,34 +6,14 @@ takes `given` last: all that it may need beside the arrays that it is about.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from attention_jax.kernels.arrays import Declared, Params, PerToken, Sizes
 from attention_jax.kernels.mask_algebra import Mask
-
-Params = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Widths:
-    """The sizes that a mechanism's own arrays depend on.
-
-    Attributes:
-      num_heads: N, query heads.
-      num_kv_heads: K, key and value heads; N is a multiple of it.
-      query: the width of one query head.
-      key: the width of one key head.
-      value: the width of one value head.
-    """
-
-    num_heads: int
-    num_kv_heads: int
-    query: int
-    key: int
-    value: int
 
 
 @jax.tree_util.register_dataclass
@@ -62,23 +42,14 @@ class Given(NamedTuple):
       per_token: what it takes of each token beside query, key and value, by name, as `Mechanism.inputs` declares it.
       place: where the queries and keys stand; None for a part of the computation that goes by no positions.
       rng: a key for what is drawn at each call; None where nothing is.
+      real: [B, S], the keys that padding leaves, for what goes over several tokens at once; None where all are.
     """
 
     params: Params
     per_token: dict[str, Array] = {}  # noqa: RUF012
     place: Place | None = None
     rng: PRNGKeyArray | None = None
-
-
-Init = Callable[[PRNGKeyArray, Widths], Params]
-
-# What an array that belongs to each token has one number for: each key head, or each channel of each key head.
-Per = Literal["head", "channel"]
-
-
-def no_arrays(rng: PRNGKeyArray, widths: Widths) -> Params:
-    """The `init` or `draw` of a mechanism that has no arrays of its own."""
-    return {}
+    real: Bool[Array, "B S"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +57,20 @@ class Mechanism:
     """What every mechanism has.
 
     Attributes:
-      init: makes its trained arrays.
-      draw: makes its random arrays that are not trained (a random projection).
-      mask: a rule of its own, that holds together with the caller's.
-      inputs: arrays that it takes of each token beside query, key and value (a gate), by name: [B, S, K] for "head",
-        [B, S, K, J] for "channel". Any real number may stand in them; the mechanism squashes.
+      arrays: those of its own, by name, trained and drawn.
+      mask: a rule of its own, that holds together with the caller's; or a function of the sizes that returns it.
+      draws: whether it draws at each call, from `given.rng`; without a key it takes what is likeliest.
+      inputs: arrays that it takes of each token beside query, key and value (a gate), by name.
     """
 
-    init: Init = no_arrays
-    draw: Init = no_arrays
-    mask: Mask | None = None
-    inputs: dict[str, Per] = field(default_factory=dict, hash=False)
+    arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
+    mask: Mask | Callable[[Sizes], Mask] | None = None
+    draws: bool = False
+    inputs: dict[str, PerToken] = field(default_factory=dict, hash=False)
+
+    def own_mask(self, sizes: Sizes) -> Mask | None:
+        """Returns its rule for these sizes."""
+        return self.mask if self.mask is None or isinstance(self.mask, Mask) else self.mask(sizes)
 
 
 def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], given: Given) -> Float[Array, "B N T S"]:
@@ -125,7 +99,9 @@ class Score(Mechanism):
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q' [B, T, N, P].
       prepare_key: (key [B, S, K, J], given) -> k' [B, S, K, P].
-      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head` alone, of these heads.
+      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head` alone, of these heads,
+        and where the block lies. What depends on the pair enters here: a bias by distance, an entry of a table that
+        q' brings along.
       per_head: the params that `pairwise` reads, each [N, ...].
       scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
@@ -141,25 +117,43 @@ class Score(Mechanism):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxScore(Score):
-    """out_i = sum_j softmax_j(z_ij) v_j.
+    """out_i = sum_j softmax_j(z_ij) v_j."""
+
+
+class Rows(NamedTuple):
+    """Some queries with all their logits.
 
     Attributes:
-      sink: given -> [N], the logit of a key that every query sees and whose value is 0; None for no such key.
+      logits: [B, N, t, S]; those of hidden keys are finite and stand for nothing.
+      visible: [B, N, t, S], which keys each query sees.
+      query: [B, t, N, P], prepared.
+      key: [B, S, K, P], prepared.
+      carry: what the queries before them tell; None for a mechanism that has no carry.
     """
 
-    sink: Callable[[Given], Array] | None = None
+    logits: Float[Array, "B N t S"]
+    visible: Bool[Array, "B N t S"]
+    query: Float[Array, "B t N P"]
+    key: Float[Array, "B S K P"]
+    carry: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowScore(Score):
     """out_i = sum_j w_ij v_j, where the weights of a query are made of all of its logits together.
 
+    Queries come some at a time, in their order. What those before must tell those after is the carry.
+
     Attributes:
-      normalise: (logits [B, N, T, S], visible, given) -> weights [B, N, T, S], each row from its own logits alone. The
-        logits of hidden keys are finite and stand for nothing; what is returned for them is not used.
+      normalise: (rows, given) -> their weights [B, N, t, S], and the carry for the queries after them. What is returned
+        for hidden keys is not used.
+      report: (rows, weights, given) -> what goes into `aux`, by name, each [B, N, t]; None for nothing.
+      start: (rows) -> the carry before the first query, from rows whose own carry is None; None for no carry.
     """
 
-    normalise: Callable[[Array, Array, Given], Array]
+    normalise: Callable[[Rows, Given], tuple[Array, Any]]
+    start: Callable[[Rows], Any] | None = None
+    report: Callable[[Rows, Array, Given], dict[str, Array]] | None = None
 
 
 @dataclass(frozen=True)
@@ -227,11 +221,6 @@ def widest(*dtypes: jnp.dtype) -> jnp.dtype:
 def to_statistics(array: Array) -> Array:
     """Returns the array in the dtype that statistics are kept in."""
     return array.astype(statistics_dtype(array.dtype))
-
-
-def fan_in_normal(rng: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
-    """Returns float32 draws from N(0, 1 / fan_in)."""
-    return jax.random.normal(rng, shape, jnp.float32) / jnp.sqrt(fan_in)
 
 
 def unit(array: Float[Array, "*a H"]) -> Float[Array, "*a H"]:

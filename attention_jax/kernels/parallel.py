@@ -18,16 +18,17 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.kernels import sink
+from attention_jax.kernels.arrays import Params
 from attention_jax.kernels.checks import Arguments, checked
+from attention_jax.kernels.composition import Composition
 from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
-from attention_jax.kernels.engines.choice import choose
-from attention_jax.kernels.engines.poison import nonfinite, rows_that_see
+from attention_jax.kernels.engines.poison import bad_tokens, rows_that_see
 from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
 from attention_jax.kernels.engines.tiling import tile_size
 from attention_jax.kernels.mask_algebra import Axis, Run, rows
-from attention_jax.kernels.mechanism import Params, SoftmaxScore, Widths
+from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem, Share
+from attention_jax.kernels.solve import solve
 
 Method = Literal["ring", "all_gather", "all_to_all"]
 Order = Literal["contiguous", "zigzag"]
@@ -94,30 +95,58 @@ def attend_sharded(
       Refused: shapes do not divide among the devices, or the method cannot honour an argument.
     """
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    problem = sink.asking(checked(query, key, value, outputs=outputs, **arguments))
-    _check(problem, mesh=mesh, axis=axis, method=method, order=order, spread=(batch_axis, head_axis), engine=engine)
-    devices = _size(mesh, axis)
+    problem = checked(query, key, value, outputs=outputs, **arguments)
+    spread = _Spread(mesh, axis, method, order, batch_axis, head_axis, engine)
+    mechanism = problem.variant.mechanism
+    if isinstance(mechanism, Composition) and axis is not None and method != "all_to_all":
+        # Its parts meet other tokens than their own by the method; what is between them is left to XLA.
+        return mechanism.run(problem, partial(_solved, spread=spread))
+    return _solved(problem, spread=spread)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What `attend_sharded` is told of the devices, by the names of its arguments."""
+
+    mesh: Mesh | AbstractMesh
+    axis: str | None
+    method: Method
+    order: Order
+    batch_axis: Axes
+    head_axis: Axes
+    engine: str | None
+
+
+def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
+    _check(problem, spread)
+    axis, batch_axis, head_axis = spread.axis, spread.batch_axis, spread.head_axis
+    (queries, keys), devices = (problem.query.shape[1], problem.key.shape[1]), _size(spread.mesh, axis)
     crew = _Crew(
         ring=ring.Ring(axis or "", devices),
-        queries=_held(query.shape[1], devices, order),
-        keys=_held(key.shape[1], devices, order),
-        runs=_held(devices * (2 if order == "zigzag" else 1), devices, order),
+        queries=_held(queries, devices, spread.order),
+        keys=_held(keys, devices, spread.order),
+        runs=_held(devices * (2 if spread.order == "zigzag" else 1), devices, spread.order),
         batch_axis=batch_axis,
         head_axis=head_axis,
-        heads_over=_size(mesh, head_axis),
-        engine=engine,
+        heads_over=_size(spread.mesh, head_axis),
+        engine=spread.engine,
     )
-    solve = _solver(problem, method) if axis else _whole
+    of_device = _solver(problem, spread.method) if axis else _whole
     of_tokens, of_lse = PartitionSpec(batch_axis, axis, head_axis), PartitionSpec(batch_axis, head_axis, axis)
+    of_arrays = {name: of_tokens for name in ("query", "key", "value")} | {
+        "inputs": {
+            name: of_tokens if one.by_head else PartitionSpec(batch_axis, axis)
+            for name, one in problem.variant.mechanism.inputs.items()
+        }
+    }
     out, lse = jax.shard_map(
-        lambda tokens, shared: solve(crew, _local(crew, problem, tokens, shared)),
-        mesh=mesh,
-        in_specs=(of_tokens, PartitionSpec()),
+        lambda tokens, shared: of_device(crew, _local(crew, problem, tokens, shared)),
+        mesh=spread.mesh,
+        in_specs=(of_arrays, PartitionSpec()),
         out_specs=(of_tokens, of_lse),
         check_vma=False,
     )(*_arrays(problem))
-    result = AttentionOutput(out=out.astype(query.dtype), lse=lse if "lse" in problem.outputs else None)
-    return sink.added(problem, result, outputs)
+    return AttentionOutput(out=out.astype(problem.query.dtype), lse=lse if "lse" in problem.outputs else None)
 
 
 @dataclass(frozen=True)
@@ -175,8 +204,8 @@ def _pieces(crew: _Crew, problem: Problem) -> tuple[Plan, Tensors, Fixed, Axis]:
     index = jnp.asarray(crew.keys.ravel())
     position = index[None] if problem.positions is None else problem.positions[1][:, index]
     key = Axis(index, position)
-    bad_key = _gathered(crew, nonfinite(problem.key, problem.value))
-    poisoned = rows_that_see(nonfinite(problem.query), bad_key, problem.mask, problem.query_axis, key)
+    bad_query, bad_key = bad_tokens(problem)
+    poisoned = rows_that_see(bad_query, _gathered(crew, bad_key), problem.mask, problem.query_axis, key)
     return plan, blockwise.reverse_mode(tensors), fixed._replace(poisoned=poisoned), key
 
 
@@ -212,7 +241,10 @@ def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
         query=to_heads(problem.query),
         key=to_heads(problem.key),
         value=to_heads(problem.value),
-        inputs=jax.tree.map(to_heads, problem.inputs),
+        inputs={
+            name: to_heads(array) if problem.variant.mechanism.inputs[name].by_head else _gathered(crew, array)
+            for name, array in problem.inputs.items()
+        },
         params=_of_heads(problem, devices, crew.me),
         mask=None if problem.mask is None else problem.mask.of(batch, run),
         share=Share(
@@ -227,7 +259,7 @@ def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
 
 
 def _whole(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    return _with_lse(ENGINES[choose(problem, crew.engine)].run(problem))
+    return _with_lse(solve(problem, crew.engine))
 
 
 def _with_lse(result: AttentionOutput) -> tuple[Array, Array]:
@@ -235,16 +267,16 @@ def _with_lse(result: AttentionOutput) -> tuple[Array, Array]:
     return result.out, jnp.zeros(result.out.shape[:3]).swapaxes(1, 2) if result.lse is None else result.lse
 
 
-Solve = Callable[[_Crew, Problem], tuple[Array, Array]]
+Part = Callable[[_Crew, Problem], tuple[Array, Array]]
 # How each method solves a softmax over scores, and how a recurrence.
-_METHODS: dict[str, tuple[Solve, Solve]] = {
+_METHODS: dict[str, tuple[Part, Part]] = {
     "ring": (_by_ring, partial(_by_states, chain.handed_on)),
     "all_gather": (_by_all_gather, partial(_by_states, chain.gathered)),
     "all_to_all": (_by_all_to_all, _by_all_to_all),
 }
 
 
-def _solver(problem: Problem, method: Method) -> Solve:
+def _solver(problem: Problem, method: Method) -> Part:
     of_softmax, of_states = _METHODS[method]
     return of_softmax if _is_softmax(problem) else of_states
 
@@ -262,36 +294,24 @@ def _named(axes: Axes) -> tuple[str, ...]:
 
 
 def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
-    """The variant's arrays for one device's heads: an axis that is shorter for fewer heads is an axis of heads."""
-    mechanism, rng = problem.variant.mechanism, jax.random.key(0)
-    heads, kv_heads = problem.query.shape[2], problem.key.shape[2]
-    widths = (problem.query.shape[3], problem.key.shape[3], problem.value.shape[3])
-    few = Widths(heads // devices, kv_heads // devices, *widths)
-    shapes = jax.eval_shape(lambda: {**mechanism.init(rng, few), **mechanism.draw(rng, few)})
+    """The variant's arrays for one device's heads."""
     params = dict(problem.params)
     for name, array in params.items():
-        for dimension, size in enumerate(shapes[name].shape):
-            if size != array.shape[dimension]:
+        for dimension, letter in enumerate(problem.variant.mechanism.arrays[name].axes):
+            if letter in ("N", "K"):
+                size = array.shape[dimension] // devices
                 array = jax.lax.dynamic_slice_in_dim(array, me * size, size, dimension)
         params[name] = array
     return params
 
 
-def _check(
-    problem: Problem,
-    *,
-    mesh: Mesh | AbstractMesh,
-    axis: str | None,
-    method: Method,
-    order: Order,
-    spread: tuple[Axes, Axes],
-    engine: str | None,
-) -> None:
+def _check(problem: Problem, spread: _Spread) -> None:
+    mesh, axis, method, order, engine = spread.mesh, spread.axis, spread.method, spread.order, spread.engine
     if method not in _METHODS:
         raise Refused(f"there is no method {method!r}.{did_you_mean(str(method), _METHODS)}")
     if order not in get_args(Order):
         raise Refused(f"there is no order {order!r}.{did_you_mean(str(order), get_args(Order))}")
-    batch_axis, head_axis = spread
+    batch_axis, head_axis = spread.batch_axis, spread.head_axis
     for name in (*_named(axis), *_named(batch_axis), *_named(head_axis)):
         if name not in mesh.shape:
             raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")

@@ -1,7 +1,7 @@
 """`pool`, the one entry to every way to sum up a sequence: what a pooling is, what it claims, and those there are."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
+from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fitting, made
 from attention_jax.kernels.checks import DTYPES
-from attention_jax.kernels.declared import Declared, make_arrays
 from attention_jax.kernels.engines.poison import finite
-from attention_jax.kernels.mechanism import Params, statistics_dtype
-from attention_jax.kernels.sequences import Real, cleaned, nonfinite_rows, own_arrays, real_tokens, settled
+from attention_jax.kernels.mechanism import statistics_dtype
+from attention_jax.kernels.sequences import Real, cleaned, nonfinite_rows, real_tokens, settled
 from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind
 from attention_jax.kernels.supported import check_jax
@@ -77,11 +77,14 @@ class PoolingClaims:
       convex: `out` is R rows of D one after the other, each the mean of the tokens by its row of the weights.
       equal_at_zero: the arrays that make all weights equal where they are 0, so that `out` is the mean of the tokens
         where it is convex; None for a pooling that cannot have equal weights.
+      tried: the spec that the contract tries, whose options make it do at few tokens what it is for; None for the name
+        alone.
     """
 
     order_free: bool = True
     convex: bool = True
     equal_at_zero: tuple[str, ...] | None = None
+    tried: str | None = None
 
 
 POOLINGS = Kind("pooling", Catalogue("pooling", "attention_jax.kernels.pooling"), example="mean")
@@ -138,9 +141,8 @@ def pool(
     if query is not None:
         _check_query(query, hidden)
     chosen = _asked(pooling, with_query=query is not None)
-    sizes = _sizes(hidden.shape[-1], None if query is None else query.shape[-1])
-    shapes = {name: array.shape(sizes) for name, array in chosen.arrays.items()}
-    params = own_arrays(pooling, params, shapes, maker="pooling_init(spec, rng, width, query_width)")
+    sizes = SequenceSizes(hidden.shape[-1], None if query is None else query.shape[-1])
+    params = fitting(pooling, chosen.arrays, params, sizes, maker="pooling_init(spec, rng, width, query_width)")
     dtype = statistics_dtype(hidden.dtype)
     clean, poisoned = cleaned(hidden, visible)
     if query is not None:
@@ -163,10 +165,12 @@ def pooling_init(spec: str, rng: PRNGKeyArray, width: int, query_width: int | No
     Raises:
       Refused: the pooling takes no query, or needs one.
     """
-    return make_arrays(declared_arrays(spec, with_query=query_width is not None), rng, _sizes(width, query_width))
+    arrays = declared_arrays(spec, with_query=query_width is not None)
+    trained, drawn = made(arrays, rng, SequenceSizes(width, query_width))
+    return trained | drawn
 
 
-def declared_arrays(spec: str, *, with_query: bool) -> Mapping[str, Declared]:
+def declared_arrays(spec: str, *, with_query: bool) -> dict[str, Declared]:
     """Returns the arrays that a pooling has, with a query or without.
 
     Raises:
@@ -184,10 +188,6 @@ def _asked(spec: str, *, with_query: bool) -> Pooling:
             raise Refused(f"{spec} needs a query [batch, width]: give one, or use pooling self_attentive.")
         return made.without_query
     return made
-
-
-def _sizes(width: int, query_width: int | None) -> dict[str, int]:
-    return {"D": width} | ({} if query_width is None else {"Q": query_width})
 
 
 def _check_query(query: Array, hidden: Array) -> None:

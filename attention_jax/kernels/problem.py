@@ -1,17 +1,20 @@
 """One call of `attend`, checked and put into one value that every engine reads."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from attention_jax.kernels.mask_algebra import Axis, Mask
+from attention_jax.kernels.mask import Padding
+from attention_jax.kernels.mask_algebra import Axis, Mask, terms
 from attention_jax.kernels.mechanism import Given, Params, Place
 from attention_jax.kernels.registry import Variant
 
-OUTPUTS = ("out", "weights", "lse", "state")
+OUTPUTS = ("out", "weights", "logits", "lse", "state", "aux")
 
 
 @jax.tree_util.register_dataclass
@@ -24,14 +27,16 @@ class AttentionOutput:
       weights: [B, N, T, S], float32, after dropout. A query that sees no key has 0.
       lse: [B, N, T], float32, the log of the sum of the exponentiated logits. A query that sees no key has -inf.
       state: what a variant with a recurrent form carries on to the next tokens.
-      aux: what a variant reports of its own choices (a routing loss); None for one that has nothing to report.
+      logits: [B, N, T, S], float32, what the weights are made of; -inf for hidden keys.
+      aux: what a variant reports of its own choices (a log-probability, a routing loss), by name.
     """
 
     out: Float[Array, "B T N Hv"]
     weights: Float[Array, "B N T S"] | None = None
     lse: Float[Array, "B N T"] | None = None
     state: Any = None
-    aux: Any = None
+    aux: dict[str, Array] | None = None
+    logits: Float[Array, "B N T S"] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Problem:
     state: Any
     outputs: tuple[str, ...]
     share: Share | None = None
+    grid: tuple[int, int] | None = None
 
     @property
     def query_axis(self) -> Axis:
@@ -98,8 +104,17 @@ class Problem:
 
     @property
     def given(self) -> Given:
-        """What the callables of the mechanism have beside query and key."""
-        return Given(self.params, self.inputs, self.place, self.rng)
+        """What the callables of the mechanism have beside query and key; 0 stands for what is not finite."""
+        per_token = {name: jnp.where(jnp.isfinite(array), array, 0) for name, array in self.inputs.items()}
+        return Given(self.params, per_token, self.place, self.rng, self._real)
+
+    @property
+    def _real(self) -> Bool[Array, "B S"] | None:
+        paddings = [rule for rule in terms(self.mask) if isinstance(rule, Padding)]
+        if not paddings:
+            return None
+        real = reduce(and_, [rule.valid(self.key_axis.index) for rule in paddings])
+        return jnp.broadcast_to(real, self.key.shape[:2])
 
     @property
     def origin(self) -> tuple[Int[Array, ""], Int[Array, ""]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attention_jax.base.catalogue import Catalogue
-from attention_jax.kernels.mechanism import Mechanism, Params, Widths
+from attention_jax.kernels.arrays import Params, Sizes
+from attention_jax.kernels.mechanism import Mechanism
 from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Kind
 
@@ -30,7 +31,7 @@ class Limit:
     tolerance: float
     input_scale: float = 1.0
     unit_norm: bool = False
-    params: Callable[[Widths], Params] | None = None
+    params: Callable[[Sizes], Params] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,14 @@ class Claims:
       weights: it returns its weights.
       lse: it returns the log of its normaliser.
       weighted: "all": every key that a query sees has weight; "some": one may have none.
+      aux: the names of what it reports in `aux`.
+      masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
       memory: how the memory of forward and backward grows with the number of tokens.
       limits: what it must equal, and when.
+      tried: the spec that the contract tries, whose options make it do at seven tokens what it is for; None for the
+        name alone.
+      fewest_keys: it refuses fewer keys than these, with the options of `tried`.
     """
 
     causal: Literal["strict", "approximate", "no"] = "strict"
@@ -64,9 +70,13 @@ class Claims:
     weights: bool = True
     lse: bool = True
     weighted: Literal["all", "some"] = "all"
+    aux: tuple[str, ...] = ()
+    masks: tuple[str, ...] | None = None
     state: bool = False
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()
+    tried: str | None = None
+    fewest_keys: int = 1
 
 
 @dataclass(frozen=True, eq=False)

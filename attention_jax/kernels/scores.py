@@ -67,7 +67,8 @@ def logits(
       place: where the rectangle lies.
       visible: as of `shaped`.
     """
-    return shaped(scorer, scorer.pairwise(query, key, Given(terms.own)), terms, place, visible)
+    products = scorer.pairwise(query, key, Given(terms.own, place=place))
+    return shaped(scorer, products, terms, place, visible)
 
 
 def shaped(

@@ -1,6 +1,5 @@
-"""What poolings and pairs share: sequences with their real tokens, and the arrays that a mechanism has of its own."""
+"""What poolings and pairs share: sequences, and which of their tokens are real."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from attention_jax.kernels.checks import DTYPES
 from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mask_algebra import Mask, describe
-from attention_jax.kernels.mechanism import Params, statistics_dtype
+from attention_jax.kernels.mechanism import statistics_dtype
 
 Real = Padding | Bool[Array, "B T"] | None
 
@@ -69,33 +68,3 @@ def settled(results: Any, empty: Bool[Array, " B"], poisoned: Bool[Array, " B"])
         return jnp.where(empty[by_sequence], 0, there).astype(array.dtype)
 
     return jax.tree.map(settle, results)
-
-
-def own_arrays(spec: str, params: Params | None, shapes: Mapping[str, tuple[int, ...]], *, maker: str) -> Params:
-    """Returns the arrays of a mechanism, which are there and fit.
-
-    Args:
-      spec: of the mechanism, for the messages.
-      params: what is given.
-      shapes: what it takes.
-      maker: the call that makes them, for the messages.
-
-    Raises:
-      Refused: one is missing, is too many, or has another shape.
-    """
-    params = params or {}
-    if params.keys() != shapes.keys():
-        raise Refused(f"{spec} takes params {sorted(shapes)}, not {sorted(params)}: make them with {maker}.")
-    for name, array in params.items():
-        if array.shape != shapes[name]:
-            raise Refused(f"{spec} takes {name!r} of shape {shapes[name]} here, not {array.shape}.")
-    return params
-
-
-def masked_softmax(logits: Float[Array, "..."], visible: Bool[Array, "..."], *, axis: int = -1) -> Float[Array, "..."]:
-    """Returns the softmax over what is visible along an axis; 0 for what is hidden, and where nothing is visible."""
-    least = jnp.finfo(logits.dtype).min
-    highest = jax.lax.stop_gradient(jnp.where(visible, logits, least).max(axis, keepdims=True))
-    exponentials = jnp.where(visible, jnp.exp(jnp.where(visible, logits - highest, 0)), 0)
-    total = exponentials.sum(axis, keepdims=True)
-    return exponentials / jnp.where(total > 0, total, 1)

@@ -4,33 +4,38 @@ It adds exp(sink) to the normaliser and nothing to the sum, so any engine that r
 out' = out sigmoid(lse - sink) and lse' = log(exp(lse) + exp(sink)). With a sink of 0 it is softmax-1 (Miller 2023).
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from attention_jax.kernels.mechanism import SoftmaxScore
+from attention_jax.kernels.composition import Composition, Solve, part
+from attention_jax.kernels.mechanism import Given, Mechanism, SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
 
-def asking(problem: Problem) -> Problem:
-    """Returns the problem, asking for its normaliser where a sink needs it."""
-    mechanism = problem.variant.mechanism
-    if not isinstance(mechanism, SoftmaxScore) or mechanism.sink is None or "lse" in problem.outputs:
-        return problem
-    return replace(problem, outputs=(*problem.outputs, "lse"))
+def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"]]) -> Composition:
+    """Returns a softmax over scores with a sink.
 
-
-def added(problem: Problem, result: AttentionOutput, outputs: tuple[str, ...]) -> AttentionOutput:
-    """Returns what an engine computed with the mechanism's sink added, and only the outputs that were asked for.
-
-    A query that sees no key keeps its 0 and its -inf.
+    Args:
+      score: the mechanism.
+      sink: given -> the logit of the sink of each query head, [N].
     """
-    mechanism = problem.variant.mechanism
-    if not isinstance(mechanism, SoftmaxScore) or mechanism.sink is None:
-        return result
+
+    def run(problem: Problem, solve: Solve) -> AttentionOutput:
+        asked = tuple({*problem.outputs, "lse"})
+        return _added(problem, solve(part(problem, score, name="without its sink", outputs=asked)), sink(problem.given))
+
+    of_all = {field.name: getattr(score, field.name) for field in fields(Mechanism)}
+    return Composition(run=run, **of_all)
+
+
+def _added(problem: Problem, result: AttentionOutput, sink: Float[Array, " N"]) -> AttentionOutput:
+    """What an engine computed with the sink added; a query that sees no key keeps its 0 and its -inf."""
     assert result.lse is not None
-    logit = mechanism.sink(problem.given).astype(result.lse.dtype)[:, None]
+    logit = sink.astype(result.lse.dtype)[:, None]
     empty = result.lse == -jnp.inf
     lse = jnp.where(empty, 0, result.lse)
     share = jnp.where(empty, 0, jax.nn.sigmoid(lse - logit))
@@ -39,5 +44,5 @@ def added(problem: Problem, result: AttentionOutput, outputs: tuple[str, ...]) -
         result,
         out=out.astype(result.out.dtype),
         weights=None if result.weights is None else result.weights * share[..., None],
-        lse=jnp.where(empty, -jnp.inf, jnp.logaddexp(lse, logit)) if "lse" in outputs else None,
+        lse=jnp.where(empty, -jnp.inf, jnp.logaddexp(lse, logit)) if "lse" in problem.outputs else None,
     )

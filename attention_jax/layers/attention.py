@@ -3,13 +3,12 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Mask, Widths, init, lookup
-from attention_jax.kernels.mechanism import Params
+from attention_jax.kernels import Mask, Sizes, init, lookup
+from attention_jax.kernels.arrays import Params, shape_of
 from attention_jax.layers.defaults import Initializer, normal
 from attention_jax.layers.product import product
 from attention_jax.layers.spread import spread_attend
@@ -90,15 +89,16 @@ class Attention(nn.Module):
         query = self._projection("query", (self.num_heads, head_width))(inputs)
         key = self._projection("key", (kv_heads, head_width))(inputs)
         value = self._projection("value", (kv_heads, head_width))(inputs)
+        sizes = Sizes(self.num_heads, kv_heads, head_width, head_width, head_width, length=inputs.shape[1])
         dropout_rate = 0.0 if deterministic else self.dropout_rate
         attended = spread_attend()(
             query,
             key,
             value,
             variant=self.variant,
-            params=self._params(Widths(self.num_heads, kv_heads, head_width, head_width, head_width)),
+            params=self._params(sizes),
             mask=mask,
-            inputs=self._inputs(inputs, kv_heads, head_width),
+            inputs=self._inputs(inputs, sizes),
             dropout_rate=dropout_rate,
             rng=self.make_rng("dropout") if dropout_rate else None,
             engine=self.engine,
@@ -110,21 +110,27 @@ class Attention(nn.Module):
         options = {"use_bias": self.use_bias, "kernel_init": self.kernel_init, "dtype": self.dtype, **changes}
         return nn.DenseGeneral(shape, dot_general=product, name=name, **options)
 
-    def _inputs(self, inputs: Array, kv_heads: int, head_width: int) -> dict[str, Array]:
-        shapes = {"head": (kv_heads,), "channel": (kv_heads, head_width)}
-        wanted = lookup(self.variant).mechanism.inputs
-        return {name: self._projection(f"input_{name}", shapes[per])(inputs) for name, per in wanted.items()}
+    def _inputs(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
+        return {
+            name: self._projection(f"input_{name}", shape_of(one.axes, sizes, owner=name))(inputs)
+            for name, one in lookup(self.variant).mechanism.inputs.items()
+        }
 
-    def _params(self, widths: Widths) -> Params:
-        mechanism = lookup(self.variant).mechanism
-        trained, drawn = jax.eval_shape(lambda: init(self.variant, jax.random.key(0), widths))
-        params: Params = {}
-        for name in trained:
-            params[name] = self.param(f"variant_{name}", lambda rng, name=name: mechanism.init(rng, widths)[name])
-        for name in drawn:
-            make = lambda name=name: mechanism.draw(self.make_rng("params"), widths)[name]  # noqa: E731
-            params[name] = self.variable("buffers", f"variant_{name}", make).value
-        return params
+    def _params(self, sizes: Sizes) -> Params:
+        """The variant's own arrays, drawn all at once.
+
+        One with a number for each place of a sequence may be longer than this one, which `self.param` would refuse.
+        """
+        if self.is_initializing():
+            trained, drawn = init(self.variant, self.make_rng("params"), sizes)
+            for name, array in trained.items():
+                self.param(f"variant_{name}", lambda rng, array=array: array)
+            for name, array in drawn.items():
+                self.variable("buffers", f"variant_{name}", lambda array=array: array)
+        return {
+            name: self.get_variable("params" if one.trained else "buffers", f"variant_{name}")
+            for name, one in lookup(self.variant).mechanism.arrays.items()
+        }
 
 
 def _nearest_divisor(width: int, wanted: int) -> int:

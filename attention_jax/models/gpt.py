@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Mask, Padding, Segments, Widths
+from attention_jax.kernels import Causal, Mask, Padding, Segments, Sizes
 from attention_jax.kernels.decode_state import decode_bytes
 from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
 from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
@@ -24,7 +24,7 @@ class GPT(Backbone, kw_only=True):
     Attributes:
       vocabulary_size: V, a fact of the data.
       length: the largest number of tokens, a fact of the data.
-      init_stddev: of all initial weights; 0.02 suits widths of about 1000, narrow models want about 1 / sqrt(width).
+      init_stddev: of all initial weights; 0.02 suits sizes of about 1000, narrow models want about 1 / sqrt(width).
       approximate_causal: accept a variant whose choice of what to attend to can leak the future.
     """
 
@@ -88,6 +88,6 @@ class GPT(Backbone, kw_only=True):
         steps.
         """
         head = self.width // self.num_heads
-        widths = Widths(self.num_heads, self.num_kv_heads or self.num_heads, head, head, head)
-        layer = decode_bytes(self.attention, widths, tokens=self.length, dtype=compute_dtype(self.dtype))
+        sizes = Sizes(self.num_heads, self.num_kv_heads or self.num_heads, head, head, head)
+        layer = decode_bytes(self.attention, sizes, tokens=self.length, dtype=compute_dtype(self.dtype))
         return None if layer is None else self.num_layers * layer

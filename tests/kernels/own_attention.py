@@ -1,9 +1,8 @@
 """Mechanisms that no variant of the library is made of: a soft cap, a sink, and scores that count their uses."""
 
 import jax
-import jax.numpy as jnp
 
-from attention_jax.kernels import Claims, SoftmaxScore, Source, register
+from attention_jax.kernels import Claims, Composition, SoftmaxScore, Source, constant, register, with_sink
 from attention_jax.kernels.mechanism import dot
 
 
@@ -14,13 +13,10 @@ def capped(*, cap: float = 1.5) -> SoftmaxScore:
 
 
 @register(source=Source("Xiao et al. 2023", "section 3.3"), claims=Claims())
-def sunk(*, start: float = 0.0) -> SoftmaxScore:
+def sunk(*, start: float = 0.0) -> Composition:
     """Scaled dot products with a learned sink for each head, which is softmax-1 at 0."""
-
-    def init(rng, widths):
-        return {"sink": jnp.full((widths.num_heads,), start, jnp.float32)}
-
-    return SoftmaxScore(scale=None, init=init, sink=lambda given: given.params["sink"])
+    score = SoftmaxScore(scale=None, arrays={"sink": constant(start, "N")})
+    return with_sink(score, lambda given: given.params["sink"])
 
 
 def counting(query, key, given):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused, Segments, Widths, attend, explain, init
+from attention_jax.kernels import Causal, Padding, Refused, Segments, Sizes, attend, explain, init
 
 TOKENS = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 2, 8)), jnp.float32)
 
@@ -110,7 +110,7 @@ def test_the_output_has_the_dtype_of_the_query_and_the_statistics_are_float32():
 
 
 def test_init_gives_the_trained_arrays_and_the_drawn_ones_apart():
-    widths = Widths(num_heads=2, num_kv_heads=2, query=8, key=8, value=8)
+    widths = Sizes(heads=2, kv_heads=2, query=8, key=8, value=8)
     trained, drawn = init("performer", jax.random.key(0), widths)
     assert (list(trained), list(drawn)) == ([], ["projection"])
     trained, drawn = init("additive", jax.random.key(0), widths)

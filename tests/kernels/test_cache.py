@@ -13,13 +13,13 @@ from attention_jax.kernels import (
     KeyValueCache,
     PrefixLM,
     Refused,
-    Widths,
+    Sizes,
     Window,
     attend,
     attend_cached,
 )
 
-WIDTHS = Widths(num_heads=4, num_kv_heads=2, query=4, key=4, value=3)
+WIDTHS = Sizes(heads=4, kv_heads=2, query=4, key=4, value=3)
 RNG = np.random.default_rng(0)
 
 

@@ -23,8 +23,8 @@ from attention_jax.kernels import (
     PrefixLM,
     Refused,
     Segments,
+    Sizes,
     SoftmaxScore,
-    Widths,
     Window,
     attend,
     explain,
@@ -167,7 +167,7 @@ def test_vmap_over_some_or_all_arrays_is_one_kernel_of_a_larger_batch(axes):
 @pytest.mark.usefixtures("gpu")
 def test_what_it_refuses(shapes, arguments, said):
     arrays = arrays_of(**shapes)
-    params = init(arguments.get("variant", "scaled_dot"), jax.random.key(0), Widths(4, 2, 8, 8, 8))[0]
+    params = init(arguments.get("variant", "scaled_dot"), jax.random.key(0), Sizes(4, 2, 8, 8, 8))[0]
     with pytest.raises(Refused, match=f"engine cudnn cannot run .*: {said}"):
         attend(*arrays, engine="cudnn", params=params, **arguments)
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from attention_jax.kernels import Causal, KeyValueCache, Widths, attend, init, lookup, names
+from attention_jax.kernels import Causal, KeyValueCache, Sizes, attend, init, lookup, names
 from attention_jax.kernels.decode_state import decode_bytes
 from tests.layers.arrays import variant_file
 
-WIDTHS = Widths(num_heads=4, num_kv_heads=2, query=8, key=8, value=8)
+WIDTHS = Sizes(heads=4, kv_heads=2, query=8, key=8, value=8)
 
 
 def held(pytree) -> int:
@@ -38,7 +38,7 @@ STATEFUL = [name for name in names() if lookup(name).claims.state]
 def test_a_recurrent_state_is_as_large_as_the_one_that_attend_leaves(variant):
     sizes = decode_bytes(variant, WIDTHS, tokens=10), decode_bytes(variant, WIDTHS, tokens=10**9)
     assert sizes[0] == sizes[1]
-    per, tokens = {"head": (), "channel": (8,)}, (1, 5, 2)
+    tokens = (1, 5, 2)
     trained, drawn = init(variant, jax.random.key(0), WIDTHS)
     state = attend(
         jnp.ones((1, 5, 4, 8)),
@@ -46,7 +46,10 @@ def test_a_recurrent_state_is_as_large_as_the_one_that_attend_leaves(variant):
         jnp.ones((*tokens, 8)),
         variant=variant,
         params={**trained, **drawn},
-        inputs={name: jnp.zeros((*tokens, *per[kind])) for name, kind in lookup(variant).mechanism.inputs.items()},
+        inputs={
+            name: jnp.zeros(one.shape(WIDTHS, batch=1, queries=5, keys=5))
+            for name, one in lookup(variant).mechanism.inputs.items()
+        },
         mask=Causal(),
         outputs=("out", "state"),
     ).state

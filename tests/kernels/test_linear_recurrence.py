@@ -17,7 +17,7 @@ from attention_jax.contract.cases import (
     run_compiled,
     same_bits,
 )
-from attention_jax.kernels import Causal, Padding, Refused, Widths, attend, explain, init
+from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, explain, init
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
 
@@ -44,7 +44,8 @@ def test_gates_that_close_wholly_neither_overflow_nor_round_away_what_comes_afte
     with np.errstate(over="ignore"):
         expected = oracle(equation(spec), *inputs, visible=PAST).out
     out, gradients = out_and_gradients(spec, inputs, np.ones_like(expected), engine="recurrence", mask=Causal())
-    np.testing.assert_allclose(out, expected, rtol=0, atol=ROUNDING * expected.std())
+    # A long step writes large numbers beside small ones: each is as good as its own digits.
+    np.testing.assert_allclose(out, expected, rtol=ROUNDING, atol=ROUNDING * expected.std())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
@@ -62,12 +63,12 @@ def test_a_hidden_token_neither_decays_nor_writes(spec):
 
 
 def test_the_rates_of_retention_are_those_of_the_paper():
-    _, drawn = init("retention", jax.random.key(0), Widths(8, 4, 8, 8, 8))
+    _, drawn = init("retention", jax.random.key(0), Sizes(8, 4, 8, 8, 8))
     np.testing.assert_allclose(np.exp(drawn["log_decay"]), [31 / 32, 63 / 64, 127 / 128, 255 / 256], rtol=1e-7)
 
 
 def test_the_gate_of_mamba2_starts_at_the_steps_and_rates_of_its_authors():
-    trained, _ = init("kimi_delta", jax.random.key(0), Widths(8, 8, 64, 64, 64))
+    trained, _ = init("kimi_delta", jax.random.key(0), Sizes(8, 8, 64, 64, 64))
     rates, steps = np.exp(trained["log_rate"]), np.log1p(np.exp(trained["step_bias"]))
     assert 1 <= rates.min() < rates.max() <= 16
     assert steps.min() * 1.001 >= 0.001

@@ -30,7 +30,7 @@ from attention_jax.contract.cases import (
     same_bits,
     usual_mask,
 )
-from attention_jax.kernels import Causal, Global, Padding, Refused, Widths, Window, init
+from attention_jax.kernels import Causal, Global, Padding, Refused, Sizes, Window, init
 from attention_jax.kernels.dropout import keep_mask
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import Place
@@ -114,7 +114,7 @@ def test_favor_plus_an_epsilon_swamps_the_features_at_width_64():
 
     def of_features(count):
         spec = f"performer:features={count}"
-        draws = [init(spec, jax.random.key(seed), Widths(2, 1, 64, 64, 5))[1] for seed in range(4)]
+        draws = [init(spec, jax.random.key(seed), Sizes(2, 1, 64, 64, 5))[1] for seed in range(4)]
         outs = [run_compiled(spec, inputs._replace(params=drawn), "dense").out for drawn in draws]
         return float(np.sqrt(np.mean([np.square(out - exact) for out in outs])) / np.std(exact))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import quick_jit
-from attention_jax.kernels import Causal, Padding, Refused, Segments, attend, lookup
+from attention_jax.kernels import PER_HEAD, Causal, Padding, Refused, Segments, attend, lookup
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import dense, recurrence
 
@@ -105,7 +105,7 @@ def test_what_it_cannot_do_is_refused_with_the_reason(arguments, reason):
 
 def test_a_mechanism_whose_inputs_no_engine_reads_is_refused():
     gated = lookup("linear")
-    gated = replace(gated, mechanism=replace(gated.mechanism, inputs={"gate": "head"}))
+    gated = replace(gated, mechanism=replace(gated.mechanism, inputs={"gate": PER_HEAD}))
     problem = replace(checked(tokens(3), tokens(3), tokens(3), variant="linear"), variant=gated, inputs={"gate": IDS})
     assert "no inputs of each token" in recurrence.refusal(problem)
     assert "no inputs of each token" in dense.refusal(problem)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.kernels import Causal, Padding, Refused, Widths, attend, init, lookup, names
+from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, init, lookup, names
 from attention_jax.layers import Attention, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
 
@@ -67,7 +67,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     layer = Attention(variant=variant, num_heads=HEADS)
     variables = random_variables(layer, INPUTS, mask=Causal())
     width = WIDTH // HEADS
-    trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), Widths(HEADS, HEADS, *[width] * 3)))
+    trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), Sizes(HEADS, HEADS, *[width] * 3)))
     own = {name for name in variables["params"] if name.startswith("variant_")}
     assert own == {f"variant_{name}" for name in trained}
     assert variables.get("buffers", {}).keys() == {f"variant_{name}" for name in drawn}

@@ -11,14 +11,7 @@ from attention_jax.contract.cases import quick_jit
 from attention_jax.contract.chosen import chosen_specs
 from attention_jax.kernels.pool import POOLINGS, Pooled, PoolingClaims, lookup_pooling, pool, pooling_init
 
-# Options that make a pooling do at seven tokens what it is for.
-SMALL = {
-    "self_attentive": "self_attentive:hops=2,hidden=3",
-    "by_query": "by_query:hidden=3",
-    "gated_pooling": "gated_pooling:hidden=3",
-    "multihead_pooling": "multihead_pooling:seeds=2,heads=2",
-}
-SPECS = chosen_specs(POOLINGS, SMALL)
+SPECS = chosen_specs(POOLINGS)
 
 
 def _with_query(spec: str) -> list[bool]:

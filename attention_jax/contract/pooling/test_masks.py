@@ -38,7 +38,7 @@ def test_what_is_not_real_is_not_felt_whatever_it_holds(spec, with_query):
 @pytest.mark.parametrize(("spec", "with_query"), CASES)
 def test_a_real_token_that_is_not_finite_gives_nan_to_its_sequence_alone(spec, with_query):
     inputs = make(spec, with_query)
-    clean, gradients = pooled_and_gradients(spec, inputs, REAL, WEIGHING)
+    clean, _ = pooled_and_gradients(spec, inputs, REAL, WEIGHING)
     changes = [inputs._replace(hidden=inputs.hidden.at[0, 4, 1].set(poison)) for poison in POISONS[:3]]
     if with_query:
         changes += [inputs._replace(query=inputs.query.at[0, 2].set(poison)) for poison in POISONS[:3]]

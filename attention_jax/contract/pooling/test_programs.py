@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import AGREEMENT, error, quick_jit, same_bits
+from attention_jax.contract.on_the_way import operations_that_give_nan
 from attention_jax.contract.pooling.cases import (
     CASES,
     QUERY_WIDTH,
@@ -16,7 +17,6 @@ from attention_jax.contract.pooling.cases import (
     pooled_and_gradients,
     run,
 )
-from attention_jax.contract.on_the_way import operations_that_give_nan
 from attention_jax.kernels import pooling_init
 
 STRICT = {

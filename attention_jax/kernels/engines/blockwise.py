@@ -46,12 +46,10 @@ def refusal(problem: Problem) -> str | None:
     """Returns why the blockwise engine cannot solve the problem, or None."""
     if not isinstance(problem.variant.mechanism, SoftmaxScore):
         return "it is for a softmax over scores"
-    if "weights" in problem.outputs:
+    if {"weights", "logits"} & {*problem.outputs}:
         return "it never holds all weights"
     if problem.state is not None or "state" in problem.outputs:
         return "it carries no state"
-    if problem.inputs:
-        return "it reads no inputs of each token"
     return None
 
 

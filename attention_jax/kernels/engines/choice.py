@@ -29,12 +29,14 @@ class Candidate:
 
     Attributes:
       engine: its name.
+      problem: the spec of what it would solve: of the variant, or of a part of it.
       taken: whether `attend` uses it.
       qualified: whether it can solve the problem.
       reason: why it is taken, or why not.
     """
 
     engine: str
+    problem: str
     taken: bool
     qualified: bool
     reason: str
@@ -79,7 +81,7 @@ def candidates(problem: Problem) -> list[Candidate]:
     for name, refusal in refusals.items():
         taken = chosen is not None and name == chosen.engine
         reason = f"the fastest that can: {chosen.when}" if taken and chosen else refusal or "it is slower"
-        told.append(Candidate(name, taken, refusal is None, reason))
+        told.append(Candidate(name, problem.variant.spec, taken, refusal is None, reason))
     return told
 
 

@@ -4,24 +4,26 @@ Scores, weights and their sums are float32 whatever the inputs are (float64 for 
 function, soft cap, mask, normalise, dropout. Memory: O(B N T S).
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
 from attention_jax.kernels.engines import rows
-from attention_jax.kernels.engines.poison import without_nonfinite
+from attention_jax.kernels.engines.poison import bad_tokens, finite
 from attention_jax.kernels.mechanism import FeatureMap, RowScore, Score, SoftmaxScore, dot
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
+from attention_jax.kernels.softmax import masked_exponentials
 
 
 def refusal(problem: Problem) -> str | None:
     """Returns why the dense engine cannot solve the problem, or None."""
     if problem.state is not None or "state" in problem.outputs:
         return "it forms all weights at once and carries no state"
-    if problem.inputs or not isinstance(problem.variant.mechanism, (Score, FeatureMap)):
-        return "it forms weights from queries and keys alone: no inputs of each token, no state that they change"
+    if not isinstance(problem.variant.mechanism, (Score, FeatureMap)):
+        return "it forms weights from queries and keys, and no state that they change"
+    if problem.inputs and isinstance(problem.variant.mechanism, FeatureMap):
+        return "features are of queries and keys alone: no inputs of each token"
     return None
 
 
@@ -30,9 +32,7 @@ def run(problem: Problem) -> AttentionOutput:
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, RowScore):
         return rows.run(problem)
-    query, bad_query = without_nonfinite(problem.query)
-    key, bad_key = without_nonfinite(problem.key)
-    value, bad_value = without_nonfinite(problem.value)
+    query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
     visible = _visible(problem)
     if isinstance(mechanism, SoftmaxScore):
         scores = _logits(mechanism, query, key, problem, visible)
@@ -46,7 +46,8 @@ def run(problem: Problem) -> AttentionOutput:
     out = rows.weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
     heads = query.shape[2]
-    bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key | bad_value, heads)[..., None, :]
+    bad_query, bad_key = bad_tokens(problem)
+    bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key, heads)[..., None, :]
     poisoned = (bad & visible).any(-1)
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
     return AttentionOutput(
@@ -55,25 +56,10 @@ def run(problem: Problem) -> AttentionOutput:
         if "weights" in problem.outputs
         else None,
         lse=jnp.where(poisoned, jnp.nan, lse) if "lse" in problem.outputs else None,
+        logits=jnp.where(poisoned[..., None], jnp.nan, jnp.where(visible, scores, -jnp.inf))
+        if "logits" in problem.outputs
+        else None,
     )
-
-
-def masked_exponentials(
-    logits: Float[Array, "B N T S"], visible: Bool[Array, "b n t s"]
-) -> tuple[Float[Array, "B N T S"], Float[Array, "B N T"], Float[Array, "B N T"]]:
-    """Returns weights before they are divided, at most 1 and 0 for hidden keys; what divides them; the log-normaliser.
-
-    A row with nothing to see has weights 0, a divisor of 1 and -inf, with zero gradients.
-    """
-    logits = jnp.where(visible, logits, -jnp.inf)
-    highest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    highest = jnp.where(highest == -jnp.inf, 0, highest)
-    # The second where keeps what a hidden value does to the gradient of its weight out of the sum over the row.
-    exponentials = jnp.where(visible, jnp.exp(logits - highest), 0)
-    total = exponentials.sum(-1)
-    empty = total == 0
-    total = jnp.where(empty, 1, total)
-    return exponentials, total, jnp.where(empty, -jnp.inf, jnp.log(total) + highest[..., 0])
 
 
 def _visible(problem: Problem) -> Bool[Array, "b n t s"]:

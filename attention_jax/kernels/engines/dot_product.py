@@ -60,7 +60,6 @@ def refusal(problem: Problem) -> str | None:
     refused = {
         f"it returns no {', '.join(sorted({*problem.outputs} - {'out'}))}": problem.outputs != ("out",),
         "it takes a whole problem, not one device's share of it": problem.share is not None,
-        "it takes no inputs of each token": bool(problem.inputs),
         "it takes no bias": problem.bias is not None,
         "it takes no score_mod": problem.score_mod is not None,
         "it does not drop weights by their position": problem.dropout_rate > 0,

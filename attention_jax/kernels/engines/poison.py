@@ -21,8 +21,26 @@ def finite(array: Array) -> Array:
 
 def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
     """Returns which queries of a problem see, or are, a token that holds NaN or infinity."""
-    key = nonfinite(problem.key, problem.value)
-    return rows_that_see(nonfinite(problem.query), key, problem.mask, problem.query_axis, problem.key_axis)
+    return rows_that_see(*bad_tokens(problem), problem.mask, problem.query_axis, problem.key_axis)
+
+
+def bad_tokens(problem: Problem) -> tuple[Bool[Array, "B T N"], Bool[Array, "B S K"]]:
+    """Returns which queries, and which keys with their values, hold NaN or infinity in any array that is of them."""
+    query, key = nonfinite(problem.query), nonfinite(problem.key, problem.value)
+    for name, array in problem.inputs.items():
+        declared = problem.variant.mechanism.inputs[name]
+        bad = ~jnp.isfinite(array)
+        bad = bad.any(range(3 if declared.by_head else 2, bad.ndim))
+        # Of one key head: of each query head that it serves. Of no head: of all.
+        if not declared.by_head:
+            bad = bad[..., None]
+        if declared.of == "query":
+            query = query | jnp.repeat(bad, query.shape[2] // bad.shape[2], axis=2)
+        elif bad.shape[2] > key.shape[2]:
+            key = key | bad.reshape(*key.shape, -1).any(-1)
+        else:
+            key = key | bad
+    return query, key
 
 
 def rows_that_see(

@@ -6,6 +6,7 @@ queries needed is computed again in the backward pass, so memory is linear in T.
 """
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from attention_jax.kernels import dropout
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.mechanism import Place, RowScore, widest
+from attention_jax.kernels.mechanism import Place, Rows, RowScore, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
 
@@ -26,9 +27,7 @@ def refusal(problem: Problem) -> str | None:
     """Returns why rows cannot solve the problem, or None."""
     if not isinstance(problem.variant.mechanism, RowScore):
         return "it is for weights that are made of all logits of a query together"
-    if problem.inputs:
-        return "it forms weights from queries and keys alone: no inputs of each token"
-    if "weights" in problem.outputs:
+    if {"weights", "logits"} & {*problem.outputs}:
         return "it holds the weights of some queries at a time"
     return None
 
@@ -37,8 +36,8 @@ def run(problem: Problem) -> AttentionOutput:
     """Computes attention, some queries at a time; all at once where the weights are wanted."""
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, RowScore)
-    batch, queries, heads = problem.query.shape[:3]
-    size = queries if "weights" in problem.outputs else _queries_at_once(problem)
+    queries = problem.query.shape[1]
+    size = queries if {"weights", "logits"} & {*problem.outputs} else _queries_at_once(problem)
     parts = -(-queries // size)
     filled = partial(_filled, more=parts * size - queries)
     given = problem.given
@@ -50,25 +49,52 @@ def run(problem: Problem) -> AttentionOutput:
     if bias is not None and cut_bias:
         bias = filled(bias, axis=bias.ndim - 2)
 
-    @partial(jax.checkpoint, prevent_cse=False)
-    def part(number: Array) -> tuple[Array, Array]:
+    def rows_of(number: Array | int) -> tuple[Rows, Place]:
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=number * size, slice_size=size)
         own = Axis(cut(axis.index, axis=0), cut(axis.position, axis=1))
         own_bias = cut(bias, axis=bias.ndim - 2) if bias is not None and cut_bias else bias
-        weights = _weights(problem, mechanism, cut(query, axis=1), key, own_bias, own)
-        return weighted_sum(weights, value, problem.query.dtype), weights
+        return _rows(problem, mechanism, cut(query, axis=1), key, own_bias, own)
 
-    weights = None
+    @partial(jax.checkpoint, prevent_cse=False)
+    def step(carry: Any, number: Array | int) -> tuple[Any, _Part]:
+        rows, place = rows_of(number)
+        # Where these queries stand, not all.
+        own = given._replace(place=place)
+        weights, carry = mechanism.normalise(rows._replace(carry=carry), own)
+        weights = jnp.where(rows.visible, weights, 0)
+        kept = dropout.dropped(weights, problem.rng, problem.dropout_rate, place)
+        return carry, _Part(
+            out=weighted_sum(kept, value, problem.query.dtype).swapaxes(1, 2),
+            weights=kept if "weights" in problem.outputs else None,
+            logits=jnp.where(rows.visible, rows.logits, -jnp.inf) if "logits" in problem.outputs else None,
+            aux=mechanism.report(rows, weights, own) if mechanism.report and "aux" in problem.outputs else None,
+        )
+
+    start = mechanism.start(jax.eval_shape(lambda: rows_of(0)[0])) if mechanism.start else None
     if parts == 1:
-        out, weights = part(jnp.asarray(0))
+        _, done = step(start, 0)
     else:
-        out = jax.lax.map(lambda number: part(number)[0], jnp.arange(parts))
-        out = jnp.moveaxis(out, 0, 1).reshape(batch, parts * size, heads, -1)[:, :queries]
+        _, done = jax.lax.scan(step, start, jnp.arange(parts))
+        done = jax.tree.map(lambda array: _joined(array)[:, :, :queries], done)
     poisoned = poisoned_rows(problem)
-    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out).astype(problem.query.dtype)
-    if weights is None or "weights" not in problem.outputs:
-        return AttentionOutput(out=out)
-    return AttentionOutput(out=out, weights=jnp.where(poisoned[..., None], jnp.nan, weights))
+    done = jax.tree.map(lambda array: jnp.where(jnp.expand_dims(poisoned, range(3, array.ndim)), jnp.nan, array), done)
+    out = done.out.swapaxes(1, 2).astype(problem.query.dtype)
+    return AttentionOutput(out=out, weights=done.weights, logits=done.logits, aux=done.aux)
+
+
+class _Part(NamedTuple):
+    """What is computed of some queries, each [B, N, t, ...]."""
+
+    out: Float[Array, "B N t Hv"]
+    weights: Float[Array, "B N t S"] | None
+    logits: Float[Array, "B N t S"] | None
+    aux: dict[str, Array] | None
+
+
+def _joined(parts: Float[Array, "p B N t *a"]) -> Float[Array, "B N T *a"]:
+    """Returns the queries of all parts one after the other."""
+    parts = jnp.moveaxis(parts, 0, 2)
+    return parts.reshape(*parts.shape[:2], -1, *parts.shape[4:])
 
 
 def _queries_at_once(problem: Problem) -> int:
@@ -93,15 +119,15 @@ def weighted_sum(
     return out.reshape(batch, queries, heads, width)
 
 
-def _weights(
+def _rows(
     problem: Problem,
     mechanism: RowScore,
     query: Float[Array, "B t N P"],
     key: Float[Array, "B S K P"],
     bias: Float[Array, "..."] | None,
     axis: Axis,
-) -> Float[Array, "B N t S"]:
-    """The weights of some queries, after dropout; 0 for hidden keys and where a query sees none."""
+) -> tuple[Rows, Place]:
+    """The logits of some queries, and where they stand."""
     place = problem.place
     place = Place(place.batch, place.heads, axis.position, place.key)
     visible = _visible(problem, axis)
@@ -111,10 +137,7 @@ def _weights(
     scores = logits(scorer, query * factor, key, terms, place, visible)
     # A bias of -inf hides too.
     visible = jnp.broadcast_to(visible, scores.shape) & (scores > -jnp.inf)
-    # Where these queries stand, not all.
-    weights = mechanism.normalise(jnp.where(visible, scores, 0), visible, problem.given._replace(place=place))
-    weights = jnp.where(visible, weights, 0)
-    return dropout.dropped(weights, problem.rng, problem.dropout_rate, place)
+    return Rows(jnp.where(visible, scores, 0), visible, query, key), place
 
 
 def _visible(problem: Problem, axis: Axis) -> Bool[Array, "b n t s"]:

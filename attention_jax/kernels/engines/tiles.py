@@ -276,7 +276,8 @@ class Layout:
     def logits(self, query: Array, key: Array, unit: Unit, slab: Slab) -> Array:
         """Returns the logits of a unit's queries with a slab's keys, [1, G, t, s]."""
         terms, pairwise = self.terms(unit, slab), self.plan.scorer.pairwise
-        scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, Given(terms.own))
+        given = Given(terms.own, place=self._place(unit, slab))
+        scores = _dot(query, key, self.dtype) if pairwise is dot else pairwise(query, key, given)
         return self._shaped(scores, terms, unit, slab, None)
 
     def logits_vjp(
@@ -291,7 +292,8 @@ class Layout:
             pairs = _dot(query, key, self.dtype)
             of_pair: Callable[[Array], Any] = partial(_dot_pullback, query, key)
         else:
-            pairs, of_pair = jax.vjp(lambda query, key, own: pairwise(query, key, Given(own)), query, key, terms.own)
+            place = self._place(unit, slab)
+            pairs, of_pair = jax.vjp(lambda q, k, own: pairwise(q, k, Given(own, place=place)), query, key, terms.own)
         scores, of_shape = jax.vjp(lambda pairs, terms: self._shaped(pairs, terms, unit, slab, visible), pairs, terms)
 
         def pullback(of_scores: Array) -> tuple[Array, Array, Terms]:

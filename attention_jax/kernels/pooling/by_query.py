@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.declared import Declared
-from attention_jax.kernels.mechanism import fan_in_normal
+from attention_jax.kernels.arrays import constant, normal
 from attention_jax.kernels.pool import Pooled, Pooling, PoolingClaims, PoolingGiven, register_pooling
-from attention_jax.kernels.sequences import masked_softmax
+from attention_jax.kernels.softmax import masked_softmax
 from attention_jax.kernels.source import Source
 
 
@@ -38,7 +37,7 @@ def _mean(logits: Float[Array, "B T"], hidden: Float[Array, "B T D"], given: Poo
         year=2016,
         venue="NAACL 2016",
     ),
-    claims=PoolingClaims(equal_at_zero=("weight", "context")),
+    claims=PoolingClaims(equal_at_zero=("weight", "context"), tried="by_query:hidden=3"),
 )
 def by_query(*, hidden: int | None = None) -> Pooling:
     """The mean by the softmax of a bilinear form of a query and each token; without a query, of a learned context.
@@ -55,11 +54,11 @@ def by_query(*, hidden: int | None = None) -> Pooling:
     learned = Pooling(
         pool=_with_learned,
         arrays={
-            "hidden": Declared(axes=(inner, "D"), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[1])),
-            "bias": Declared(axes=(inner,), init=lambda rng, shape: jnp.zeros(shape, jnp.float32)),
-            "context": Declared(axes=(inner,), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[0])),
+            "hidden": normal(inner, "D", fan_in=(-1,)),
+            "bias": constant(0.0, inner),
+            "context": normal(inner, fan_in=(-1,)),
         },
     )
     # The logits of unit inputs have unit variance at any width.
-    weight = Declared(axes=("Q", "D"), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[0] * shape[1]))
+    weight = normal("Q", "D", fan_in=(-2, -1))
     return Pooling(pool=_with_query, arrays={"weight": weight}, takes_query=True, without_query=learned)

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.declared import Declared
-from attention_jax.kernels.mechanism import fan_in_normal
+from attention_jax.kernels.arrays import normal
 from attention_jax.kernels.pool import Pooled, Pooling, PoolingClaims, PoolingGiven, register_pooling
-from attention_jax.kernels.sequences import masked_softmax
+from attention_jax.kernels.softmax import masked_softmax
 from attention_jax.kernels.source import Source
 
 
@@ -28,7 +27,7 @@ def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
         venue="ICML 2018",
         arxiv="1802.04712",
     ),
-    claims=PoolingClaims(equal_at_zero=("weight",)),
+    claims=PoolingClaims(equal_at_zero=("weight",), tried="gated_pooling:hidden=3"),
 )
 def gated_pooling(*, hidden: int | None = None) -> Pooling:
     """The mean by the softmax of a gated one-layer network on the tokens.
@@ -42,6 +41,6 @@ def gated_pooling(*, hidden: int | None = None) -> Pooling:
     if hidden is not None and hidden < 1:
         raise Refused(f"gated_pooling has hidden={hidden}: the hidden layer needs at least 1 unit.")
     inner = hidden or "D"
-    layer = Declared(axes=(inner, "D"), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[1]))
-    weight = Declared(axes=(inner,), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[0]))
+    layer = normal(inner, "D", fan_in=(-1,))
+    weight = normal(inner, fan_in=(-1,))
     return Pooling(pool=_pool, arrays={"hidden": layer, "gate": layer, "weight": weight})

@@ -7,13 +7,12 @@ adds the projected seeds in place of the seeds, and has neither the rFF before n
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.declared import Declared
-from attention_jax.kernels.mechanism import fan_in_normal
+from attention_jax.kernels.arrays import Declared, constant, normal
 from attention_jax.kernels.pool import Pooled, Pooling, PoolingClaims, PoolingGiven, register_pooling
-from attention_jax.kernels.sequences import masked_softmax
+from attention_jax.kernels.softmax import masked_softmax
 from attention_jax.kernels.source import Source
 
 # As of every layer norm of this library.
@@ -52,12 +51,13 @@ def _multihead(
     source=Source(
         "Set Transformer: A Framework for Attention-based Permutation-Invariant Neural Networks",
         "section 3.2",
-        authors="Lee, Juho and Lee, Yoonho and Kim, Jungtaek and Kosiorek, Adam R. and Choi, Seungjin and Teh, Yee Whye",
+        authors="Lee, Juho and Lee, Yoonho and Kim, Jungtaek and Kosiorek, Adam R. and Choi, Seungjin and "
+        "Teh, Yee Whye",
         year=2018,
         venue="ICML 2019",
         arxiv="1810.00825",
     ),
-    claims=PoolingClaims(convex=False, equal_at_zero=("seeds",)),
+    claims=PoolingClaims(convex=False, equal_at_zero=("seeds",), tried="multihead_pooling:seeds=2,heads=2"),
 )
 def multihead_pooling(*, seeds: int = 1, heads: int = 4) -> Pooling:
     """What learned seeds gather from the tokens by multi-head attention, with a layer behind it.
@@ -88,15 +88,9 @@ def multihead_pooling(*, seeds: int = 1, heads: int = 4) -> Pooling:
 
 
 def _arrays(seeds: int) -> dict[str, Declared]:
-    def rows(rng: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
-        return fan_in_normal(rng, shape, fan_in=shape[-1])
-
-    kernel = Declared(axes=("D", "D"), init=rows)
-    zeros = Declared(axes=("D",), init=lambda rng, shape: jnp.zeros(shape, jnp.float32))
-    ones = Declared(axes=("D",), init=lambda rng, shape: jnp.ones(shape, jnp.float32))
     return {
-        "seeds": Declared(axes=(seeds, "D"), init=rows),
-        **{name: kernel for name in ("before_kernel", "query", "key", "value", "out", "behind_kernel")},
-        **{name: zeros for name in ("before_bias", "behind_bias", "first_bias", "last_bias")},
-        **{name: ones for name in ("first_scale", "last_scale")},
+        "seeds": normal(seeds, "D", fan_in=(-1,)),
+        **{name: normal("D", "D") for name in ("before_kernel", "query", "key", "value", "out", "behind_kernel")},
+        **{name: constant(0.0, "D") for name in ("before_bias", "behind_bias", "first_bias", "last_bias")},
+        **{name: constant(1.0, "D") for name in ("first_scale", "last_scale")},
     }

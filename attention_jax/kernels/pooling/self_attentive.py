@@ -4,10 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.declared import Declared
-from attention_jax.kernels.mechanism import fan_in_normal
+from attention_jax.kernels.arrays import normal
 from attention_jax.kernels.pool import Pooled, Pooling, PoolingClaims, PoolingGiven, register_pooling
-from attention_jax.kernels.sequences import masked_softmax
+from attention_jax.kernels.softmax import masked_softmax
 from attention_jax.kernels.source import Source
 
 
@@ -30,7 +29,7 @@ def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
         venue="ICLR 2017",
         arxiv="1703.03130",
     ),
-    claims=PoolingClaims(equal_at_zero=("hops",)),
+    claims=PoolingClaims(equal_at_zero=("hops",), tried="self_attentive:hops=2,hidden=3"),
 )
 def self_attentive(*, hops: int = 4, hidden: int | None = None) -> Pooling:
     """Several means, each by the softmax of a one-layer network on the tokens; its aux is the penalty |A A^T - I|^2.
@@ -49,7 +48,7 @@ def self_attentive(*, hops: int = 4, hidden: int | None = None) -> Pooling:
     return Pooling(
         pool=_pool,
         arrays={
-            "hidden": Declared(axes=(inner, "D"), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[1])),
-            "hops": Declared(axes=(hops, inner), init=lambda rng, shape: fan_in_normal(rng, shape, fan_in=shape[1])),
+            "hidden": normal(inner, "D", fan_in=(-1,)),
+            "hops": normal(hops, inner, fan_in=(-1,)),
         },
     )

@@ -6,10 +6,11 @@ queries at a time, and again in the backward pass.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, fan_in_normal, to_statistics
+from attention_jax.kernels.arrays import normal
+from attention_jax.kernels.mechanism import Given, SoftmaxScore, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
 
 # How many elements of the sum are formed at a time, at most: 16 MiB of float32.
@@ -48,7 +49,7 @@ def _pairwise(query: Array, key: Array, given: Given) -> Array:
         venue="ICLR 2015",
         arxiv="1409.0473",
     ),
-    claims=Claims(unequal_widths=True),
+    claims=Claims(unequal_widths=True, tried="additive:hidden=3"),
 )
 def additive(*, hidden: int | None = None) -> SoftmaxScore:
     """Softmax of the output of a one-layer network on query and key, one network for each head.
@@ -62,15 +63,15 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
     if hidden is not None and hidden < 1:
         raise Refused(f"additive has hidden={hidden}: the hidden layer needs at least 1 unit.")
 
-    def init(rng: PRNGKeyArray, widths: Widths) -> Params:
-        width = hidden or widths.query
-        for_query, for_key, for_value = jax.random.split(rng, 3)
-        return {
-            "query": fan_in_normal(for_query, (widths.num_heads, widths.query, width), fan_in=widths.query),
-            "key": fan_in_normal(for_key, (widths.num_kv_heads, widths.key, width), fan_in=widths.key),
-            "value": fan_in_normal(for_value, (widths.num_heads, width), fan_in=width),
-        }
-
+    width = hidden or "H"
     return SoftmaxScore(
-        prepare_query=_prepare_query, prepare_key=_prepare_key, pairwise=_pairwise, per_head=("value",), init=init
+        arrays={
+            "query": normal("N", "H", width),
+            "key": normal("K", "J", width),
+            "value": normal("N", width, fan_in=(-1,)),
+        },
+        prepare_query=_prepare_query,
+        prepare_key=_prepare_key,
+        pairwise=_pairwise,
+        per_head=("value",),
     )

@@ -1,9 +1,10 @@
 """softmax(q^T W k) v: Luong et al. 2015, equation 8, "general". Query and key may differ in width; it has no scale."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, fan_in_normal
+from attention_jax.kernels.arrays import Params, Sizes, normal
+from attention_jax.kernels.mechanism import Given, SoftmaxScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
@@ -11,15 +12,9 @@ def _prepare_query(query: Array, given: Given) -> Array:
     return jnp.einsum("btnh,nhj->btnj", query, given.params["weight"].astype(query.dtype))
 
 
-def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
-    # The paper draws from U(-0.1, 0.1) at width 1000; this gives the logits of unit inputs unit variance at any width.
-    shape = (widths.num_heads, widths.query, widths.key)
-    return {"weight": fan_in_normal(rng, shape, fan_in=widths.query * widths.key)}
-
-
-def _scaled_identity(widths: Widths) -> Params:
-    identity = jnp.eye(widths.query, widths.key) / jnp.sqrt(widths.key)
-    return {"weight": jnp.broadcast_to(identity, (widths.num_heads, widths.query, widths.key))}
+def _scaled_identity(sizes: Sizes) -> Params:
+    identity = jnp.eye(sizes.query, sizes.key) / jnp.sqrt(sizes.key)
+    return {"weight": jnp.broadcast_to(identity, (sizes.heads, sizes.query, sizes.key))}
 
 
 @register(
@@ -38,4 +33,5 @@ def _scaled_identity(widths: Widths) -> Params:
 )
 def general() -> SoftmaxScore:
     """Softmax of a learned bilinear form of query and key, one for each head."""
-    return SoftmaxScore(prepare_query=_prepare_query, init=_init)
+    # The paper draws from U(-0.1, 0.1) at width 1000; this gives the logits of unit inputs unit variance at any width.
+    return SoftmaxScore(prepare_query=_prepare_query, arrays={"weight": normal("N", "H", "J", fan_in=(-2, -1))})

@@ -4,6 +4,7 @@ out_t = S_t^T q_t / sqrt(H); q and k are divided by their norms and b = sigmoid(
 never lengthens a vector. The SiLU and short convolutions before, and the norm after, belong to the model.
 """
 
+from attention_jax.kernels.arrays import PER_HEAD
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_scaled, write_strength
@@ -23,7 +24,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_s
 def delta_net() -> LinearRecurrence:
     """A linear recurrence that replaces the value stored for a key instead of adding to it; no normaliser."""
     return LinearRecurrence(
-        inputs={"beta": "head"},
+        inputs={"beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         strength=write_strength,

@@ -7,9 +7,9 @@ which is the gate of Mamba-2. What belongs to the model is as there.
 from dataclasses import replace
 
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
 
-from attention_jax.kernels.mechanism import LinearRecurrence, Params, Widths
+from attention_jax.kernels.arrays import PER_HEAD, Params, Sizes
+from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Limit, Source, register
 from attention_jax.kernels.variants.linear.gates import (
     CLAIMS,
@@ -21,12 +21,8 @@ from attention_jax.kernels.variants.linear.gates import (
 )
 
 
-def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
-    return selective_gate(rng, widths.num_kv_heads)
-
-
-def _never_forgets(widths: Widths) -> Params:
-    return {"log_rate": jnp.full((widths.num_kv_heads,), -jnp.inf), "step_bias": jnp.zeros((widths.num_kv_heads,))}
+def _never_forgets(sizes: Sizes) -> Params:
+    return {"log_rate": jnp.full((sizes.kv_heads,), -jnp.inf), "step_bias": jnp.zeros((sizes.kv_heads,))}
 
 
 @register(
@@ -45,8 +41,8 @@ def _never_forgets(widths: Widths) -> Params:
 def gated_delta_net() -> LinearRecurrence:
     """The delta rule, and a state that forgets as much as each token says, by head; no normaliser."""
     return LinearRecurrence(
-        init=_init,
-        inputs={"gate": "head", "beta": "head"},
+        arrays=selective_gate(),
+        inputs={"gate": PER_HEAD, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,

@@ -4,6 +4,7 @@ One decay for each channel of a key head; out_t = S_t^T q_t / sqrt(H), as in the
 by a projection of rank 16, and norms each head of the output after: both belong to the model.
 """
 
+from attention_jax.kernels.arrays import PER_CHANNEL
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered_log_decay
@@ -30,4 +31,4 @@ def gated_linear(*, temperature: float = 16.0) -> LinearRecurrence:
       Refused: temperature is not positive.
     """
     log_decay = tempered_log_decay(temperature, owner="gated_linear")
-    return LinearRecurrence(inputs={"gate": "channel"}, prepare_query=scaled, log_decay=log_decay)
+    return LinearRecurrence(inputs={"gate": PER_CHANNEL}, prepare_query=scaled, log_decay=log_decay)

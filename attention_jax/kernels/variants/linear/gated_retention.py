@@ -4,6 +4,7 @@ One decay for each token and key head, from the input "gate" = x_t w; out_t = S_
 head after it belongs to the model.
 """
 
+from attention_jax.kernels.arrays import PER_HEAD
 from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered_log_decay
@@ -33,4 +34,4 @@ def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
       Refused: temperature is not positive.
     """
     log_decay = tempered_log_decay(temperature, owner="gated_retention")
-    return LinearRecurrence(inputs={"gate": "head"}, prepare_query=scaled, log_decay=log_decay)
+    return LinearRecurrence(inputs={"gate": PER_HEAD}, prepare_query=scaled, log_decay=log_decay)

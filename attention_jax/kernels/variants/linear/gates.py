@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, Params, to_statistics, unit
+from attention_jax.kernels.arrays import Declared, Sizes
+from attention_jax.kernels.mechanism import Given, to_statistics, unit
 from attention_jax.kernels.registry import Claims
 
 CLAIMS = Claims(
@@ -55,17 +56,23 @@ def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], A
     return lambda given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
 
 
-def selective_gate(rng: PRNGKeyArray, heads: int, *channels: int) -> Params:
-    """Returns the arrays of Mamba-2's gate, as its authors draw them (Dao & Gu 2024, arXiv 2405.21060).
+def selective_gate(*channels: str) -> dict[str, Declared]:
+    """Declares the arrays of Mamba-2's gate, drawn as by its authors (Dao & Gu 2024, arXiv 2405.21060).
 
     Returns:
       `log_rate` [K], the log of a rate uniform in [1, 16], and `step_bias` [K, *channels], for steps that are
       log-uniform in [0.001, 0.1] at an input of 0.
     """
-    for_rate, for_step = jax.random.split(rng)
-    rate = jax.random.uniform(for_rate, (heads,), jnp.float32, 1, 16)
-    step = jnp.exp(jax.random.uniform(for_step, (heads, *channels), jnp.float32, jnp.log(0.001), jnp.log(0.1)))
-    return {"log_rate": jnp.log(rate), "step_bias": step + jnp.log(-jnp.expm1(-step))}
+    return {"log_rate": Declared(("K",), _log_rate), "step_bias": Declared(("K", *channels), _step_bias)}
+
+
+def _log_rate(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
+    return jnp.log(jax.random.uniform(rng, shape, jnp.float32, 1, 16))
+
+
+def _step_bias(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
+    step = jnp.exp(jax.random.uniform(rng, shape, jnp.float32, jnp.log(0.001), jnp.log(0.1)))
+    return step + jnp.log(-jnp.expm1(-step))
 
 
 def selective_log_decay(given: Given) -> Float[Array, "B S K *channels"]:

@@ -8,9 +8,9 @@ and the gated norm after belong to the model.
 from dataclasses import replace
 
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
 
-from attention_jax.kernels.mechanism import LinearRecurrence, Params, Widths
+from attention_jax.kernels.arrays import PER_CHANNEL, PER_HEAD, Params, Sizes
+from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import Limit, Source, register
 from attention_jax.kernels.variants.linear.gates import (
     CLAIMS,
@@ -22,14 +22,10 @@ from attention_jax.kernels.variants.linear.gates import (
 )
 
 
-def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
-    return selective_gate(rng, widths.num_kv_heads, widths.key)
-
-
-def _never_forgets(widths: Widths) -> Params:
+def _never_forgets(sizes: Sizes) -> Params:
     return {
-        "log_rate": jnp.full((widths.num_kv_heads,), -jnp.inf),
-        "step_bias": jnp.zeros((widths.num_kv_heads, widths.key)),
+        "log_rate": jnp.full((sizes.kv_heads,), -jnp.inf),
+        "step_bias": jnp.zeros((sizes.kv_heads, sizes.key)),
     }
 
 
@@ -46,8 +42,8 @@ def _never_forgets(widths: Widths) -> Params:
 def kimi_delta() -> LinearRecurrence:
     """The delta rule, and a state that forgets as much as each token says, by channel (KDA); no normaliser."""
     return LinearRecurrence(
-        init=_init,
-        inputs={"gate": "channel", "beta": "head"},
+        arrays=selective_gate("J"),
+        inputs={"gate": PER_CHANNEL, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,

@@ -6,15 +6,12 @@ the gated norm after it belong to the model.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from attention_jax.kernels.mechanism import Given, LinearRecurrence, Params, Widths
+from attention_jax.kernels.arrays import PER_HEAD
+from attention_jax.kernels.mechanism import Given, LinearRecurrence
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, selective_gate, selective_log_decay
-
-
-def _init(rng: PRNGKeyArray, widths: Widths) -> Params:
-    return selective_gate(rng, widths.num_kv_heads)
 
 
 def _step(given: Given) -> Array:
@@ -35,4 +32,6 @@ def _step(given: Given) -> Array:
 )
 def mamba2() -> LinearRecurrence:
     """A linear recurrence whose steps each token sizes: a long one writes much and forgets much; no normaliser."""
-    return LinearRecurrence(init=_init, inputs={"gate": "head"}, log_decay=selective_log_decay, strength=_step)
+    return LinearRecurrence(
+        arrays=selective_gate(), inputs={"gate": PER_HEAD}, log_decay=selective_log_decay, strength=_step
+    )

@@ -15,12 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import FeatureMap, Features, Given, Params, Widths, to_statistics
+from attention_jax.kernels.arrays import Declared, Sizes
+from attention_jax.kernels.mechanism import FeatureMap, Features, Given, to_statistics
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
-def orthogonal_projection(rng: PRNGKeyArray, *, features: int, width: int) -> Array:
+def orthogonal_projection(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Float[Array, "features width"]:
     """Returns float32 [features, width]: Gaussian rows, orthogonal within each block of `width` (section 2.4)."""
+    features, width = shape
     blocks = -(-features // width)
     for_directions, for_norms = jax.random.split(rng)
     directions = _orthonormal(jax.random.normal(for_directions, (blocks, width, width), jnp.float32))
@@ -43,6 +45,10 @@ def _orthonormal(gaussians: Float[Array, "b H H"]) -> Float[Array, "b H H"]:
         return rows.at[:, number].set(row / jnp.linalg.norm(row, axis=-1, keepdims=True))
 
     return jax.lax.fori_loop(0, gaussians.shape[-1], add, jnp.zeros_like(gaussians))
+
+
+def _usual_count(sizes: Sizes) -> int:
+    return math.ceil(sizes.query * math.log(max(sizes.query, 2)))
 
 
 def _features(array: Array, given: Given) -> Features:
@@ -77,6 +83,7 @@ def _features(array: Array, given: Given) -> Features:
         weights=False,
         lse=False,
         state=True,
+        tried="performer:features=16",
         limits=(Limit("performer:features=16384", equals="scaled_dot", tolerance=0.1, input_scale=0.25),),
     ),
 )
@@ -93,9 +100,5 @@ def performer(*, features: int | None = None) -> FeatureMap:
     """
     if features is not None and features < 1:
         raise Refused(f"performer has features={features}: it needs at least 1.")
-
-    def draw(rng: PRNGKeyArray, widths: Widths) -> Params:
-        count = features or math.ceil(widths.query * math.log(max(widths.query, 2)))
-        return {"projection": orthogonal_projection(rng, features=count, width=widths.query)}
-
-    return FeatureMap(query_features=_features, key_features=_features, draw=draw)
+    projection = Declared((features or _usual_count, "H"), orthogonal_projection, trained=False)
+    return FeatureMap(query_features=_features, key_features=_features, arrays={"projection": projection})

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from attention_jax.kernels.mechanism import Given, LinearRecurrence, Params, Widths
+from attention_jax.kernels.arrays import Declared, Sizes
+from attention_jax.kernels.mechanism import Given, LinearRecurrence
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
 
 
-def _draw(rng: PRNGKeyArray, widths: Widths) -> Params:
-    return {"log_decay": jnp.log1p(-(2.0 ** (-5 - jnp.arange(widths.num_kv_heads, dtype=jnp.float32))))}
+def _init(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
+    return jnp.log1p(-(2.0 ** (-5 - jnp.arange(shape[0], dtype=jnp.float32))))
 
 
 def _log_decay(given: Given) -> Array:
@@ -36,4 +37,5 @@ def _log_decay(given: Given) -> Array:
 )
 def retention() -> LinearRecurrence:
     """A linear recurrence that forgets at a fixed rate, another one in each head (RetNet); no normaliser."""
-    return LinearRecurrence(draw=_draw, prepare_query=scaled, log_decay=_log_decay)
+    log_decay = Declared(("K",), _init, trained=False)
+    return LinearRecurrence(arrays={"log_decay": log_decay}, prepare_query=scaled, log_decay=_log_decay)

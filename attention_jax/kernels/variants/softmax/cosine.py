@@ -4,11 +4,14 @@ The temperature is learned per head and beta is at most 100, as in the paper (ta
 have a direction here, so there is no epsilon; the authors' code takes max(norm, 1e-12).
 """
 
+import math
+
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, Params, SoftmaxScore, Widths, unit
+from attention_jax.kernels.arrays import constant
+from attention_jax.kernels.mechanism import Given, SoftmaxScore, unit
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 LARGEST_BETA = 100.0
@@ -43,7 +46,7 @@ def _prepare_key(key: Array, given: Given) -> Array:
                 equals="scaled_dot:scale=3.0",
                 tolerance=1e-5,
                 unit_norm=True,
-                params=lambda widths: {"log_beta": jnp.full((widths.num_heads,), jnp.log(3.0))},
+                params=lambda sizes: {"log_beta": jnp.full((sizes.heads,), jnp.log(3.0))},
             ),
         )
     ),
@@ -59,8 +62,5 @@ def cosine(*, beta: float = 10.0) -> SoftmaxScore:
     """
     if not 0 < beta <= LARGEST_BETA:
         raise Refused(f"cosine has beta={beta}: it starts in (0, {LARGEST_BETA:g}].")
-
-    def init(rng: PRNGKeyArray, widths: Widths) -> Params:
-        return {"log_beta": jnp.full((widths.num_heads,), jnp.log(beta), jnp.float32)}
-
-    return SoftmaxScore(prepare_query=_prepare_query, prepare_key=_prepare_key, init=init)
+    log_beta = constant(math.log(beta), "N")
+    return SoftmaxScore(prepare_query=_prepare_query, prepare_key=_prepare_key, arrays={"log_beta": log_beta})

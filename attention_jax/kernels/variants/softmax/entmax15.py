@@ -7,23 +7,21 @@ tau_k is not above x_(k). Hidden keys enter no sum.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from attention_jax.kernels.mechanism import Given, RowScore
+from attention_jax.kernels.mechanism import Given, Rows, RowScore
 from attention_jax.kernels.registry import Claims, Source, register
 from attention_jax.kernels.variants.softmax.sorting import above_threshold
 
 
-def _normalise(
-    logits: Float[Array, "B N T S"], visible: Bool[Array, "B N T S"], given: Given
-) -> Float[Array, "B N T S"]:
-    shifted, chosen = above_threshold(logits / 2, visible, _thresholds)
+def _normalise(rows: Rows, given: Given) -> tuple[Float[Array, "B N t S"], None]:
+    shifted, chosen = above_threshold(rows.logits / 2, rows.visible, _thresholds)
     size = jnp.maximum(chosen.sum(-1, keepdims=True, dtype=shifted.dtype), 1)
     mean = jnp.where(chosen, shifted, 0).sum(-1, keepdims=True) / size
     # Of the chosen themselves: the difference of two sums of squares would round more than the weights may.
     deviation = jnp.where(chosen, (shifted - mean) ** 2, 0).sum(-1, keepdims=True)
     threshold = mean - jnp.sqrt(jnp.maximum(1 - deviation, jnp.finfo(mean.dtype).tiny) / size)
-    return jnp.where(chosen, jax.nn.relu(shifted - threshold) ** 2, 0)
+    return jnp.where(chosen, jax.nn.relu(shifted - threshold) ** 2, 0), None
 
 
 def _thresholds(ordered: Array, there: Array, count: Array) -> tuple[Array, Array]:

@@ -6,20 +6,18 @@ w_j = [z_j - tau]_+, where tau makes them sum to 1: of the logits in falling ord
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from attention_jax.kernels.mechanism import Given, RowScore
+from attention_jax.kernels.mechanism import Given, Rows, RowScore
 from attention_jax.kernels.registry import Claims, Source, register
 from attention_jax.kernels.variants.softmax.sorting import above_threshold
 
 
-def _normalise(
-    logits: Float[Array, "B N T S"], visible: Bool[Array, "B N T S"], given: Given
-) -> Float[Array, "B N T S"]:
-    shifted, chosen = above_threshold(logits, visible, _thresholds)
+def _normalise(rows: Rows, given: Given) -> tuple[Float[Array, "B N t S"], None]:
+    shifted, chosen = above_threshold(rows.logits, rows.visible, _thresholds)
     size = jnp.maximum(chosen.sum(-1, keepdims=True, dtype=shifted.dtype), 1)
     threshold = (jnp.where(chosen, shifted, 0).sum(-1, keepdims=True) - 1) / size
-    return jnp.where(chosen, jax.nn.relu(shifted - threshold), 0)
+    return jnp.where(chosen, jax.nn.relu(shifted - threshold), 0), None
 
 
 def _thresholds(ordered: Array, there: Array, count: Array) -> tuple[Array, Array]:

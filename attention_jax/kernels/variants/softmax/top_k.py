@@ -6,11 +6,12 @@ keeps all that equal the k-th. Where fewer are visible, all of them have weight.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, RowScore
+from attention_jax.kernels.mechanism import Given, Rows, RowScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register
+from attention_jax.kernels.softmax import masked_softmax
 
 
 @register(
@@ -21,7 +22,13 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         year=2019,
         arxiv="1912.11637",
     ),
-    claims=Claims(lse=False, weighted="some", limits=(Limit("top_k:k=7", equals="scaled_dot", tolerance=2e-6),)),
+    claims=Claims(
+        lse=False,
+        weighted="some",
+        tried="top_k:k=3",
+        fewest_keys=3,
+        limits=(Limit("top_k:k=7", equals="scaled_dot", tolerance=2e-6),),
+    ),
 )
 def top_k(*, k: int = 4) -> RowScore:
     """Softmax of scaled dot products over the k keys with the largest ones.
@@ -35,17 +42,13 @@ def top_k(*, k: int = 4) -> RowScore:
     if k < 1:
         raise Refused(f"top_k has k={k}: at least 1 key has weight.")
 
-    def normalise(
-        logits: Float[Array, "B N T S"], visible: Bool[Array, "B N T S"], given: Given
-    ) -> Float[Array, "B N T S"]:
+    def normalise(rows: Rows, given: Given) -> tuple[Float[Array, "B N t S"], None]:
+        logits, visible = rows.logits, rows.visible
         if k > logits.shape[-1]:
             raise Refused(f"top_k has k={k} and there are {logits.shape[-1]} keys: give at most that, or scaled_dot.")
         seen = jnp.where(visible, logits, -jnp.inf)
         _, places = jax.lax.top_k(jax.lax.stop_gradient(seen), k)
         chosen = visible & jnp.put_along_axis(jnp.zeros(logits.shape, bool), places, True, axis=-1, inplace=False)
-        highest = jax.lax.stop_gradient(jnp.where(chosen, logits, -jnp.inf).max(-1, keepdims=True))
-        exponentials = jnp.where(chosen, jnp.exp(jnp.where(chosen, logits - highest, 0)), 0)
-        total = exponentials.sum(-1, keepdims=True)
-        return exponentials / jnp.where(total > 0, total, 1)
+        return masked_softmax(logits, chosen), None
 
     return RowScore(scale=None, normalise=normalise)

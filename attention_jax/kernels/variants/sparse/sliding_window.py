@@ -17,7 +17,10 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         year=2020,
         arxiv="2004.05150",
     ),
-    claims=Claims(limits=(Limit("sliding_window:window=4096", equals="scaled_dot", tolerance=2e-6),)),
+    claims=Claims(
+        limits=(Limit("sliding_window:window=4096", equals="scaled_dot", tolerance=2e-6),),
+        tried="sliding_window:window=3",
+    ),
 )
 def sliding_window(*, window: int = 128) -> SoftmaxScore:
     """Scaled dot-product attention to the keys fewer than `window` positions away.

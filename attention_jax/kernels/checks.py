@@ -218,7 +218,7 @@ def _check_claims(problem: Problem) -> None:
         "logits (outputs): it never forms them": "logits" in problem.outputs and not claims.bias,
         "aux (outputs): it reports nothing": "aux" in problem.outputs and not claims.aux,
         "lse (outputs): it has no log of a normaliser": "lse" in problem.outputs and not claims.lse,
-        "a state": (problem.state is not None or "state" in problem.outputs) and not claims.state,
+        "a state": (problem.state is not None or "state" in problem.outputs) and not (claims.state or claims.steps),
     }
     unread = [rule for rule in terms(problem.mask) if claims.masks and type(rule).__name__ not in claims.masks]
     if unread:

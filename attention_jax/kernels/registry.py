@@ -53,6 +53,7 @@ class Claims:
       aux: the names of what it reports in `aux`.
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
+      steps: it continues from the state that earlier queries left, the keys being whole (an alignment).
       memory: how the memory of forward and backward grows with the number of tokens.
       limits: what it must equal, and when.
       tried: the spec that the contract tries, whose options make it do at seven tokens what it is for; None for the
@@ -73,6 +74,7 @@ class Claims:
     aux: tuple[str, ...] = ()
     masks: tuple[str, ...] | None = None
     state: bool = False
+    steps: bool = False
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()
     tried: str | None = None

@@ -153,7 +153,7 @@ def test_inputs_that_are_missing_or_of_another_shape_are_refused():
     inputs = make("gated_linear")
     with pytest.raises(Refused, match=r"gated_linear takes inputs \['gate'\] of each token, not \[\]"):
         run("gated_linear", inputs._replace(beside={}), mask=Causal())
-    with pytest.raises(Refused, match=r"takes the input 'gate' of shape \(2, 7, 2, 8\) .* not \(2, 7, 2\)"):
+    with pytest.raises(Refused, match=r"takes the input 'gate' of shape \(2, 7, 2, 8\), .* not \(2, 7, 2\)"):
         run("gated_linear", inputs._replace(beside={"gate": inputs.beside["gate"][..., 0]}), mask=Causal())
 
 

@@ -70,6 +70,7 @@ RULES = (
     Rule("blockwise", _always, "it never holds all logits"),
     Rule("rows", _always, "it holds the logits of some queries at a time"),
     Rule("dense", _always, "no other can"),
+    Rule("stepwise", _always, "each query needs what those before it have left"),
 )
 
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
-from attention_jax.kernels.engines import rows
+from attention_jax.kernels.alignment import Alignment
+from attention_jax.kernels.engines import rows, stepwise
 from attention_jax.kernels.engines.poison import bad_tokens, finite
 from attention_jax.kernels.mechanism import FeatureMap, RowScore, Score, SoftmaxScore, dot
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -20,9 +21,14 @@ def refusal(problem: Problem) -> str | None:
     """Returns why the dense engine cannot solve the problem, or None."""
     if problem.state is not None or "state" in problem.outputs:
         return "it forms all weights at once and carries no state"
-    if not isinstance(problem.variant.mechanism, (Score, FeatureMap)):
+    mechanism = problem.variant.mechanism
+    if isinstance(mechanism, Alignment) and mechanism.parallel is None:
+        return "the alignment has no parallel form"
+    if isinstance(mechanism, Alignment) and "aux" in problem.outputs:
+        return "a parallel form reports nothing"
+    if not isinstance(mechanism, (Score, FeatureMap, Alignment)):
         return "it forms weights from queries and keys, and no state that they change"
-    if problem.inputs and isinstance(problem.variant.mechanism, FeatureMap):
+    if problem.inputs and isinstance(mechanism, FeatureMap):
         return "features are of queries and keys alone: no inputs of each token"
     return None
 
@@ -32,6 +38,8 @@ def run(problem: Problem) -> AttentionOutput:
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, RowScore):
         return rows.run(problem)
+    if isinstance(mechanism, Alignment):
+        return stepwise.in_parallel(problem)
     query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
     visible = _visible(problem)
     if isinstance(mechanism, SoftmaxScore):

@@ -8,27 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from attention_jax.base.errors import Refused
-from attention_jax.kernels.arrays import normal
 from attention_jax.kernels.mechanism import Given, SoftmaxScore, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
+from attention_jax.kernels.variants.alignment import network
 
 # How many elements of the sum are formed at a time, at most: 16 MiB of float32.
 ELEMENTS = 2**22
 
 
-def _prepare_query(query: Array, given: Given) -> Array:
-    return jnp.einsum("btnh,nha->btna", query, given.params["query"].astype(query.dtype))
-
-
-def _prepare_key(key: Array, given: Given) -> Array:
-    return jnp.einsum("bskj,kja->bska", key, given.params["key"].astype(key.dtype))
-
-
 @jax.jit  # so that calls outside jit compile the loop once
 def _pairwise(query: Array, key: Array, given: Given) -> Array:
     queries, heads = query.shape[1:3]
-    key = to_statistics(jnp.repeat(key, heads // key.shape[2], axis=2)).transpose(0, 2, 1, 3)
+    key = network.by_query_head(key, heads)
     value = given.params["value"].astype(key.dtype)
 
     @jax.checkpoint
@@ -60,18 +51,10 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
     Raises:
       Refused: hidden is smaller than 1.
     """
-    if hidden is not None and hidden < 1:
-        raise Refused(f"additive has hidden={hidden}: the hidden layer needs at least 1 unit.")
-
-    width = hidden or "H"
     return SoftmaxScore(
-        arrays={
-            "query": normal("N", "H", width),
-            "key": normal("K", "J", width),
-            "value": normal("N", width, fan_in=(-1,)),
-        },
-        prepare_query=_prepare_query,
-        prepare_key=_prepare_key,
+        arrays=network.arrays(hidden, owner="additive"),
+        prepare_query=network.prepare_query,
+        prepare_key=network.prepare_key,
         pairwise=_pairwise,
         per_head=("value",),
     )

@@ -1,6 +1,8 @@
 """What `jax.debug_nans` looks for, in one compiled program: operation by operation it compiles each of them."""
 
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import jax
@@ -11,7 +13,7 @@ from attention_jax.contract.cases import quick_jit
 
 
 def operations_that_give_nan(function: Callable[..., Any], *arguments: Any) -> list[str]:
-    """Returns the operations of a function, in their order, that give NaN for these arguments."""
+    """Returns the operations of a function, in their order, that make NaN of what holds none, for these arguments."""
     traced = jax.make_jaxpr(function)(*arguments)
     names: list[str] = []
 
@@ -26,7 +28,7 @@ def operations_that_give_nan(function: Callable[..., Any], *arguments: Any) -> l
 
 
 def _evaluate(jaxpr: Jaxpr, consts: Any, flat: Any, names: list[str], found: list[jax.Array]) -> list[Any]:
-    """Runs a program; notes the name of each operation, and whether it gave NaN. A loop is one operation."""
+    """Runs a program; notes the name of each operation, and whether it made NaN. A loop is one operation."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *flat], strict=True))
     for equation in jaxpr.eqns:
         inputs = [of.val if isinstance(of, Literal) else values[of] for of in equation.invars]
@@ -36,8 +38,12 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, flat: Any, names: list[str], found: lis
         else:
             outs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))
             outs = outs if equation.primitive.multiple_results else [outs]
-            floats = [out for out in outs if jnp.issubdtype(out.dtype, jnp.inexact)]
-            names.extend([equation.primitive.name] * len(floats))
-            found.extend(jnp.isnan(out).any() for out in floats)
+            before, after = (reduce(or_, map(_holds_nan, arrays), jnp.array(False)) for arrays in (inputs, outs))
+            names.append(equation.primitive.name)
+            found.append(after & ~before)
         values.update(zip(equation.outvars, outs, strict=True))
     return [of.val if isinstance(of, Literal) else values[of] for of in jaxpr.outvars]
+
+
+def _holds_nan(array: Any) -> jax.Array:
+    return jnp.isnan(array).any() if jnp.issubdtype(jnp.result_type(array), jnp.inexact) else jnp.array(False)

@@ -59,12 +59,15 @@ class Pooling:
         what it returns for a sequence without a real one is not used.
       arrays: its own arrays by name; the letters of their axes are D, the width of a token, and Q, that of a query.
       takes_query: whether it takes a query.
+      careful: whether `pool` itself leaves out hidden tokens, whatever they hold, and gives 0 where there is no other;
+        it then has the tokens as they are, in their own dtype.
       without_query: what it is where no query is given; None where it needs one.
     """
 
     pool: Callable[[Array, PoolingGiven], Pooled]
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
     takes_query: bool = False
+    careful: bool = False
     without_query: "Pooling | None" = None
 
 
@@ -143,6 +146,8 @@ def pool(
     chosen = _asked(pooling, with_query=query is not None)
     sizes = SequenceSizes(hidden.shape[-1], None if query is None else query.shape[-1])
     params = fitting(pooling, chosen.arrays, params, sizes, maker="pooling_init(spec, rng, width, query_width)")
+    if chosen.careful:
+        return chosen.pool(hidden, PoolingGiven(params, visible, query))
     dtype = statistics_dtype(hidden.dtype)
     clean, poisoned = cleaned(hidden, visible)
     if query is not None:

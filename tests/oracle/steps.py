@@ -65,9 +65,7 @@ def moved(before: np.ndarray | None, stop: np.ndarray, seen: np.ndarray) -> np.n
     stop = np.where(seen, stop, 0)
     if before is None:
         before = np.eye(len(stop))[np.flatnonzero(seen)[0]]
-    return np.array(
-        [stop[j] * sum(before[k] * np.prod(1 - stop[k:j]) for k in range(j + 1)) for j in range(len(stop))]
-    )
+    return np.array([stop[j] * sum(before[k] * np.prod(1 - stop[k:j]) for k in range(j + 1)) for j in range(len(stop))])
 
 
 def chunk(stopped: np.ndarray, energy: np.ndarray, seen: np.ndarray, window: int) -> np.ndarray:
@@ -86,4 +84,6 @@ def chunk(stopped: np.ndarray, energy: np.ndarray, seen: np.ndarray, window: int
 def chunk_energy(query: np.ndarray, keys: np.ndarray, params: Any, head: int, kv_head: int) -> np.ndarray:
     """The energies of the soft attention: v^T tanh(W s + V h + b), with arrays of their own."""
     hidden = query @ params["chunk_query"][head] + params["chunk_bias"][head]
-    return np.array([params["chunk_value"][head] @ np.tanh(hidden + key @ params["chunk_key"][kv_head]) for key in keys])
+    return np.array(
+        [params["chunk_value"][head] @ np.tanh(hidden + key @ params["chunk_key"][kv_head]) for key in keys]
+    )

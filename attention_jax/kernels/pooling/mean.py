@@ -1,18 +1,20 @@
-"""(1 / n) sum_t h_t over the n real tokens."""
+"""(1 / n) sum_t h_t over the n real tokens. A channel that is not finite in one of them is not finite in the mean."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from attention_jax.kernels.mechanism import statistics_dtype
 from attention_jax.kernels.pool import Pooled, Pooling, PoolingClaims, PoolingGiven, register_pooling
 from attention_jax.kernels.source import Source
 
 
 def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
-    count = given.visible.sum(axis=1, keepdims=True).astype(hidden.dtype)
-    count = jnp.maximum(count, 1)
-    weights = given.visible.astype(hidden.dtype) / count
+    wide = statistics_dtype(hidden.dtype)
+    count = jnp.maximum(given.visible.sum(axis=1, keepdims=True), 1).astype(wide)
+    total = jnp.sum(jnp.where(given.visible[..., None], hidden, 0), axis=1, dtype=wide)
+    weights = given.visible.astype(wide) / count
     # Not by the weights: 1 / n is rounded.
-    return Pooled(hidden.sum(axis=1) / count, weights[:, None])
+    return Pooled((total / count).astype(hidden.dtype), weights[:, None])
 
 
 @register_pooling(
@@ -20,4 +22,4 @@ def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
 )
 def mean() -> Pooling:
     """The mean of the real tokens."""
-    return Pooling(pool=_pool)
+    return Pooling(pool=_pool, careful=True)

@@ -3,10 +3,10 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
@@ -41,12 +41,12 @@ class PoolingGiven(NamedTuple):
 
     Attributes:
       params: its own arrays, in the dtype of the tokens.
-      visible: [B, T], which tokens are real; there may be none.
+      visible: [B, T], which tokens are real; there may be none. None, to a careful pooling: all are.
       query: [B, Q], what the sequence is asked; None where nothing is.
     """
 
     params: Params
-    visible: Bool[Array, "B T"]
+    visible: Any
     query: Float[Array, "B Q"] | None = None
 
 
@@ -60,7 +60,7 @@ class Pooling:
       arrays: its own arrays by name; the letters of their axes are D, the width of a token, and Q, that of a query.
       takes_query: whether it takes a query.
       careful: whether `pool` itself leaves out hidden tokens, whatever they hold, and gives 0 where there is no other;
-        it then has the tokens as they are, in their own dtype.
+        it then has the tokens and the mask as they are given.
       without_query: what it is where no query is given; None where it needs one.
     """
 
@@ -147,7 +147,7 @@ def pool(
     sizes = SequenceSizes(hidden.shape[-1], None if query is None else query.shape[-1])
     params = fitting(pooling, chosen.arrays, params, sizes, maker="pooling_init(spec, rng, width, query_width)")
     if chosen.careful:
-        return chosen.pool(hidden, PoolingGiven(params, visible, query))
+        return chosen.pool(hidden, PoolingGiven(params, None if mask is None else visible, query))
     dtype = statistics_dtype(hidden.dtype)
     clean, poisoned = cleaned(hidden, visible)
     if query is not None:

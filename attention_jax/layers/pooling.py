@@ -3,7 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Padding, pool, pooling_init
+from attention_jax.kernels import Padding, Params, pool, pooling_init
 from attention_jax.kernels.pool import declared_arrays
 
 
@@ -45,7 +45,7 @@ class Pooling(nn.Module):
                     self.param(f"pooling_{name}", lambda rng, array=array: array)
                 else:
                     self.variable("buffers", f"pooling_{name}", lambda array=array: array)
-        params = {
+        params: Params = {
             name: self.get_variable("params" if one.trained else "buffers", f"pooling_{name}")
             for name, one in declared.items()
         }

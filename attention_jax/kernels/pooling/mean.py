@@ -9,6 +9,9 @@ from attention_jax.kernels.source import Source
 
 
 def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
+    if given.visible is None:
+        batch, tokens, _ = hidden.shape
+        return Pooled(hidden.mean(axis=1), jnp.full((batch, 1, tokens), 1 / tokens, statistics_dtype(hidden.dtype)))
     wide = statistics_dtype(hidden.dtype)
     count = jnp.maximum(given.visible.sum(axis=1, keepdims=True), 1).astype(wide)
     total = jnp.sum(jnp.where(given.visible[..., None], hidden, 0), axis=1, dtype=wide)

@@ -50,6 +50,7 @@ class Attention(nn.Module):
       use_bias: whether the projections have biases.
       dropout_rate: dropout of the attention weights.
       engine: an engine by name; None takes the fastest that qualifies.
+      layer: the number of the layer, from 1, for a variant that starts differently in each.
       kernel_init: draws the projections to heads.
       out_init: draws the projection back.
       dtype: what it computes in.
@@ -61,20 +62,27 @@ class Attention(nn.Module):
     use_bias: bool = True
     dropout_rate: float = 0.0
     engine: str | None = None
+    layer: int = 1
     kernel_init: Initializer = normal()
     out_init: Initializer = normal()
     dtype: jnp.dtype = jnp.dtype(jnp.float32)
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B T D"], *, mask: Mask | None = None, deterministic: bool = True
+        self,
+        inputs: Float[Array, "B T D"],
+        *,
+        mask: Mask | None = None,
+        grid: tuple[int, int] | None = None,
+        deterministic: bool = True,
     ) -> Float[Array, "B T D"]:
         """Returns what each token gathers from those it sees, [B, T, D].
 
         Args:
           inputs: [B, T, D].
           mask: who may see whom.
-          deterministic: no dropout; otherwise the rng "dropout" is used.
+          grid: the rows and columns that the tokens lie in, row by row, for a variant that goes by them.
+          deterministic: no dropout, and what is likeliest of a variant that draws; otherwise the rng "dropout" is used.
 
         Raises:
           Refused: the heads do not divide the width, or the variant cannot do what is asked.
@@ -89,8 +97,18 @@ class Attention(nn.Module):
         query = self._projection("query", (self.num_heads, head_width))(inputs)
         key = self._projection("key", (kv_heads, head_width))(inputs)
         value = self._projection("value", (kv_heads, head_width))(inputs)
-        sizes = Sizes(self.num_heads, kv_heads, head_width, head_width, head_width, length=inputs.shape[1])
+        sizes = Sizes(
+            self.num_heads,
+            kv_heads,
+            head_width,
+            head_width,
+            head_width,
+            length=inputs.shape[1],
+            grid=grid,
+            layer=self.layer,
+        )
         dropout_rate = 0.0 if deterministic else self.dropout_rate
+        draws = not deterministic and lookup(self.variant).mechanism.draws
         attended = spread_attend()(
             query,
             key,
@@ -100,7 +118,8 @@ class Attention(nn.Module):
             mask=mask,
             inputs=self._inputs(inputs, sizes),
             dropout_rate=dropout_rate,
-            rng=self.make_rng("dropout") if dropout_rate else None,
+            rng=self.make_rng("dropout") if dropout_rate or draws else None,
+            grid=grid,
             engine=self.engine,
         ).out
         out = self._projection("out", (width,), axis=(-2, -1), kernel_init=self.out_init)

@@ -123,7 +123,7 @@ class Backbone(nn.Module, kw_only=True):
         hidden = spread_tokens(nn.Dropout(self.dropout_rate, deterministic=deterministic)(embedded))
         if not self.scan_layers:
             for layer in range(self.num_layers):
-                hidden = run(self._block(f"block_{layer}", **initializers), hidden)
+                hidden = run(self._block(f"block_{layer}", layer + 1, **initializers), hidden)
             return hidden
         scanned = nn.scan(
             lambda block, hidden, _: (run(block, hidden), None),
@@ -131,9 +131,9 @@ class Backbone(nn.Module, kw_only=True):
             split_rngs={"params": True, "dropout": True},
             length=self.num_layers,
         )
-        return scanned(self._block("blocks", **initializers), hidden, None)[0]
+        return scanned(self._block("blocks", 1, **initializers), hidden, None)[0]
 
-    def _block(self, name: str, **initializers: Any) -> Block:
+    def _block(self, name: str, layer: int, **initializers: Any) -> Block:
         return Block(
             attention=self.attention,
             num_heads=self.num_heads,
@@ -146,6 +146,7 @@ class Backbone(nn.Module, kw_only=True):
             dropout_rate=self.dropout_rate,
             attention_dropout_rate=self.attention_dropout_rate,
             engine=self.engine,
+            layer=layer,
             dtype=compute_dtype(self.dtype),
             name=name,
             **initializers,

@@ -32,6 +32,7 @@ class Block(nn.Module):
       dropout_rate: of what each half adds.
       attention_dropout_rate: of the attention weights.
       engine: an attention engine by name, or None.
+      layer: the number of the block, from 1.
       kernel_init: draws the projections into each half.
       out_init: draws the projections out of each half.
       dtype: what it computes in.
@@ -48,6 +49,7 @@ class Block(nn.Module):
     dropout_rate: float = 0.0
     attention_dropout_rate: float = 0.0
     engine: str | None = None
+    layer: int = 1
     kernel_init: Initializer = normal()
     out_init: Initializer = normal()
     dtype: jnp.dtype = jnp.dtype(jnp.float32)
@@ -82,6 +84,7 @@ class Block(nn.Module):
             num_kv_heads=self.num_kv_heads,
             dropout_rate=self.attention_dropout_rate,
             engine=self.engine,
+            layer=self.layer,
             name="attention",
             **shared,
         )

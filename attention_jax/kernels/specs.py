@@ -132,7 +132,7 @@ class Kind:
         kinds = {key: definition_of(build).kind for key, build in builds.items()}
         if kinds.get(name) != self.name:
             mine = ", ".join(key for key, kind in kinds.items() if kind == self.name) or "none"
-            other = f"; {name!r} is a {kinds[name]}" if name in kinds else ""
+            other = f"; {name!r} is of the kind {kinds[name]!r}" if name in kinds else ""
             raise Refused(f"{path} registers no {what} {name!r}; it registers: {mine}{other}.")
         return builds[name]
 

@@ -4,13 +4,13 @@ import argparse
 
 from attention_jax.cli import arguments
 
-SUMMARY = "hold an attention of your own to the contract: every test of attention_jax/contract, in about a minute"
+SUMMARY = "hold an attention, a pooling or a pair of your own to the contract of its kind, in about a minute"
 EPILOG = "The exit code is 1 when one of them fails."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
-    parser.add_argument("spec", metavar="FILE.py:FUNCTION", help="or a variant")
+    parser.add_argument("spec", metavar="FILE.py:FUNCTION", help="or a name that `launch.py list` prints")
     parser.add_argument("--only", metavar="A,B", help="some, such as causality,masks")
 
 

@@ -27,10 +27,14 @@ NEEDED = ("pytest", "beartype")
 # Imports the file in a process of its own, whatever it does there, and says what it raised.
 LOOKUP = """
 import sys
-from attention_jax.kernels import lookup
+from attention_jax.kernels.kinds import kind_of
 sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
-lookup(sys.argv[1])
+kind = kind_of(sys.argv[1])
+kind.choose(sys.argv[1])
+print(kind.name)
 """
+# The folder of the contract that a kind is held to: that of variants is the whole one, without its folders.
+FOLDERS = {"attention variant": "", "pooling": "pooling", "pair": "pairs"}
 
 
 @dataclass
@@ -83,7 +87,7 @@ class Chapter:
 
 
 def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "contract") -> bool:
-    """Runs the contract on a variant and prints a verdict for each line.
+    """Runs the contract of its kind on a variant, a pooling or a pair and prints a verdict for each line.
 
     Args:
       spec: such as "my_file.py:my_attention:window=8".
@@ -94,14 +98,14 @@ def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "cont
       Whether every line that applies holds.
 
     Raises:
-      Refused: the variant cannot be made, or what runs the tests is not installed.
+      Refused: it cannot be made, or what runs the tests is not installed.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         way_out = f"{sys.executable} -m pip install {' '.join(missing)}"
         raise Refused(f"check needs {' and '.join(missing)}, not installed here: {way_out}")
-    files = _files(contract, only)
-    _check_spec(spec)
+    folder = FOLDERS[_kind(spec)]
+    files = _files(contract / folder, only)
     chapters = {path.name: _chapter(path) for path in files}
     progress = Progress()
     progress.say(f"{spec}: the contract's tests in {len(files)} files, a minute for all of them")
@@ -115,7 +119,7 @@ def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "cont
         rate = done / (time.monotonic() - start)
         progress.update(step=done, steps=cases, rate=rate, values={})
     progress.clear()
-    return _print_verdict(spec, chapters)
+    return _print_verdict(spec, chapters, tests=".".join(filter(None, ("attention_jax.contract", folder))))
 
 
 def _files(contract: Path, only: list[str] | None) -> list[Path]:
@@ -126,8 +130,8 @@ def _files(contract: Path, only: list[str] | None) -> list[Path]:
     return [there[name] for name in only or there]
 
 
-def _check_spec(spec: str) -> None:
-    """Refuses a variant that cannot be made, whatever its file raises."""
+def _kind(spec: str) -> str:
+    """Returns the name of the kind of a spec; refuses one that cannot be made, whatever its file raises."""
     path = spec.partition(".py:")[0] if ".py:" in spec else ""
     if not re.fullmatch(r"[\w./ -]*", path):
         raise Refused(f"{spec!r}: the tests look for its name in messages, so its path may hold no signs but . / - _.")
@@ -137,6 +141,7 @@ def _check_spec(spec: str) -> None:
     if made.returncode:
         said = " ".join(made.stderr.split()) or f"it ended Python with code {made.returncode}"
         raise Refused(said.removeprefix("Refused: ") if said.startswith("Refused: ") else f"{spec}: {said}")
+    return made.stdout.split("\n")[-2]
 
 
 def _environment() -> dict[str, str]:
@@ -189,7 +194,7 @@ def _note(chapters: dict[str, Chapter], event: dict[str, Any], *, spec: str) -> 
         line.reasons.append(event["said"])
 
 
-def _print_verdict(spec: str, chapters: dict[str, Chapter]) -> bool:
+def _print_verdict(spec: str, chapters: dict[str, Chapter], *, tests: str) -> bool:
     for chapter in chapters.values():
         print(chapter.about, *chapter.lines.values(), "", sep="\n")
     lines = [line for chapter in chapters.values() for line in chapter.lines.values()]
@@ -197,5 +202,5 @@ def _print_verdict(spec: str, chapters: dict[str, Chapter]) -> bool:
     apply = sum(line.cases > 0 for line in lines)
     print(f"{spec}: {apply - failed} of {apply} lines hold, {len(lines) - apply} do not apply.")
     if failed:
-        print(f"more of a failure: {SPEC}={spec} python -m pytest --pyargs attention_jax.contract")
+        print(f"more of a failure: {SPEC}={spec} python -m pytest --pyargs {tests}")
     return not failed

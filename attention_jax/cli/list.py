@@ -2,7 +2,7 @@
 
 import argparse
 
-SUMMARY = "the attention variants, models, tasks, data sets and experiments there are"
+SUMMARY = "the attention variants, poolings, pairs, models, tasks, data sets and experiments there are"
 EPILOG = ""
 
 

@@ -5,7 +5,6 @@ variant of your own.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.contract.chosen import chosen_specs
 from attention_jax.kernels import (
     AttentionOutput,
     Candidate,
@@ -35,11 +35,9 @@ from attention_jax.kernels import (
     names,
 )
 from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.registry import split_specs
+from attention_jax.kernels.registry import VARIANTS
 
-SPECS = split_specs(os.environ.get("ATTENTION_JAX_VARIANTS", "")) or [
-    lookup(name).claims.tried or name for name in names()
-]
+SPECS = chosen_specs(VARIANTS)
 
 # These tests wait for the compiler, not for what it makes: XLA's passes all run, LLVM's optimiser does not.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

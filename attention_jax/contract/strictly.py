@@ -52,7 +52,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 # `attend` itself is left out: it meets wrong shapes with a refusal, which is tested.
-CHECKED = ("dropout", "engines", "mask", "mask_algebra", "mechanism", "problem", "variants")
+CHECKED = ("dropout", "engines", "mask", "mask_algebra", "match_score", "mechanism", "problem", "variants")
+CHECKED += ("pairs", "pooling")
 
 
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,16 @@ from attention_jax.kernels.arrays import (
     normal,
 )
 from attention_jax.kernels.attend import Candidate, attend, explain, init
+from attention_jax.kernels.attend_pair import (
+    Pair,
+    PairClaims,
+    Paired,
+    PairGiven,
+    attend_pair,
+    lookup_pair,
+    pair_init,
+    register_pair,
+)
 from attention_jax.kernels.cache import KeyValueCache, attend_cached
 from attention_jax.kernels.composition import Composition, Solve, part
 from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
@@ -26,6 +36,16 @@ from attention_jax.kernels.mechanism import (
     SoftmaxScore,
 )
 from attention_jax.kernels.parallel import attend_sharded, zigzag
+from attention_jax.kernels.pool import (
+    Pooled,
+    Pooling,
+    PoolingClaims,
+    PoolingGiven,
+    lookup_pooling,
+    pool,
+    pooling_init,
+    register_pooling,
+)
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 from attention_jax.kernels.sink import with_sink
@@ -50,8 +70,16 @@ __all__ = [
     "LinearRecurrence",
     "Mask",
     "Padding",
+    "Pair",
+    "PairClaims",
+    "PairGiven",
+    "Paired",
     "Params",
     "PerToken",
+    "Pooled",
+    "Pooling",
+    "PoolingClaims",
+    "PoolingGiven",
     "PrefixLM",
     "Refused",
     "RowScore",
@@ -65,15 +93,23 @@ __all__ = [
     "Window",
     "attend",
     "attend_cached",
+    "attend_pair",
     "attend_sharded",
     "constant",
     "explain",
     "init",
     "lookup",
+    "lookup_pair",
+    "lookup_pooling",
     "names",
     "normal",
+    "pair_init",
     "part",
+    "pool",
+    "pooling_init",
     "register",
+    "register_pair",
+    "register_pooling",
     "with_sink",
     "zigzag",
 ]

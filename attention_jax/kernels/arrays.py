@@ -7,7 +7,7 @@ guesses nothing from numbers that may be equal by chance.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,28 +43,42 @@ class Sizes:
     layer: int = 1
 
 
+@dataclass(frozen=True)
+class SequenceSizes:
+    """The sizes that the arrays of a pooling or of a pair depend on.
+
+    Attributes:
+      width: D, the width of a token.
+      query_width: Q, the width of what a sequence is asked.
+      length: the longest sequence, for a mechanism that learns one number for each place of it.
+    """
+
+    width: int
+    query_width: int | None = None
+    length: int | None = None
+
+
 # What each letter of `axes` stands for.
 LETTERS = {"N": "heads", "K": "kv_heads", "H": "query", "J": "key", "Hv": "value", "length": "length"}
+LETTERS |= {"D": "width", "Q": "query_width"}
 
 # An axis: a letter, a number, or a number that depends on the sizes.
 Axes = tuple[str | int | Callable[[Sizes], int], ...]
 
 
-def shape_of(axes: Axes, sizes: Sizes, *, owner: str) -> tuple[int, ...]:
+def shape_of(axes: Axes, sizes: Sizes | SequenceSizes, *, owner: str) -> tuple[int, ...]:
     """Returns the lengths of these axes.
 
     Raises:
       Refused: one is of the sequence, whose length the sizes do not say.
     """
 
-    def length(axis: str | int | Callable[[Sizes], int]) -> int:
+    def length(axis: str | int | Callable[[Any], int]) -> int:
         if isinstance(axis, int):
             return axis
         found = getattr(sizes, LETTERS[axis]) if isinstance(axis, str) else axis(sizes)
         if found is None:
-            raise Refused(
-                f"{owner} has a number for each place of a sequence: say how long it can be, Sizes(length=...)."
-            )
+            raise Refused(f"{owner} has a number for each place of a sequence: say how long it can be, length=...")
         return int(found)
 
     return tuple(map(length, axes))
@@ -81,7 +95,7 @@ class Declared:
     """
 
     axes: Axes
-    init: Callable[[PRNGKeyArray, tuple[int, ...], Sizes], Array]
+    init: Callable[[PRNGKeyArray, tuple[int, ...], Any], Array]
     trained: bool = True
 
 
@@ -115,7 +129,7 @@ class PerToken:
 PER_HEAD, PER_CHANNEL = PerToken(("K",)), PerToken(("K", "J"))
 
 
-def made(arrays: dict[str, Declared], rng: PRNGKeyArray, sizes: Sizes) -> tuple[Params, Params]:
+def made(arrays: dict[str, Declared], rng: PRNGKeyArray, sizes: Sizes | SequenceSizes) -> tuple[Params, Params]:
     """Makes the arrays that are declared, each from a key of its own.
 
     Returns:
@@ -130,6 +144,43 @@ def made(arrays: dict[str, Declared], rng: PRNGKeyArray, sizes: Sizes) -> tuple[
     }
     trained = {name: array for name, array in every.items() if arrays[name].trained}
     return trained, {name: array for name, array in every.items() if name not in trained}
+
+
+def fitting(
+    owner: str, declared: dict[str, Declared], params: Params | None, sizes: Sizes | SequenceSizes, *, maker: str
+) -> Params:
+    """Returns the arrays of a mechanism, cut to the length of this sequence where they have a number for each place.
+
+    Args:
+      owner: the spec of the mechanism, for the messages.
+      declared: its arrays.
+      params: what is given.
+      sizes: what they must fit.
+      maker: the call that makes them, for the messages.
+
+    Raises:
+      Refused: one is missing, is too many, is too short, or has another shape.
+    """
+    params = params or {}
+    if declared.keys() != params.keys():
+        raise Refused(f"{owner} takes params {sorted(declared)}, not {sorted(params)}: make them with {maker}.")
+    return {name: _cut(owner, name, declared[name], array, sizes) for name, array in params.items()}
+
+
+def _cut(owner: str, name: str, declared: Declared, array: Array, sizes: Sizes | SequenceSizes) -> Array:
+    wanted = shape_of(declared.axes, sizes, owner=name)
+    bound = [axis for axis, letter in enumerate(declared.axes) if letter == "length"]
+    if array.ndim == len(wanted):
+        for axis in bound:
+            if array.shape[axis] < wanted[axis]:
+                raise Refused(
+                    f"{owner} was made for sequences of up to {array.shape[axis]} tokens ({name!r} has a number for "
+                    f"each), not {wanted[axis]}: make it with length={wanted[axis]}."
+                )
+            array = jax.lax.slice_in_dim(array, 0, wanted[axis], axis=axis)
+    if array.shape != wanted:
+        raise Refused(f"{owner} takes {name!r} of shape {wanted} here, not {array.shape}.")
+    return array
 
 
 def constant(value: float, *axes: str | int | Callable[[Sizes], int]) -> Declared:

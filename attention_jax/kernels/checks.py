@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.kernels.arrays import Declared, Params, Sizes, shape_of
+from attention_jax.kernels.arrays import Params, Sizes, fitting
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import Segments
 from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe, terms
@@ -83,7 +82,7 @@ def checked(
         query=query,
         key=key,
         value=value,
-        params=_checked_params(resolved, params, sizes),
+        params=fitting(resolved.spec, resolved.mechanism.arrays, params, sizes, maker="init(variant, rng, sizes)"),
         mask=conjunction(rules, resolved.mechanism.own_mask(sizes)),
         bias=bias,
         score_mod=traced,
@@ -127,33 +126,6 @@ def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> N
             f"{variant.spec} compares queries and keys of one width, not {query.shape[3]} and {key.shape[3]}: "
             "project them to one width, or use variant general."
         )
-
-
-def _checked_params(variant: Variant, params: Params | None, sizes: Sizes) -> Params:
-    """Returns the arrays of the variant, cut to the length of this sequence where they have a number for each place."""
-    declared, params = variant.mechanism.arrays, params or {}
-    if declared.keys() != params.keys():
-        raise Refused(
-            f"{variant.spec} takes params {sorted(declared)}, not {sorted(params)}: make them with "
-            "init(variant, rng, sizes)."
-        )
-    return {name: _cut(variant, name, declared[name], array, sizes) for name, array in params.items()}
-
-
-def _cut(variant: Variant, name: str, declared: Declared, array: Array, sizes: Sizes) -> Array:
-    wanted = shape_of(declared.axes, sizes, owner=name)
-    bound = [axis for axis, letter in enumerate(declared.axes) if letter == "length"]
-    if array.ndim == len(wanted):
-        for axis in bound:
-            if array.shape[axis] < wanted[axis]:
-                raise Refused(
-                    f"{variant.spec} was made for sequences of up to {array.shape[axis]} tokens ({name!r} has a number "
-                    f"for each), not {wanted[axis]}: make it with init and Sizes(length={wanted[axis]})."
-                )
-            array = jax.lax.slice_in_dim(array, 0, wanted[axis], axis=axis)
-    if array.shape != wanted:
-        raise Refused(f"{variant.spec} takes {name!r} of shape {wanted} for these heads, not {array.shape}.")
-    return array
 
 
 def _checked_inputs(

@@ -1,4 +1,4 @@
-"""The softmax of what a mask leaves: exact, and finite where it leaves nothing."""
+"""The softmax over the last axis of what a mask leaves: exact, and finite where it leaves nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ from jaxtyping import Array, Bool, Float
 
 
 def masked_exponentials(
-    logits: Float[Array, "B N T S"], visible: Bool[Array, "b n t s"]
-) -> tuple[Float[Array, "B N T S"], Float[Array, "B N T"], Float[Array, "B N T"]]:
+    logits: Float[Array, "*rows S"], visible: Bool[Array, "*seen s"]
+) -> tuple[Float[Array, "*rows S"], Float[Array, "*rows"], Float[Array, "*rows"]]:
     """Returns weights before they are divided, at most 1 and 0 for hidden keys; what divides them; the log-normaliser.
 
     A row with nothing to see has weights 0, a divisor of 1 and -inf, with zero gradients.
@@ -23,7 +23,7 @@ def masked_exponentials(
     return exponentials, total, jnp.where(empty, -jnp.inf, jnp.log(total) + highest[..., 0])
 
 
-def masked_softmax(logits: Float[Array, "B N T S"], visible: Bool[Array, "b n t s"]) -> Float[Array, "B N T S"]:
+def masked_softmax(logits: Float[Array, "*rows S"], visible: Bool[Array, "*seen s"]) -> Float[Array, "*rows S"]:
     """Returns weights that are 0 for hidden keys; all are where nothing is to be seen."""
     exponentials, total, _ = masked_exponentials(logits, visible)
     return exponentials / total[..., None]

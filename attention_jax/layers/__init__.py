@@ -5,15 +5,15 @@ from attention_jax.layers.backbone import Backbone
 from attention_jax.layers.block import Block
 from attention_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
 from attention_jax.layers.feed_forward import FeedForward
-from attention_jax.layers.pooling import mean_of_tokens
+from attention_jax.layers.pooling import Pooling
 
 __all__ = [
     "Attention",
     "Backbone",
     "Block",
     "FeedForward",
+    "Pooling",
     "PositionEmbedding",
     "TokenEmbedding",
-    "mean_of_tokens",
     "require_causal",
 ]

@@ -21,7 +21,7 @@ REMAT: dict[str, Callable[..., Any]] = {
 }
 # Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see training/rules.py. Heads
 # and hidden units over "tensor", so that each half of a block needs one sum over it forward and one backward (Shoeybi
-# et al. 2019, section 3); the width over "fsdp". Small arrays are whole, and so are those of a variant.
+# et al. 2019, section 3); the width over "fsdp". Small arrays are whole, so are those of a variant and of a pooling.
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("(token|position)/embedding", (None, "fsdp")),
     (r".*/attention/(query|key|value|input_\w+)/kernel", ("fsdp", "tensor")),
@@ -34,6 +34,7 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (".*/feed_forward/out/kernel", ("tensor", "fsdp")),
     (".*/feed_forward/out/bias", ()),
     (r"(.*/\w+_)?norm/(scale|bias)", ()),
+    (r"pooling/pooling_\w+", ()),
     ("head/kernel", ("fsdp",)),
     ("head/bias", ()),
 )

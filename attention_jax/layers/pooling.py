@@ -1,20 +1,52 @@
-"""A sequence summed up in one vector."""
+"""A sequence summed up in one vector, by any pooling."""
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from attention_jax.kernels import Padding, Params, pool, pooling_init
+from attention_jax.kernels.pool import declared_arrays
 
 
-def mean_of_tokens(hidden: Float[Array, "B T D"], *, lengths: Int[Array, " B"] | None = None) -> Float[Array, "B D"]:
-    """Returns the mean over the real tokens of each sequence, [B, D]; 0 where there is none, with a gradient of 0.
+class Pooling(nn.Module):
+    """Sums up each sequence by a pooling, whose arrays it owns.
 
-    Args:
-      hidden: [B, T, D].
-      lengths: [B], how many tokens, from the first, are real; None: all are.
+    They are named "pooling_..."; those that are drawn and not trained are in the collection "buffers".
+
+    Attributes:
+      pooling: the spec of the pooling.
     """
-    if lengths is None:
-        return hidden.mean(axis=1)
-    real = jnp.arange(hidden.shape[1]) < lengths[:, None]
-    # As the mean of all is: summed in at least float32.
-    wide = jnp.promote_types(hidden.dtype, jnp.float32)
-    total = jnp.sum(jnp.where(real[..., None], hidden, 0), axis=1, dtype=wide)
-    return (total / jnp.maximum(real.sum(axis=1, keepdims=True), 1).astype(wide)).astype(hidden.dtype)
+
+    pooling: str = "mean"
+
+    @nn.compact
+    def __call__(
+        self,
+        hidden: Float[Array, "B T D"],
+        *,
+        mask: Padding | None = None,
+        query: Float[Array, "B Q"] | None = None,
+    ) -> Float[Array, "B E"]:
+        """Returns the sum of each sequence, [B, E]; 0 where no token is real, with a gradient of 0.
+
+        Args:
+          hidden: [B, T, D].
+          mask: which tokens are real; None: all are.
+          query: [B, Q], for a pooling that takes one.
+
+        Raises:
+          Refused: there is no such pooling, or it cannot do what is asked.
+        """
+        declared = declared_arrays(self.pooling, with_query=query is not None)
+        # Drawn all at once.
+        if self.is_initializing():
+            width, query_width = hidden.shape[-1], None if query is None else query.shape[-1]
+            for name, array in pooling_init(self.pooling, self.make_rng("params"), width, query_width).items():
+                if declared[name].trained:
+                    self.param(f"pooling_{name}", lambda rng, array=array: array)
+                else:
+                    self.variable("buffers", f"pooling_{name}", lambda array=array: array)
+        params: Params = {
+            name: self.get_variable("params" if one.trained else "buffers", f"pooling_{name}")
+            for name, one in declared.items()
+        }
+        return pool(hidden, pooling=self.pooling, params=params, mask=mask, query=query).out

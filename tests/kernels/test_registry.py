@@ -3,7 +3,7 @@
 import pytest
 
 from attention_jax.kernels import Refused, Source, Variant, lookup, names
-from attention_jax.kernels.registry import parse_spec, split_specs
+from attention_jax.kernels.specs import parse_spec, split_specs
 
 
 def test_names_are_sorted_and_each_can_be_looked_up():

@@ -67,6 +67,33 @@ def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_pa
     assert "Traceback" not in answer.err
 
 
+OWN_POOLING = """
+import jax.numpy as jnp
+from attention_jax.kernels import Pooled, Pooling, PoolingClaims, Source, register_pooling
+
+@register_pooling(source=Source("this test", "none"), claims=PoolingClaims(convex=False))
+def {name}() -> Pooling:
+    "The {name} of each channel."
+    def pool(hidden, given):
+        return Pooled(jnp.where(given.visible[..., None], hidden, 0).{body})
+    return Pooling(pool=pool)
+"""
+
+
+def test_a_pooling_is_held_to_the_contract_of_poolings(tmp_path: Path) -> None:
+    for name, body in (("total", "sum(1)"), ("latest", "at[:, -1].get()")):
+        (tmp_path / "mine.py").write_text(OWN_POOLING.format(name=name, body=body))
+        spec = f"{tmp_path / 'mine.py'}:{name}"
+        answer = launch("check", spec, "--only=masks,sums")
+        found = verdicts(answer.out)
+        assert found["what is not real is not felt whatever it holds"] == "ok"
+        assert found["the order of the tokens does not matter"] == ("ok" if name == "total" else "FAILED")
+        assert answer.code == (name == "latest"), answer.out + answer.err
+    assert answer.out.splitlines()[-1] == (
+        f"more of a failure: ATTENTION_JAX_VARIANTS={spec} python -m pytest --pyargs attention_jax.contract.pooling"
+    )
+
+
 WRONG = {
     "broken.py": ("def broken(:", "is not valid Python"),
     "raises.py": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),

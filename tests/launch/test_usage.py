@@ -15,6 +15,7 @@ from attention_jax.base.options import option_parameters
 from attention_jax.cli import commands
 from attention_jax.cli.commands import COMMANDS
 from attention_jax.kernels import names
+from attention_jax.kernels.kinds import KINDS
 from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import adamw, build_optimizer, own_options
 from attention_jax.training.schedule import warmup_cosine
@@ -110,7 +111,7 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     answer = launch("list", "--format=json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
-    assert {"attention variant", "model", "task", "slicing", "data set", "experiment"} == found.keys()
+    assert {*(kind.name for kind in KINDS), "model", "task", "slicing", "data set", "experiment"} == found.keys()
     variants = {one["name"]: one for one in found["attention variant"]}
     assert list(variants) == names()
     performer = variants["performer"]
@@ -118,6 +119,16 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     assert (performer["causal"], performer["memory"], performer["state"]) == ("strict", "linear", True)
     assert performer["options"] == {"features": None}
     assert variants["kimi_delta"]["inputs"] == {"gate": "channel", "beta": "head"}
+
+
+def test_list_gives_a_program_the_source_and_the_options_of_poolings_and_pairs() -> None:
+    found = json.loads(launch("list", "--format=json").out)
+    (pooling,) = [one for one in found["pooling"] if one["name"] == "self_attentive"]
+    assert (pooling["year"], pooling["arxiv"], pooling["convex"]) == (2017, "1703.03130", True)
+    assert pooling["options"] == {"hops": 4, "hidden": None}
+    pairs = {one["name"]: one for one in found["pair"]}
+    assert pairs["abcnn_2"]["options"] == {"window": 4}
+    assert (bool(pairs["decomposable"]["swapped"]), pairs["bidaf"]["swapped"]) == (True, None)
 
 
 def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:
@@ -136,7 +147,12 @@ def test_list_shows_everything_there_is_in_three_seconds() -> None:
     assert (answer.code, answer.err) == (0, "")
     experiments = [str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py")]
     builders = (models.models, tasks.tasks, tasks.slicings)
-    kinds = (names(), *(catalogue.names() for catalogue in builders), data.names(), experiments)
+    kinds = (
+        *(kind.catalogue.names() for kind in KINDS),
+        *(catalogue.names() for catalogue in builders),
+        data.names(),
+        experiments,
+    )
     for name in [name for kind in kinds for name in kind]:
         assert re.search(rf"^{re.escape(name)} +\S", answer.out, re.MULTILINE), name
     assert takes_less_than(3, "list")
@@ -145,6 +161,8 @@ def test_list_shows_everything_there_is_in_three_seconds() -> None:
 SHOWN = [
     "performer:features=256",
     "tests/launch/my_attention.py:my_attention:temperature=0.5",
+    "gated_pooling:hidden=3",
+    "bidaf",
     "gpt",
     "token_prediction",
     "digits",
@@ -168,6 +186,15 @@ def test_show_tells_all_of_a_variant_with_its_options(shown: dict[str, Answer]) 
     ):
         assert line in answer.out.splitlines()
     assert "arXiv 2009.14794" in answer.out
+
+
+def test_show_tells_all_of_a_pooling_and_of_a_pair(shown: dict[str, Answer]) -> None:
+    pooling, pair = (shown[name].out.splitlines() for name in ("gated_pooling:hidden=3", "bidaf"))
+    assert pooling[0] == "pooling gated_pooling:hidden=3"
+    for line in ("  hidden = 3  (default None)", "  gate [3, D]", "  convex: True"):
+        assert line in pooling
+    assert pair[0] == "pair bidaf"
+    assert "  product [D]" in pair
 
 
 def test_show_tells_all_of_a_variant_in_a_file_of_the_users(shown: dict[str, Answer]) -> None:

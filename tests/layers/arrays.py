@@ -32,9 +32,9 @@ def variant_file(folder: Path) -> Iterator[str]:
     """Writes a file that registers `bidirectional_only` and `leaky`, for the time of the context; yields its path."""
     path = folder / "not_causal.py"
     path.write_text(NOT_CAUSAL)
-    builders = {name: registry._catalogue.lookup(name) for name in registry.names()}
+    builders = {name: registry.VARIANTS.catalogue.lookup(name) for name in registry.names()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry._catalogue, "_builders", builders)
+        patch.setattr(registry.VARIANTS.catalogue, "_builders", builders)
         yield str(path)
 
 

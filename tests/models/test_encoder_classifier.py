@@ -35,3 +35,24 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
 def test_too_many_tokens_are_refused():
     with pytest.raises(Refused, match="6 tokens are more than the 5 positions"):
         jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 6), jnp.int32)))
+
+
+def test_the_default_pooling_is_the_mean_and_has_no_parameters():
+    variables = random_variables(MODEL, TOKENS)
+    assert variables["params"].keys() == {"token", "position", "block_0", "block_1", "norm", "head"}
+
+
+@pytest.mark.parametrize("pooling", ["self_attentive:hops=2", "by_query", "gated_pooling", "multihead_pooling:heads=2"])
+def test_any_pooling_sums_up_the_real_tokens(pooling):
+    model = MODEL.clone(pooling=pooling)
+    variables = model.init(jax.random.key(0), TOKENS)
+    assert variables["params"]["pooling"]
+    padded = TOKENS.at[1, 3:].set(0)
+    one, other = (apply(model, variables, tokens, lengths=jnp.array([5, 3])) for tokens in (TOKENS, padded))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (2, 3)
+
+
+def test_a_pooling_that_there_is_not_is_refused():
+    with pytest.raises(Refused, match=r"there is no pooling 'self_atentive'\. Did you mean 'self_attentive'"):
+        jax.eval_shape(lambda: MODEL.clone(pooling="self_atentive").init(jax.random.key(0), TOKENS))

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import check_options, check_types
 from attention_jax.data.seeds import check_seed
-from attention_jax.kernels.registry import parse_spec
+from attention_jax.kernels.specs import parse_spec
 from attention_jax.study.comparison.tuning import search_seed
 from attention_jax.study.comparison.tuning_search import Search, make_search
 from attention_jax.study.comparison.variation import ATTENTION, Variation, check_tuned_key

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.seeds import LARGEST_SEED
-from attention_jax.kernels.registry import lookup, split_specs
+from attention_jax.kernels.registry import lookup
+from attention_jax.kernels.specs import split_specs
 from attention_jax.study.comparison.plan import point_name
 from attention_jax.study.search.base_config import text_of
 from attention_jax.study.search.domains import split

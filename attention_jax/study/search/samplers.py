@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import AtLeast, check_bounds, check_options
-from attention_jax.kernels.registry import parse_spec
+from attention_jax.kernels.specs import parse_spec
 
 SAMPLERS = ("tpe", "random", "grid", "quasi_random")
 # Of these all points are known from the start.

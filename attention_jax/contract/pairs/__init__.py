@@ -1,0 +1,1 @@
+"""What every pair must hold, as tests made from its own claims."""

@@ -1,0 +1,51 @@
+"""Derivatives of both orders, forward and backward, are those of finite differences; equal tokens have finite ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from attention_jax.contract.cases import doubled, quick_jit
+from attention_jax.contract.pairs.cases import (
+    FIRST,
+    REAL,
+    SECOND,
+    SPECS,
+    WEIGHING,
+    make,
+    paired_and_gradients,
+    run,
+    total,
+)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_derivatives_of_both_orders_and_modes_equal_finite_differences(spec):
+    with jax.enable_x64(True):
+        start, unravel = ravel_pytree(doubled(make(spec)))
+        direction = jnp.asarray(np.random.default_rng(2).normal(size=start.shape))
+        direction /= jnp.linalg.norm(direction)
+
+        def loss(flat):
+            return total(run(spec, unravel(flat), *REAL), WEIGHING)
+
+        @quick_jit
+        def derivatives(flat):
+            return jax.jvp(jax.value_and_grad(loss), (flat,), (direction,))
+
+        ahead, behind = (derivatives(start + step * direction)[0] for step in (1e-5, -1e-5))
+        (_, gradient), (forward, over_reverse) = derivatives(start)
+        first, second = ((after - before) / 2e-5 for after, before in zip(ahead, behind, strict=True))
+        reverse = gradient @ direction
+    np.testing.assert_allclose([forward, reverse], [first, first], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(over_reverse, second, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_equal_tokens_have_finite_derivatives(spec):
+    inputs = make(spec)
+    same = inputs._replace(first=inputs.first.at[:, :3].set(inputs.second[:, :3]))
+    for equal in (same, inputs._replace(first=jnp.zeros((*FIRST.shape, 4)), second=jnp.zeros((*SECOND.shape, 4)))):
+        _, gradients = paired_and_gradients(spec, equal, REAL, WEIGHING)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))

@@ -1,0 +1,34 @@
+"""Derivatives of both orders, forward and backward, are those of finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from attention_jax.contract.cases import doubled, quick_jit
+from attention_jax.contract.pooling.cases import CASES, REAL, WEIGHING, make, run
+
+
+@pytest.mark.parametrize(("spec", "with_query"), CASES)
+def test_derivatives_of_both_orders_and_modes_equal_finite_differences(spec, with_query):
+    with jax.enable_x64(True):
+        start, unravel = ravel_pytree(doubled(make(spec, with_query)))
+        direction = jnp.asarray(np.random.default_rng(2).normal(size=start.shape))
+        direction /= jnp.linalg.norm(direction)
+
+        def loss(flat):
+            pooled = run(spec, unravel(flat), REAL)
+            reported = sum(array.sum() for array in pooled.aux.values())
+            return (pooled.out * WEIGHING[:, : pooled.out.shape[1]].astype(float)).sum() + reported
+
+        @quick_jit
+        def derivatives(flat):
+            return jax.jvp(jax.value_and_grad(loss), (flat,), (direction,))
+
+        ahead, behind = (derivatives(start + step * direction)[0] for step in (1e-5, -1e-5))
+        (_, gradient), (forward, over_reverse) = derivatives(start)
+        first, second = ((after - before) / 2e-5 for after, before in zip(ahead, behind, strict=True))
+        reverse = gradient @ direction
+    np.testing.assert_allclose([forward, reverse], [first, first], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(over_reverse, second, rtol=1e-6, atol=1e-7)

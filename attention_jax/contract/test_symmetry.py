@@ -56,7 +56,7 @@ def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
         assert error(back[::-1], plain) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(grouped=True))
+@pytest.mark.parametrize("spec", claiming(grouped=True, heads_apart=True))
 def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     of_query, of_key = np.array([3, 2, 0, 1]), np.array([1, 0])
@@ -73,7 +73,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         assert error(ours, plain[:, :, of_query]) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(grouped=True))
+@pytest.mark.parametrize("spec", claiming(grouped=True, heads_apart=True))
 def test_a_key_head_that_is_shared_equals_its_copies(spec):
     inputs = make(spec)
     copies = np.array([0, 0, 1, 1])
@@ -90,7 +90,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         assert error(shared.out, copied.out) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec not in RECURRENT])
+@pytest.mark.parametrize("spec", [spec for spec in claiming(convex=True) if spec not in RECURRENT])
 def test_the_one_key_that_is_visible_gives_its_value(spec):
     inputs = make(spec, batch=1, queries=1)
     for engine in qualified(spec, inputs) if claims(spec).fewest_keys == 1 else ():

@@ -328,6 +328,8 @@ def _check(problem: Problem, spread: _Spread) -> None:
     unfit = {
         "a bias: write it as a score_mod, which any device can compute": problem.bias is not None,
         "weights (outputs): no device has them all": "weights" in problem.outputs,
+        "heads on several devices, since they have to do with each other": not problem.variant.claims.heads_apart
+        and (_size(mesh, head_axis) > 1 or (axis is not None and method == "all_to_all")),
         "a state: the sequence is whole": problem.state is not None or "state" in problem.outputs,
     }
     kv_heads = problem.key.shape[2] // _size(mesh, head_axis)

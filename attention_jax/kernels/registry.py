@@ -108,6 +108,9 @@ class Claims:
       weights: it returns its weights.
       lse: it returns the log of its normaliser.
       weighted: "all": every key that a query sees has weight; "some": one may have none.
+      convex: the weights of a query are not negative and sum to 1.
+      heads_apart: no query head has to do with another.
+      rows_apart: no query has to do with another.
       aux: the names of what it reports in `aux`.
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
@@ -129,6 +132,9 @@ class Claims:
     weights: bool = True
     lse: bool = True
     weighted: Literal["all", "some"] = "all"
+    convex: bool = True
+    heads_apart: bool = True
+    rows_apart: bool = True
     aux: tuple[str, ...] = ()
     masks: tuple[str, ...] | None = None
     state: bool = False

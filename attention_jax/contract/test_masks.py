@@ -6,6 +6,7 @@ import pytest
 
 from attention_jax.contract.cases import (
     MASKS,
+    claims,
     like_output,
     make,
     out_and_gradients,
@@ -37,8 +38,8 @@ def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
 @pytest.mark.parametrize(("spec", "kind"), under(HIDES))
 def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     mask, inputs, hidden = MASKS[kind].mask, make(spec), 5
-    in_first_group = np.arange(4) < 4 // inputs.key.shape[2]
-    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & in_first_group
+    felt = (np.arange(4) < 4 // inputs.key.shape[2]) | (not claims(spec).heads_apart)
+    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & felt
     weighing = np.where(sees[..., None], 0, like_output(inputs))
     assert not sees.all()
     for engine in qualified(spec, inputs, mask=mask):

@@ -24,7 +24,7 @@ def keep_mask(rng: PRNGKeyArray, rate: float, place: Place) -> Bool[Array, "B N 
 
 def uniform(rng: PRNGKeyArray, place: Place) -> Float[Array, "B N T S"]:
     """Returns float32 numbers in (0, 1), one for each pair, which depend on its place alone."""
-    return (random_bits(rng, place) >> 8).astype(jnp.float32) * 2**-24 + 2**-25
+    return (random_bits(rng, place) >> 9).astype(jnp.float32) * 2**-23 + 2**-24
 
 
 def random_bits(rng: PRNGKeyArray, place: Place) -> UInt32[Array, "B N T S"]:

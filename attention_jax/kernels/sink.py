@@ -35,14 +35,20 @@ def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"]]) 
 def _added(problem: Problem, result: AttentionOutput, sink: Float[Array, " N"]) -> AttentionOutput:
     """What an engine computed with the sink added; a query that sees no key keeps its 0 and its -inf."""
     assert result.lse is not None
-    logit = sink.astype(result.lse.dtype)[:, None]
-    empty = result.lse == -jnp.inf
-    lse = jnp.where(empty, 0, result.lse)
+    logit = sink.astype(result.lse.dtype)[None, :, None]
+    empty, poisoned = result.lse == -jnp.inf, jnp.isnan(result.lse)
+    # NaN is taken out and put back: multiplied by a cotangent of 0 it would reach the gradient of the sink.
+    lse = jnp.where(empty | poisoned, 0, result.lse)
     share = jnp.where(empty, 0, jax.nn.sigmoid(lse - logit))
-    out = result.out * share.swapaxes(1, 2)[..., None]
+
+    def shared(array: Array, share: Array, poisoned: Array) -> Array:
+        return jnp.where(poisoned, jnp.nan, jnp.where(poisoned, 0, array).astype(share.dtype) * share)
+
+    by_token = (array.swapaxes(1, 2)[..., None] for array in (share, poisoned))
+    with_sink_lse = jnp.where(empty, -jnp.inf, jnp.where(poisoned, jnp.nan, jnp.logaddexp(lse, logit)))
     return replace(
         result,
-        out=out.astype(result.out.dtype),
-        weights=None if result.weights is None else result.weights * share[..., None],
-        lse=jnp.where(empty, -jnp.inf, jnp.logaddexp(lse, logit)) if "lse" in problem.outputs else None,
+        out=shared(result.out, *by_token).astype(result.out.dtype),
+        weights=None if result.weights is None else shared(result.weights, share[..., None], poisoned[..., None]),
+        lse=with_sink_lse if "lse" in problem.outputs else None,
     )

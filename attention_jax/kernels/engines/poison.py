@@ -20,8 +20,11 @@ def finite(array: Array) -> Array:
 
 
 def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
-    """Returns which queries of a problem see, or are, a token that holds NaN or infinity."""
-    return rows_that_see(*bad_tokens(problem), problem.mask, problem.query_axis, problem.key_axis)
+    """Returns which queries of a problem see, or are, a token that holds NaN or infinity, in any head that matters."""
+    poisoned = rows_that_see(*bad_tokens(problem), problem.mask, problem.query_axis, problem.key_axis)
+    if problem.variant.claims.heads_apart:
+        return poisoned
+    return jnp.broadcast_to(poisoned.any(1, keepdims=True), poisoned.shape)
 
 
 def bad_tokens(problem: Problem) -> tuple[Bool[Array, "B T N"], Bool[Array, "B S K"]]:

@@ -4,7 +4,10 @@ import argparse
 
 from attention_jax.cli import arguments
 
-SUMMARY = "hold an attention, a pooling or a pair of your own to the contract of its kind, in about a minute"
+SUMMARY = (
+    "hold an attention, a position encoding, a pooling or a pair of your own to the contract of its kind, in about a "
+    "minute"
+)
 EPILOG = "The exit code is 1 when one of them fails."
 
 

@@ -34,7 +34,7 @@ kind.choose(sys.argv[1])
 print(kind.name)
 """
 # The folder of the contract that a kind is held to: that of variants is the whole one, without its folders.
-FOLDERS = {"attention variant": "", "pooling": "pooling", "pair": "pairs"}
+FOLDERS = {"attention variant": "", "position encoding": "positions", "pooling": "pooling", "pair": "pairs"}
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Chapter:
 
 
 def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "contract") -> bool:
-    """Runs the contract of its kind on a variant, a pooling or a pair and prints a verdict for each line.
+    """Runs the contract of its kind on what a spec chooses and prints a verdict for each line.
 
     Args:
       spec: such as "my_file.py:my_attention:window=8".

@@ -2,7 +2,9 @@
 
 import argparse
 
-SUMMARY = "the attention variants, poolings, pairs, models, tasks, data sets and experiments there are"
+SUMMARY = (
+    "the attention variants, position encodings, poolings, pairs, models, tasks, data sets and experiments there are"
+)
 EPILOG = ""
 
 

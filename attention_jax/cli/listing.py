@@ -28,7 +28,7 @@ CATALOGUES: dict[str, Catalogue] = {
     "data set": data.dataset.data_sets,
 }
 
-# Poolings and pairs.
+# Position encodings, poolings and pairs.
 BY_SPEC = tuple(kind for kind in KINDS if kind is not VARIANTS)
 
 # What a variant says for its tests, or is told otherwise.
@@ -62,7 +62,7 @@ def print_json(experiments: Path = Path("experiments")) -> None:
 
 
 def _by_spec() -> dict[str, dict[str, str]]:
-    """Returns kind -> name -> what it is, of the poolings and the pairs."""
+    """Returns kind -> name -> what it is, of the position encodings, poolings and pairs."""
     return {
         kind.name: {name: _first_line(kind.choose(name).doc) for name in kind.catalogue.names()} for kind in BY_SPEC
     }
@@ -97,7 +97,7 @@ def _facts(variant: Variant) -> dict[str, Any]:
 
 
 def _facts_of(chosen: Chosen[Any]) -> dict[str, Any]:
-    """Returns what is known of a pooling or a pair; a claim that is a function is told by its being there."""
+    """Returns what is known of what is no variant; a claim that is a function is told by its being there."""
     claims = {claim: value for claim, value in vars(chosen.claims).items() if claim not in NOT_TOLD}
     return {
         "name": chosen.name,
@@ -121,7 +121,7 @@ def print_bibtex(spec: str) -> None:
 
 
 def print_one(name: str) -> None:
-    """Prints all that is known of a variant, pooling or pair (by spec), model, task or data set.
+    """Prints all that is known of a variant, position encoding, pooling or pair (by spec), model, task or data set.
 
     Raises:
       Refused: there is nothing of that name, or the spec has a wrong option.

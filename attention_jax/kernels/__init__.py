@@ -46,6 +46,7 @@ from attention_jax.kernels.pool import (
     pooling_init,
     register_pooling,
 )
+from attention_jax.kernels.position import Position, PositionClaims, embed_positions, lookup_position, register_position
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 from attention_jax.kernels.sink import with_sink
@@ -80,6 +81,8 @@ __all__ = [
     "Pooling",
     "PoolingClaims",
     "PoolingGiven",
+    "Position",
+    "PositionClaims",
     "PrefixLM",
     "Refused",
     "RowScore",
@@ -96,11 +99,13 @@ __all__ = [
     "attend_pair",
     "attend_sharded",
     "constant",
+    "embed_positions",
     "explain",
     "init",
     "lookup",
     "lookup_pair",
     "lookup_pooling",
+    "lookup_position",
     "names",
     "normal",
     "pair_init",
@@ -110,6 +115,7 @@ __all__ = [
     "register",
     "register_pair",
     "register_pooling",
+    "register_position",
     "with_sink",
     "zigzag",
 ]

@@ -10,8 +10,8 @@ from attention_jax.kernels.arrays import Params, Sizes, made
 from attention_jax.kernels.checks import Arguments, Positions, checked
 from attention_jax.kernels.engines.choice import Candidate
 from attention_jax.kernels.mask_algebra import Mask
+from attention_jax.kernels.position import encoded
 from attention_jax.kernels.problem import AttentionOutput
-from attention_jax.kernels.registry import lookup
 from attention_jax.kernels.score_functions import ScoreMod
 from attention_jax.kernels.solve import explained, solve
 
@@ -28,6 +28,7 @@ def attend(
     score_mod: ScoreMod | None = None,
     inputs: dict[str, Array] | None = None,
     positions: Positions | None = None,
+    position_encoding: str | None = None,
     segments: Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]] | None = None,
     rng: PRNGKeyArray | None = None,
     dropout_rate: float = 0.0,
@@ -54,6 +55,7 @@ def attend(
       inputs: what the variant takes of each token beside these three, such as gates; `show` lists them.
       positions: where each token stands in its sequence, int [B or 1, T], or a pair for queries and keys; by default
         0, 1, 2 ... on both sides. A mask by position needs it when T != S.
+      position_encoding: how the logits are told of the positions, a spec such as "rope:base=10000"; None: they are not.
       segments: int [B, T], or a pair for queries and keys: tokens see those of their own segment, as by `Segments`.
       rng: a key for dropout.
       dropout_rate: the share of weights set to 0, in [0, 1). The choice depends on (rng, batch, head, query position,
@@ -72,8 +74,8 @@ def attend(
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = checked(
         query, key, value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
-        inputs=inputs, positions=positions, segments=segments, rng=rng, dropout_rate=dropout_rate, state=state,
-        grid=grid, outputs=outputs,
+        inputs=inputs, positions=positions, position_encoding=position_encoding, segments=segments,
+        rng=rng, dropout_rate=dropout_rate, state=state, grid=grid, outputs=outputs,
     )  # fmt: skip
     return solve(problem, engine)
 
@@ -102,13 +104,14 @@ def explain(
     return explained(checked(query, key, value, outputs=outputs, **arguments))
 
 
-def init(variant: str, rng: PRNGKeyArray, sizes: Sizes) -> tuple[Params, Params]:
+def init(variant: str, rng: PRNGKeyArray, sizes: Sizes, position_encoding: str | None = None) -> tuple[Params, Params]:
     """Makes a variant's own arrays.
 
     Args:
       variant: a spec.
       rng: a key.
       sizes: what they are for.
+      position_encoding: as for `attend`: its arrays are made too.
 
     Returns:
       The trained arrays and the random ones that are not trained; `attend` takes both in one dict as `params`.
@@ -116,4 +119,4 @@ def init(variant: str, rng: PRNGKeyArray, sizes: Sizes) -> tuple[Params, Params]
     Raises:
       Refused: the variant cannot be used at these sizes.
     """
-    return made(lookup(variant).mechanism.arrays, rng, sizes)
+    return made(encoded(variant, position_encoding).mechanism.arrays, rng, sizes)

@@ -76,6 +76,7 @@ def attend_cached(
     new_lengths: Int[Array, " B"] | np.ndarray | None = None,
     variant: str = "scaled_dot",
     params: Params | None = None,
+    position_encoding: str | None = None,
     bias: Float[Array, "..."] | None = None,
     score_mod: ScoreMod | None = None,
     rng: PRNGKeyArray | None = None,
@@ -103,6 +104,7 @@ def attend_cached(
         are not written, and their rows are 0, with lse -inf.
       variant: a spec, of a variant that has no recurrent state; such a one continues by `attend(state=...)`.
       params: the variant's own arrays.
+      position_encoding: as for `attend`, by the positions in the sequence.
       bias: added to the scaled logits, broadcastable to [B, N, T, L], by slot.
       score_mod: as for `attend`; its positions are those in the sequence.
       rng: a key for dropout.
@@ -131,7 +133,8 @@ def attend_cached(
         mask = mask & Segments(jnp.where(real, 0, 1), jnp.zeros((1, capacity), jnp.int32))
     result = attend(
         query, cache.key, cache.value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
-        positions=positions, rng=rng, dropout_rate=dropout_rate, engine=engine, outputs=outputs,
+        positions=positions, position_encoding=position_encoding, rng=rng, dropout_rate=dropout_rate,
+        engine=engine, outputs=outputs,
     )  # fmt: skip
     return _nan_unless(fits, result), cache
 

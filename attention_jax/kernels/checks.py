@@ -13,8 +13,9 @@ from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import Segments
 from attention_jax.kernels.mask_algebra import Mask, as_mask, conjunction, describe, terms
 from attention_jax.kernels.mechanism import statistics_dtype
+from attention_jax.kernels.position import encoded
 from attention_jax.kernels.problem import OUTPUTS, Problem
-from attention_jax.kernels.registry import Variant, lookup
+from attention_jax.kernels.registry import Variant
 from attention_jax.kernels.score_functions import ScoreMod, trace
 from attention_jax.kernels.supported import check_jax
 
@@ -34,6 +35,7 @@ class Arguments(TypedDict, total=False):
     score_mod: ScoreMod | None
     inputs: dict[str, Array] | None
     positions: Positions | None
+    position_encoding: str | None
     segments: Any
     rng: PRNGKeyArray | None
     dropout_rate: float
@@ -53,6 +55,7 @@ def checked(
     score_mod: ScoreMod | None = None,
     inputs: dict[str, Array] | None = None,
     positions: Positions | None = None,
+    position_encoding: str | None = None,
     segments: Any = None,
     rng: PRNGKeyArray | None = None,
     dropout_rate: float = 0.0,
@@ -68,7 +71,7 @@ def checked(
       Refused: shapes do not fit, or the variant does not take an argument.
     """
     check_jax()
-    resolved = lookup(variant)
+    resolved = encoded(variant, position_encoding)
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     _check_shapes(resolved, query, key, value)
     rules = None if mask is None else as_mask(mask)
@@ -82,7 +85,15 @@ def checked(
         query=query,
         key=key,
         value=value,
-        params=fitting(resolved.spec, resolved.mechanism.arrays, params, sizes, maker="init(variant, rng, sizes)"),
+        params=fitting(
+            resolved.spec,
+            resolved.mechanism.arrays,
+            params,
+            sizes,
+            maker="init(variant, rng, sizes)"
+            if position_encoding is None
+            else "init(variant, rng, sizes, position_encoding)",
+        ),
         mask=conjunction(rules, resolved.mechanism.own_mask(sizes)),
         bias=bias,
         score_mod=traced,

@@ -5,10 +5,11 @@ from pathlib import Path
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels.attend_pair import PAIRS
 from attention_jax.kernels.pool import POOLINGS
+from attention_jax.kernels.position import POSITIONS
 from attention_jax.kernels.registry import VARIANTS
 from attention_jax.kernels.specs import Kind, defined_in, definition_of, parse_spec
 
-KINDS: tuple[Kind, ...] = (VARIANTS, POOLINGS, PAIRS)
+KINDS: tuple[Kind, ...] = (VARIANTS, POSITIONS, POOLINGS, PAIRS)
 
 
 def kind_of(spec: str) -> Kind:

@@ -1,0 +1,1 @@
+"""The contract of position encodings, on the variant scaled_dot."""

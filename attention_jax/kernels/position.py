@@ -1,0 +1,180 @@
+"""Ways to tell attention where tokens stand: what a position encoding is, what it claims, and those there are.
+
+A scheme for attention is a function from a mechanism to a mechanism, so that engines know nothing of it. A scheme for
+token embeddings is a function of the tokens, and belongs to the model.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from jaxtyping import Array, Float, Int
+
+from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused
+from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fitting
+from attention_jax.kernels.integers import whole_numbers
+from attention_jax.kernels.mechanism import Given, Score, dot
+from attention_jax.kernels.registry import Limit, Variant, lookup
+from attention_jax.kernels.source import Source
+from attention_jax.kernels.specs import Build, Chosen, Kind
+
+# The names of a scheme's arrays begin with it, so that they stand beside those of any variant.
+PREFIX = "position_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """A way to tell where tokens stand: in the logits, or in the token embeddings. One of the two is given.
+
+    Attributes:
+      encode: mechanism -> the same with positions in its logits, where all callables may read `given.place`.
+      embed: (hidden [B, T, D], positions int [B or 1, T], params) -> [B, T, D].
+      arrays: its own arrays by name, each "position_..."; of `embed` the letter of their axes is D.
+    """
+
+    encode: Callable[[Score], Score] | None = None
+    embed: Callable[[Array, Array, Params], Array] | None = None
+    arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionClaims:
+    """What a position encoding says of itself.
+
+    Attributes:
+      relative: nothing changes where all positions grow by the same number.
+      limits: what scaled_dot with it must equal, and when: `spec` and `equals` name a position encoding and a variant.
+      tried: the spec that the contract tries, whose options make it do at seven tokens what it is for; None for the
+        name alone.
+    """
+
+    relative: bool = True
+    limits: tuple[Limit, ...] = ()
+    tried: str | None = None
+
+
+POSITIONS = Kind("position encoding", Catalogue("position encoding", "attention_jax.kernels.positions"), example="rope")
+
+
+def register_position(*, source: Source, claims: PositionClaims) -> Callable[[Build], Build]:
+    """Registers the decorated function, which returns a `Position`, by its name: see `Kind.register`.
+
+    Args:
+      source: where it was published.
+      claims: what it says of itself.
+
+    Raises:
+      Refused: another position encoding has the name.
+    """
+    return POSITIONS.register(source=source, claims=claims)
+
+
+@functools.lru_cache(maxsize=1024)
+def lookup_position(spec: str) -> Chosen[Position]:
+    """Returns the position encoding that a spec chooses, such as "rope:base=500000" or "my_file.py:mine".
+
+    Raises:
+      Refused: the name, an option or a value is wrong, or an array is not named "position_...".
+    """
+    chosen = POSITIONS.choose(spec)
+    for name in chosen.made.arrays:
+        if not name.startswith(PREFIX):
+            raise Refused(f"{spec} has an array {name!r}: call it '{PREFIX}{name}', so that no variant has it too.")
+    return chosen
+
+
+@functools.lru_cache(maxsize=1024)
+def encoded(variant: str, position_encoding: str | None) -> Variant:
+    """Returns the variant that a spec chooses, with a position encoding in its logits, or as it is where that is None.
+
+    Raises:
+      Refused: a spec is wrong, or the variant has no logits, or the encoding is one of token embeddings.
+    """
+    resolved = lookup(variant)
+    if position_encoding is None:
+        return resolved
+    position, mechanism = lookup_position(position_encoding).made, resolved.mechanism
+    if position.encode is None:
+        raise Refused(
+            f"position_encoding={position_encoding!r} adds to the token embeddings, before queries and keys are made: "
+            f"call embed_positions, or use position_encoding='rope'."
+        )
+    if not isinstance(mechanism, Score):
+        raise Refused(
+            f"{variant} takes no position_encoding ({position_encoding!r}): it has no logits of pairs to put it in. "
+            "Use variant scaled_dot, or an encoding of the token embeddings, such as sinusoidal."
+        )
+    changed = position.encode(mechanism)
+    changed = replace(changed, arrays=mechanism.arrays | position.arrays)
+    return replace(resolved, spec=f"{variant} with {position_encoding}", mechanism=changed)
+
+
+def embed_positions(
+    hidden: Float[Array, "B T D"],
+    positions: Int[Array, "b T"],
+    *,
+    position_encoding: str = "sinusoidal",
+    params: Params | None = None,
+) -> Float[Array, "B T D"]:
+    """Returns the token embeddings with their positions in them, in their dtype.
+
+    Args:
+      hidden: [B, T, D], the token embeddings.
+      positions: int [B or 1, T], where each token stands.
+      position_encoding: a spec such as "sinusoidal" or "learned:length=512".
+      params: its own arrays, as `made` makes them from `lookup_position(spec).made.arrays`.
+
+    Raises:
+      Refused: shapes do not fit, an array is missing, or the encoding is one of logits.
+    """
+    made = lookup_position(position_encoding).made
+    if made.embed is None:
+        raise Refused(f"{position_encoding} is of logits: give it to attend, or use position_encoding='sinusoidal'.")
+    positions = whole_numbers(positions, owner="the positions")
+    batch, tokens, width = hidden.shape
+    if positions.shape not in ((batch, tokens), (1, tokens)):
+        raise Refused(f"positions have shape {positions.shape}: give int [{batch} or 1, {tokens}].")
+    maker = "made(lookup_position(spec).made.arrays, rng, SequenceSizes(width))"
+    params = fitting(position_encoding, made.arrays, params, SequenceSizes(width, None), maker=maker)
+    return made.embed(hidden, positions, params).astype(hidden.dtype)
+
+
+def scaled(mechanism: Score, query: Array, key: Array, given: Given) -> Float[Array, "B N T S"]:
+    """Returns a mechanism's logits of prepared queries and keys before bias and cap, its scale in them.
+
+    A power of two goes into the query, which rounds nothing, so that products overflow no sooner than logits do.
+    """
+    scale = scale_of(mechanism, query.shape[-1])
+    if mechanism.pairwise is not dot or not 0 < abs(scale) <= 1:
+        return mechanism.pairwise(query, key, given) * scale
+    power = 2.0 ** (math.frexp(scale)[1] - 1)
+    return dot(query * power, key, given) * (scale / power)
+
+
+def scale_of(mechanism: Score, width: int) -> float:
+    """Returns what multiplies the products of prepared queries and keys of this width."""
+    return 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
+
+
+def distances(given: Given) -> Int[Array, "b t s"]:
+    """Returns i - j for the positions of a block's queries and keys."""
+    assert given.place is not None
+    return given.place.query[:, :, None] - given.place.key[:, None, :]
+
+
+def with_bias(mechanism: Score, bias: Callable[[Given], Array], *per_head: str) -> Score:
+    """Returns a mechanism with a term added to its scaled logits that depends on positions alone.
+
+    Args:
+      mechanism: any score.
+      bias: given -> [b or 1, N, t, s].
+      *per_head: the names of the arrays that `bias` reads, each [N, ...].
+    """
+
+    def pairwise(query: Array, key: Array, given: Given) -> Array:
+        logits = scaled(mechanism, query, key, given)
+        return logits + bias(given).astype(logits.dtype)
+
+    return replace(mechanism, pairwise=pairwise, scale=1.0, per_head=(*mechanism.per_head, *per_head))

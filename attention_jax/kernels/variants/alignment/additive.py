@@ -17,7 +17,8 @@ ELEMENTS = 2**22
 
 
 @jax.jit  # so that calls outside jit compile the loop once
-def _pairwise(query: Array, key: Array, given: Given) -> Array:
+def pairwise(query: Array, key: Array, given: Given) -> Array:
+    """The `pairwise` that is v^T tanh(q' + k'), v being the param "value"."""
     queries, heads = query.shape[1:3]
     key = network.by_query_head(key, heads)
     value = given.params["value"].astype(key.dtype)
@@ -55,6 +56,6 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
         arrays=network.arrays(hidden, owner="additive"),
         prepare_query=network.prepare_query,
         prepare_key=network.prepare_key,
-        pairwise=_pairwise,
+        pairwise=pairwise,
         per_head=("value",),
     )

@@ -5,7 +5,8 @@ from jaxtyping import Array
 
 from attention_jax.kernels.arrays import Params, Sizes, normal
 from attention_jax.kernels.mechanism import Given, SoftmaxScore
-from attention_jax.kernels.registry import Claims, Limit, Source, register
+from attention_jax.kernels.registry import Claims, Limit, register
+from attention_jax.kernels.variants.alignment.luong import SOURCE
 
 
 def _prepare_query(query: Array, given: Given) -> Array:
@@ -18,14 +19,7 @@ def _scaled_identity(sizes: Sizes) -> Params:
 
 
 @register(
-    source=Source(
-        "Effective Approaches to Attention-based Neural Machine Translation",
-        "equation 8",
-        authors="Luong, Minh-Thang and Pham, Hieu and Manning, Christopher D.",
-        year=2015,
-        venue="EMNLP 2015",
-        arxiv="1508.04025",
-    ),
+    source=SOURCE,
     claims=Claims(
         unequal_widths=True,
         limits=(Limit("general", equals="scaled_dot", tolerance=1e-5, params=_scaled_identity),),

@@ -1,5 +1,6 @@
 """What `launch.py explain` prints: every engine, whether it would be taken, and the reason. Nothing is computed."""
 
+import itertools
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -99,7 +100,7 @@ def print_explanation(question: Question, *, with_memory: bool) -> None:
         shapes = _shapes(question, sizes)
         candidates, mask = _candidates(question, sizes, shapes)
         _print_head(question, sizes, mask)
-        _print_table(candidates)
+        _print_tables(candidates)
         if with_memory and any(candidate.taken for candidate in candidates):
             print(f"\nbeside its arrays, forward and backward need {memory(_temporary_bytes(question, sizes, shapes))}")
 
@@ -179,6 +180,15 @@ def _print_head(question: Question, sizes: dict[str, int], mask: str) -> None:
     print(f"{question.variant} on {jax.default_backend()}, {question.dtype}, {mask}")
     print(f"query [{batch}, {queries}, {heads}, {width}]  key [{batch}, {keys}, {kv_heads}, {key_width}]  "
           f"value [{batch}, {keys}, {kv_heads}, {value_width}]\n")  # fmt: skip
+
+
+def _print_tables(candidates: list[Candidate]) -> None:
+    """Prints what each engine would do; of a composition, for each of its parts, in the order they are solved in."""
+    parts = [list(of_part) for _, of_part in itertools.groupby(candidates, key=lambda one: one.problem)]
+    for of_part in parts:
+        if len(parts) > 1:
+            print(f"{of_part[0].problem}:")
+        _print_table(of_part)
 
 
 def _print_table(candidates: list[Candidate]) -> None:

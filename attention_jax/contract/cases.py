@@ -19,6 +19,7 @@ from attention_jax.kernels import (
     Candidate,
     Causal,
     Claims,
+    Composition,
     Dense,
     Global,
     Mask,
@@ -34,13 +35,9 @@ from attention_jax.kernels import (
     names,
 )
 from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.mechanism import LinearRecurrence
 from attention_jax.kernels.registry import VARIANTS
 
 SPECS = chosen_specs(VARIANTS)
-
-# Those whose output is a state read by the query: no weighted mean of values, and in the order of the tokens.
-RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
 
 # These tests wait for the compiler, not for what it makes: XLA's passes all run, LLVM's optimiser does not.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -69,7 +66,7 @@ def usual_mask(spec: str) -> Mask | None:
 
 def reference_engine(spec: str) -> str:
     """The engine that has derivatives of any order and is held against the oracle in float64."""
-    return "recurrence" if spec in RECURRENT else "dense"
+    return lookup(spec).mechanism.reference
 
 
 class Inputs(NamedTuple):
@@ -179,7 +176,7 @@ def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: 
     return run(spec, inputs, engine=engine, **arguments)
 
 
-def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
+def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str | None]:
     """The engines that a test goes through: those that do not refuse.
 
     The tiled ones know nothing of a variant but its scores, and have tests of their own on tiles of every size: of the
@@ -193,9 +190,12 @@ def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
 TRIED_ON = {"blockwise": {"scaled_dot", "additive"}, "decode": {"scaled_dot"}, "gather": {"sliding_window"}}
 
 
-def accepting(spec: str, inputs: Inputs, **arguments: Any) -> list[str]:
-    """The engines that do not refuse."""
-    return [candidate.engine for candidate in explained(spec, inputs, **arguments) if candidate.qualified]
+def accepting(spec: str, inputs: Inputs, **arguments: Any) -> list[str | None]:
+    """The engines that do not refuse any part; None, the usual choice, for a composition of which none takes all."""
+    candidates = explained(spec, inputs, **arguments)
+    usual = [None] if isinstance(lookup(spec).mechanism, Composition) else []
+    refusing = {candidate.engine for candidate in candidates if not candidate.qualified}
+    return [engine for engine in dict.fromkeys(c.engine for c in candidates) if engine not in refusing] or usual
 
 
 def explained(spec: str, inputs: Inputs, **arguments: Any) -> list[Candidate]:

@@ -21,7 +21,11 @@ from attention_jax.kernels import (
     lookup,
 )
 
-CACHED = [spec for spec in claiming(causal="strict", cross=True, state=False) if not lookup(spec).mechanism.inputs]
+CACHED = [
+    spec
+    for spec in claiming(causal="strict", cross=True, rows_apart=True, state=False)
+    if not lookup(spec).mechanism.inputs
+]
 CAPACITY = 9
 MASKS = {
     "causal": Causal(),

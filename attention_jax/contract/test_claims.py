@@ -48,6 +48,7 @@ USES = {
     "dropout": (lambda spec: {"rng": KEY, "dropout_rate": 0.1}, "dropout of weights"),
     "weights": (lambda spec: {"outputs": ("out", "weights")}, "attention weights"),
     "lse": (lambda spec: {"outputs": ("out", "lse")}, "lse"),
+    "steps": (lambda spec: {"outputs": ("out", "state")}, "a state"),
     "state": (lambda spec: {"mask": MASKS["causal"].mask, "outputs": ("out", "state")}, "a state"),
 }
 

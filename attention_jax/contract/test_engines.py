@@ -8,7 +8,6 @@ import pytest
 from attention_jax.contract.cases import (
     GRADIENT_AGREEMENT,
     MASKS,
-    RECURRENT,
     ROUNDING,
     SPECS,
     accepting,
@@ -22,11 +21,12 @@ from attention_jax.contract.cases import (
     run,
     under,
 )
-from attention_jax.kernels import Refused, lookup
+from attention_jax.kernels import Composition, Refused, lookup
 from attention_jax.kernels.engines import ENGINES, recurrence
 from attention_jax.kernels.engines.engine import Engine
-from attention_jax.kernels.mechanism import FeatureMap
+from attention_jax.kernels.mechanism import FeatureMap, LinearRecurrence
 
+RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
 LINEAR = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, FeatureMap)]
 
 
@@ -34,6 +34,9 @@ LINEAR = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, FeatureMa
 def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
     inputs, mask = make(spec), MASKS[kind].mask
     candidates = explained(spec, inputs, mask=mask)
+    if isinstance(lookup(spec).mechanism, Composition):
+        check_parts(candidates)
+        return
     assert [candidate.engine for candidate in candidates] == list(ENGINES)
     (taken,) = (candidate.engine for candidate in candidates if candidate.taken)
     for name, engine in ENGINES.items():
@@ -48,6 +51,16 @@ def test_explain_says_what_attend_does_and_why(spec, kind, monkeypatch):
                 run(spec, inputs, mask=mask, engine=candidate.engine)
             for word in (candidate.engine, spec, candidate.reason):
                 assert word in str(refusal.value)
+
+
+def check_parts(candidates):
+    """Of a composition, each part in its turn has every engine, and one that is taken."""
+    for first in range(0, len(candidates), len(ENGINES)):
+        of_part = candidates[first : first + len(ENGINES)]
+        assert [candidate.engine for candidate in of_part] == list(ENGINES)
+        assert len({candidate.problem for candidate in of_part}) == 1
+        assert sum(candidate.taken for candidate in of_part) == 1
+        assert all(candidate.reason for candidate in of_part)
 
 
 @pytest.mark.parametrize("spec", LINEAR)

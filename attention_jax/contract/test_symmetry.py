@@ -8,7 +8,6 @@ import pytest
 from attention_jax.contract.cases import (
     AGREEMENT,
     MASKS,
-    RECURRENT,
     SPECS,
     Inputs,
     claiming,
@@ -36,7 +35,7 @@ def by_head(spec, params, of_query, of_key):
     return jax.tree.map(take, params, few, many)
 
 
-@pytest.mark.parametrize("spec", claiming(bidirectional=True))
+@pytest.mark.parametrize("spec", claiming(bidirectional=True, order_free=True))
 def test_the_order_of_the_keys_does_not_matter(spec):
     inputs = make(spec)
     shuffled = inputs._replace(key=inputs.key[:, ORDER], value=inputs.value[:, ORDER])
@@ -56,7 +55,7 @@ def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
         assert error(back[::-1], plain) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(grouped=True))
+@pytest.mark.parametrize("spec", claiming(grouped=True, heads_apart=True))
 def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     of_query, of_key = np.array([3, 2, 0, 1]), np.array([1, 0])
@@ -73,7 +72,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         assert error(ours, plain[:, :, of_query]) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(grouped=True))
+@pytest.mark.parametrize("spec", claiming(grouped=True, heads_apart=True))
 def test_a_key_head_that_is_shared_equals_its_copies(spec):
     inputs = make(spec)
     copies = np.array([0, 0, 1, 1])
@@ -90,7 +89,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         assert error(shared.out, copied.out) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec not in RECURRENT])
+@pytest.mark.parametrize("spec", claiming(convex=True))
 def test_the_one_key_that_is_visible_gives_its_value(spec):
     inputs = make(spec, batch=1, queries=1)
     for engine in qualified(spec, inputs) if claims(spec).fewest_keys == 1 else ():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Array, Bool, Float
 
@@ -37,6 +37,9 @@ class Alignment(Mechanism):
       parallel: (q', k', visible [B, N, T, S], given) -> all weights [B, N, T, S] from the start, where the mathematics
         has such a form; None where it has none.
     """
+
+    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "order_free": False, "rows_apart": False}
+    reference: ClassVar[str] = "stepwise"
 
     prepare_query: Callable[[Array, Given], Array] = unchanged
     prepare_key: Callable[[Array, Given], Array] = unchanged

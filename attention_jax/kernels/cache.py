@@ -149,8 +149,13 @@ def check_cached(variant: str) -> None:
             f"{resolved.spec} continues from a state and needs no cache: call attend(state=..., outputs=('out', "
             "'state'))."
         )
-    if claims.causal != "strict" or not claims.cross:
-        reason = "is not strictly causal" if claims.causal != "strict" else "takes as many keys as queries"
+    unfit = {
+        "is not strictly causal": claims.causal != "strict",
+        "takes as many keys as queries": not claims.cross,
+        "makes a query's weights of those of the queries before": not claims.rows_apart,
+    }
+    reason = next((why for why, holds in unfit.items() if holds), None)
+    if reason:
         raise Refused(f"{resolved.spec} {reason}, so it has no steps to cache for. Use variant scaled_dot.")
     if resolved.mechanism.inputs:
         raise Refused(

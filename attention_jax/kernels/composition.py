@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from attention_jax.kernels.mechanism import Mechanism
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -19,6 +19,8 @@ class Composition(Mechanism):
         by `part`, with the engine that fits it. A key that a query does not see must not touch its result: what goes
         over several tokens at once leaves out those that `problem.given.real` does not keep.
     """
+
+    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "convex": False}
 
     run: Callable[[Problem, Solve], AttentionOutput]
 

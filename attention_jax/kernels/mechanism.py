@@ -6,7 +6,7 @@ takes `given` last: all that it may need beside the arrays that it is about.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,10 @@ class Mechanism:
       draws: whether it draws at each call, from `given.rng`; without a key it takes what is likeliest.
       inputs: arrays that it takes of each token beside query, key and value (a gate), by name.
     """
+
+    # What a mechanism of the kind claims unless its own file says otherwise, and the engine that others are held to.
+    usual: ClassVar[dict[str, bool]] = {"order_free": True, "heads_apart": True, "rows_apart": True, "convex": True}
+    reference: ClassVar[str] = "dense"
 
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
     mask: Mask | Callable[[Sizes], Mask] | None = None
@@ -199,6 +203,9 @@ class LinearRecurrence(Mechanism):
       strength: given -> b_t, [B or 1, S or 1, K]; None for 1.
       update: how a token is written.
     """
+
+    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "order_free": False, "convex": False}
+    reference: ClassVar[str] = "recurrence"
 
     prepare_query: Callable[[Array, Given], Array] = unchanged
     prepare_key: Callable[[Array, Given], Array] = unchanged

@@ -325,7 +325,10 @@ def _check(problem: Problem, spread: _Spread) -> None:
     ):
         if count % over:
             raise Refused(f"{count} {what} do not divide among {over} devices: give a multiple of {over}.")
+    over_heads = head_axis is not None or (axis is not None and method == "all_to_all")
     unfit = {
+        f"heads on several devices, since those of {problem.variant.spec} see each other: leave head_axis out and give "
+        "method='ring'": over_heads and not problem.variant.claims.heads_apart,
         "a bias: write it as a score_mod, which any device can compute": problem.bias is not None,
         "weights (outputs): no device has them all": "weights" in problem.outputs,
         "a state: the sequence is whole": problem.state is not None or "state" in problem.outputs,

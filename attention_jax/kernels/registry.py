@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class Limit:
 class Claims:
     """What a variant says of itself. The tests, the tables and the refusals are made from it.
 
+    What is None is as the kind of mechanism has it (`Mechanism.usual`), and has its value in `Variant.claims`.
+
     Attributes:
       causal: "strict": under a causal mask the future has no influence at all; "approximate": the choice of what to
         attend to can leak it; "no": there is no causal form.
@@ -51,6 +53,10 @@ class Claims:
       lse: it returns the log of its normaliser.
       weighted: "all": every key that a query sees has weight; "some": one may have none.
       aux: the names of what it reports in `aux`.
+      order_free: the order of the keys in the array does not matter, where their positions are given.
+      heads_apart: heads do not see each other.
+      rows_apart: a query's result does not depend on the other queries of the call.
+      convex: weights are not negative and sum to 1: a lone visible key gives its value.
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
       steps: it continues from the state that earlier queries left, the keys being whole (an alignment).
@@ -71,6 +77,10 @@ class Claims:
     weights: bool = True
     lse: bool = True
     weighted: Literal["all", "some"] = "all"
+    order_free: bool | None = None
+    heads_apart: bool | None = None
+    rows_apart: bool | None = None
+    convex: bool | None = None
     aux: tuple[str, ...] = ()
     masks: tuple[str, ...] | None = None
     state: bool = False
@@ -141,11 +151,14 @@ def lookup(spec: str) -> Variant:
     """
     chosen = VARIANTS.choose(spec)
     file, in_file, _ = spec.partition(".py:")
+    usual: dict[str, Any] = {
+        name: value for name, value in chosen.made.usual.items() if getattr(chosen.claims, name) is None
+    }
     return Variant(
         spec=spec,
         name=chosen.name,
         mechanism=chosen.made,
-        claims=chosen.claims,
+        claims=replace(chosen.claims, **usual),
         source=chosen.source,
         doc=chosen.doc,
         options=chosen.options,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracle.equations import Equation, Recurrence
+from tests.oracle.equations import Equation, Recurrence, Whole
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Result:
 
 
 def oracle(
-    equation: Equation | Recurrence,
+    equation: Equation | Recurrence | Whole,
     query: Any,
     key: Any,
     value: Any,
@@ -50,6 +50,10 @@ def oracle(
     params, beside = (
         {name: np.asarray(array, np.float64) for name, array in arrays.items()} for arrays in (params, beside or {})
     )
+    if isinstance(equation, Whole):
+        places = (np.arange(query.shape[1])[None], np.arange(key.shape[1])[None])
+        result = equation.run(query, key, value, params, beside, visible, places)
+        return result if keep is None else _dropped(result, value, keep, rate)
     if isinstance(equation, Recurrence):
         return Result(_recurrent(equation, query, key, value, params, beside, visible))
     batch, queries, heads, _ = query.shape
@@ -78,6 +82,15 @@ def oracle(
         for j in seen:
             out[b, i, n] += weights[b, n, i, j] * value[b, j, n // group]
     return Result(out, weights, lse)
+
+
+def _dropped(result: Result, value: np.ndarray, keep: np.ndarray, rate: float) -> Result:
+    weights = np.where(keep, result.weights / (1 - rate), 0)
+    by_head = np.repeat(value, weights.shape[1] // value.shape[2], axis=2)
+    out = np.zeros_like(result.out)
+    for b, n, i, j in np.ndindex(*weights.shape):
+        out[b, i, n] += weights[b, n, i, j] * by_head[b, j, n]
+    return Result(out, weights)
 
 
 def _recurrent(

@@ -61,7 +61,7 @@ def stops(query: np.ndarray, keys: np.ndarray, params: Any, head: int, kv_head: 
 
 
 def moved(before: np.ndarray | None, stop: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Raffel et al. 2017, equation 8 (the sum itself): a_ij = p_ij sum over k <= j of a_i-1,k prod k <= l < j (1 - p_il)."""
+    """Raffel et al. 2017, equation 8: a_ij = p_ij sum over k <= j of a_i-1,k prod over k <= l < j of (1 - p_il)."""
     stop = np.where(seen, stop, 0)
     if before is None:
         before = np.eye(len(stop))[np.flatnonzero(seen)[0]]

@@ -24,7 +24,7 @@ def alignment(*, hidden: int | None, bias: float, hard: bool, window: int | None
 
     def weights(stopped: Array, query: Array, key: Array, visible: Array, given: Given) -> Array:
         """[B, N, S] of one query, from where the head may stand."""
-        more = to_statistics(given.params["chunk_bias"])[:, None]
+        more = to_statistics(given.params["chunk_bias"])[None, :, None]
         energy = network.energies(query, key, given.params["chunk_value"], more=more)
         return over_past(stopped, energy, visible) if window is None else over_window(stopped, energy, visible, window)
 

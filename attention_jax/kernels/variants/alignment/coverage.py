@@ -22,7 +22,7 @@ def _step(
     visible: Bool[Array, "B N S"],
     given: Given,
 ) -> Looked:
-    covered, bias = (given.params[name].astype(state.dtype)[:, None] for name in ("covered", "bias"))
+    covered, bias = (given.params[name].astype(state.dtype)[None, :, None] for name in ("covered", "bias"))
     scores = network.energies(query, key, given.params["value"], more=state[..., None] * covered + bias)
     weights = masked_softmax(scores[:, :, None], visible[:, :, None])[:, :, 0]
     return Looked(weights, state + weights, {"coverage_loss": jnp.minimum(weights, state).sum(-1)})

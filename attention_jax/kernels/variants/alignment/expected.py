@@ -59,8 +59,8 @@ def energies(query: Float[Array, "B N A"], key: Float[Array, "B S K A"], given: 
     """Returns the energy of one query with each key."""
     value = to_statistics(given.params["value"])
     value = given.params["gain"] * value / jnp.sqrt(jnp.sum(value**2, -1, keepdims=True))
-    more = to_statistics(given.params["hidden_bias"])[:, None]
-    return network.energies(query, key, value, more=more) + given.params["bias"][:, None]
+    more = to_statistics(given.params["hidden_bias"])[None, :, None]
+    return network.energies(query, key, value, more=more) + given.params["bias"][None, :, None]
 
 
 def stops(energy: Float[Array, "B N t S"], given: Given, *, hard: bool) -> Float[Array, "B N t S"]:

@@ -17,7 +17,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS
 
 
 def _prepare_query(query: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T N P"]:
-    weight, bias = given.params["weight"].astype(query.dtype), given.params["bias"]
+    weight, bias = given.params["weight"].astype(query.dtype), given.params["bias"][None, None]
     return to_statistics(jnp.einsum("btnh,nhp->btnp", query, weight)) + bias
 
 
@@ -48,7 +48,7 @@ def _start(key: Float[Array, "B S K J"], heads: int, components: int) -> Float[A
         year=2013,
         arxiv="1308.0850",
     ),
-    claims=CLAIMS(tried="gmm:components=2"),
+    claims=CLAIMS(convex=False, tried="gmm:components=2"),
 )
 def gmm(*, components: int = 10) -> Alignment:
     """A mixture of Gaussians over the places of the keys, whose centers move on as each query says.

@@ -22,7 +22,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS
         venue="ACL 2019",
         arxiv="1906.05218",
     ),
-    claims=CLAIMS(tried="milk:hidden=3,bias=-1.0"),
+    claims=CLAIMS(convex=False, tried="milk:hidden=3,bias=-1.0"),
 )
 def milk(*, hidden: int | None = None, bias: float = -4.0, hard: bool = False) -> Alignment:
     """Soft attention to all keys up to where a monotonic head stops.

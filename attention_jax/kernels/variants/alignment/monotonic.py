@@ -24,7 +24,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS
         venue="ICML 2017",
         arxiv="1704.00784",
     ),
-    claims=CLAIMS(tried="monotonic:hidden=3,bias=-1.0"),
+    claims=CLAIMS(convex=False, tried="monotonic:hidden=3,bias=-1.0"),
 )
 def monotonic(*, hidden: int | None = None, bias: float = -4.0, hard: bool = False) -> Alignment:
     """The expected place of a head that goes over the keys once, and stops at each with a learned probability.

@@ -22,7 +22,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS, nowhere
 
 def _prepare_query(query: Float[Array, "B T N H"], given: Given) -> Float[Array, "B T N P"]:
     read, weight = given.params["read"].astype(query.dtype), given.params["controls"].astype(query.dtype)
-    controls = to_statistics(jnp.einsum("btnh,nhp->btnp", query, weight)) + given.params["bias"]
+    controls = to_statistics(jnp.einsum("btnh,nhp->btnp", query, weight)) + given.params["bias"][None, None]
     return jnp.concatenate([unit(jnp.einsum("btnh,nhj->btnj", query, read)), controls], -1)
 
 

@@ -1,0 +1,12 @@
+"""(I - b k k^T) a S + b k v^T: Yang et al. 2024 (Gated DeltaNet), equation 10."""
+
+from tests.oracle.equations import Recurrence
+from tests.oracle.functions import replace, selective, sigmoid, unit, unit_read
+
+
+def gated_delta_net() -> Recurrence:
+    def step(xp, state, key, value, params, beside, head):
+        state = selective(xp, params, beside, head) * state
+        return replace(xp, state, unit(xp, key), value, sigmoid(xp, beside["beta"]))
+
+    return Recurrence(step, unit_read)

@@ -1,0 +1,11 @@
+"""diag(sigmoid(gate)^(1/tau)) S + k v^T: Yang et al. 2023, section 4.1."""
+
+from tests.oracle.equations import Recurrence
+from tests.oracle.functions import scaled_read, sigmoid
+
+
+def gated_linear(*, temperature: float) -> Recurrence:
+    def step(xp, state, key, value, params, beside, head):
+        return (sigmoid(xp, beside["gate"]) ** (1 / temperature))[:, None] * state + xp.outer(key, value)
+
+    return Recurrence(step, scaled_read)

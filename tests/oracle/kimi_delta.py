@@ -1,0 +1,12 @@
+"""(I - b k k^T) diag(a) S + b k v^T: Kimi Team 2025, equation 1."""
+
+from tests.oracle.equations import Recurrence
+from tests.oracle.functions import replace, selective, sigmoid, unit, unit_read
+
+
+def kimi_delta() -> Recurrence:
+    def step(xp, state, key, value, params, beside, head):
+        state = selective(xp, params, beside, head)[:, None] * state
+        return replace(xp, state, unit(xp, key), value, sigmoid(xp, beside["beta"]))
+
+    return Recurrence(step, unit_read)

@@ -23,7 +23,7 @@ FIRST, SECOND = (jnp.asarray(np.random.default_rng(0).normal(size=(2, tokens, 8)
         ({"first": FIRST[:1]}, r"first \(1, 5, 8\) and second \(2, 4, 8\) differ in batch or width"),
         ({"second": SECOND[..., :3]}, r"first \(2, 5, 8\) and second \(2, 4, 3\) differ in batch or width"),
         ({"first": FIRST[0]}, r"first has shape \(5, 8\): give \[batch, tokens, width\]"),
-        ({"second_mask": Causal()}, "the mask of second is Causal: give Padding, or a bool array"),
+        ({"second_mask": Causal()}, "the mask of second is Causal: it says which tokens are real, by Padding"),
         ({"first_mask": np.ones((2, 4), bool)}, r"Padding has bool of shape \(2, 4\) for 2 sequences of 5 keys"),
     ],
 )

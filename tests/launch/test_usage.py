@@ -118,7 +118,7 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     assert (performer["family"], performer["year"], performer["arxiv"]) == ("linear", 2020, "2009.14794")
     assert (performer["causal"], performer["memory"], performer["state"]) == ("strict", "linear", True)
     assert performer["options"] == {"features": None}
-    assert variants["kimi_delta"]["inputs"] == {"gate": "channel", "beta": "head"}
+    assert variants["kimi_delta"]["inputs"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
 
 def test_list_gives_a_program_the_source_and_the_options_of_poolings_and_pairs() -> None:

@@ -37,8 +37,8 @@ def test_it_is_traced_forward_and_backward_in_a_strict_mode(spec, mode):
 @pytest.mark.parametrize("spec", SPECS)
 def test_in_bfloat16_only_the_result_is_rounded(spec):
     narrow = rounded(make(spec), jnp.bfloat16)
-    run_quickly = quick_jit(lambda inputs: run(spec, inputs, *REAL))
-    found, exact = run_quickly(narrow), run_quickly(rounded(narrow, jnp.float32))
+    found = quick_jit(lambda inputs: run(spec, inputs, *REAL))(narrow)
+    exact = paired_and_gradients(spec, rounded(narrow, jnp.float32), REAL, WEIGHING)[0]
     for ours, theirs in ((found.first, exact.first), (found.second, exact.second)):
         assert ours.dtype == jnp.bfloat16
         np.testing.assert_allclose(ours.astype(jnp.float32), theirs, rtol=2**-8, atol=1e-6)
@@ -51,12 +51,11 @@ def test_in_bfloat16_only_the_result_is_rounded(spec):
 def test_vmap_gives_the_values_of_the_plain_calls_and_two_runs_the_same_bits(spec):
     each = [make(spec, seed=seed)._replace(params=make(spec).params) for seed in (0, 1)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-    both, gradients = jax.vmap(lambda inputs: paired_and_gradients(spec, inputs, REAL, WEIGHING))(stacked)
+    both = quick_jit(jax.vmap(lambda inputs: run(spec, inputs, *REAL)))(stacked)
     for number, inputs in enumerate(each):
         plain, expected = paired_and_gradients(spec, inputs, REAL, WEIGHING)
         for name in ("first", "second"):
             assert error(getattr(both, name)[number], getattr(plain, name)) < AGREEMENT
-            assert error(getattr(gradients, name)[number], getattr(expected, name)) < 2 * AGREEMENT
         assert same_bits((plain, expected), paired_and_gradients(spec, inputs, REAL, WEIGHING))
 
 

@@ -1,6 +1,7 @@
 """0 for a sequence without a real token; what is not real is not felt; what is real and not finite gives NaN."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -59,7 +60,8 @@ def test_a_real_token_that_is_not_finite_is_seen_in_its_sequence_alone(spec, wit
 @pytest.mark.parametrize(("spec", "with_query"), CASES)
 def test_padding_wherever_it_stands_is_as_if_it_were_not_there(spec, with_query):
     inputs = make(spec, with_query)
-    padded = run_quickly(spec, inputs._replace(hidden=np.where(REAL[..., None], inputs.hidden, 30.0)), REAL)
+    others = inputs._replace(hidden=jnp.where(REAL[..., None], inputs.hidden, 30.0))
+    padded = pooled_and_gradients(spec, others, REAL, WEIGHING)[0]
     one = jax.tree.map(lambda array: array[:1], (inputs.hidden[:, REAL[0]], inputs.query))
     alone = run_quickly(spec, inputs._replace(hidden=one[0], query=one[1]), None)
     assert error(padded.out[:1], alone.out) < AGREEMENT

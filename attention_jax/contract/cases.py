@@ -34,7 +34,7 @@ from attention_jax.kernels import (
     lookup,
     names,
 )
-from attention_jax.kernels.mask_algebra import Axis
+from attention_jax.kernels.mask_algebra import Axis, as_mask, terms
 from attention_jax.kernels.registry import VARIANTS
 
 SPECS = chosen_specs(VARIANTS)
@@ -265,8 +265,16 @@ MASKS: dict[str, MaskKind] = {
 
 def takes(spec: str, kind: str) -> bool:
     """Whether a variant takes this kind of mask, by its claims."""
-    mask = MASKS[kind].mask
-    return claims(spec).bidirectional or (isinstance(mask, Mask) and mask.causal)
+    return takes_mask(spec, MASKS[kind].mask)
+
+
+def takes_mask(spec: str, mask: Mask | jax.Array | None) -> bool:
+    """Whether a variant takes this mask, by its claims."""
+    rules = None if mask is None else as_mask(mask)
+    kinds = claims(spec).masks
+    return (claims(spec).bidirectional or (rules is not None and rules.causal)) and all(
+        kinds is None or type(rule).__name__ in kinds for rule in terms(rules)
+    )
 
 
 def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tuple[str, str]]:

@@ -53,9 +53,10 @@ def test_the_same_under_jit_and_vmap_and_in_the_backward_pass(spec):
 @pytest.mark.parametrize("spec", DROPS)
 def test_another_key_drops_others_and_rate_zero_drops_none(spec):
     inputs = make(spec)
-    plain = run(spec, inputs).out
-    assert same_bits(run(spec, inputs, rng=KEY, dropout_rate=0.0).out, plain)
-    one, other = (run(spec, inputs, rng=jax.random.key(seed), dropout_rate=RATE).out for seed in (0, 1))
+    mask = usual_mask(spec)
+    plain = run(spec, inputs, mask=mask).out
+    assert same_bits(run(spec, inputs, mask=mask, rng=KEY, dropout_rate=0.0).out, plain)
+    one, other = (run(spec, inputs, mask=mask, rng=jax.random.key(seed), dropout_rate=RATE).out for seed in (0, 1))
     assert not same_bits(one, other)
 
 

@@ -274,6 +274,10 @@ class Blocks(Mask):
         object.__setattr__(self, "query_block", query_block)
         object.__setattr__(self, "key_block", key_block)
 
+    @property
+    def blocks(self) -> tuple[int, int]:
+        return self.query_block, self.key_block
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         blocks = query.index[:, None] // self.query_block, key.index[None, :] // self.key_block
         return jnp.asarray(self.chosen)[:, :, *blocks]
@@ -286,7 +290,7 @@ class Blocks(Mask):
         left, right = key.first // self.key_block, key.last // self.key_block + 1
         by_row = sums[:, :, bottom] - sums[:, :, top]
         count = by_row[..., right] - by_row[..., left]
-        return count > 0, count == (bottom - top)[:, None] * (right - left)
+        return count > 0, count == (bottom - top)[:, None] * (right - left)[None]
 
     def of(self, sequences: Run, heads: Run) -> Mask:
         chosen = rows(rows(jnp.asarray(self.chosen), sequences), heads, axis=1)

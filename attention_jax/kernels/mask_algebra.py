@@ -113,6 +113,11 @@ class Mask:
         """Whether the rule compares positions."""
         return False
 
+    @property
+    def blocks(self) -> tuple[int, int] | None:
+        """The tokens of a block of queries and of a block of keys, where few of them meet; None for no blocks."""
+        return None
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         """Returns the rectangle of the rule at these queries and keys, [B or 1, N or 1, t, s]."""
         raise NotImplementedError

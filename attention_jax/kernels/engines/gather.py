@@ -7,7 +7,7 @@ BigBird), those chosen by content (Lu et al. 2025, MoBA; Yuan et al. 2025, NSA),
 
 from attention_jax.kernels.engines import blockwise
 from attention_jax.kernels.engines.tiling import TileSizes, tile_size
-from attention_jax.kernels.mask import Blocks, Causal, Global, Window
+from attention_jax.kernels.mask import Causal, Global, Window
 from attention_jax.kernels.mask_algebra import And, Mask, Or, terms
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
@@ -39,12 +39,12 @@ def sizes(problem: Problem) -> TileSizes | None:
     """Returns the tiles that suit the mask, or None where gathering does not."""
     queries, keys = problem.query.shape[1], problem.key.shape[1]
     groups = problem.query.shape[2] // problem.key.shape[2]
-    blocks = [rule for rule in terms(problem.mask) if isinstance(rule, Blocks)]
+    blocks = [rule.blocks for rule in terms(problem.mask) if rule.blocks]
     if blocks:
-        finest = min(blocks, key=lambda rule: rule.key_block)
-        key_tile = min(finest.key_block, keys)
+        query_block, key_block = min(blocks, key=lambda sizes: sizes[1])
+        key_tile = min(key_block, keys)
         slab = max(1, min(SLAB_KEYS // key_tile, -(-keys // key_tile)))
-        wanted = max(finest.query_block, KEY_TILE // groups)
+        wanted = max(query_block, KEY_TILE // groups)
         return TileSizes(tile_size(queries, wanted), key_tile, slab)
     reach = None if problem.mask is None else _reach(problem.mask)
     if reach is None or reach > WIDEST_REACH:

@@ -53,7 +53,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     41: "a block of one's own and the one before: a mask of sizes",
     42: "Longformer's global projections: a mixer",
     43: "BigBird: a mask of sizes",
-    44: "strided and fixed: masks of sizes",
+    44: ("strided", "fixed"),
     45: "axial, Swin and neighbourhood: masks of a grid",
     46: "LongT5's transient globals: a composition",
     47: "LSH attention: a composition",

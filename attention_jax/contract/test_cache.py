@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, Inputs, claiming, claims, error, make, quick_jit, run
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    Inputs,
+    claiming,
+    claims,
+    error,
+    make,
+    quick_jit,
+    run,
+    takes_mask,
+)
 from attention_jax.kernels import (
     Causal,
     Global,

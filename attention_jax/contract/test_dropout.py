@@ -16,6 +16,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     same_bits,
+    usual_mask,
 )
 from attention_jax.kernels import Causal, Refused
 

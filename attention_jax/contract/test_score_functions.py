@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import SPECS, accepting, claims, make, qualified, quick_jit, run
+from attention_jax.contract.cases import (
+    SPECS,
+    accepting,
+    claims,
+    make,
+    qualified,
+    quick_jit,
+    run,
+    takes_mask,
+)
 from attention_jax.kernels import (
     Blocks,
     Causal,

@@ -1,7 +1,7 @@
 """softmax(s log(n) z), n the number of keys that the query sees: Nakanishi 2025 (SSMax), equation 3.
 
-It multiplies: s log n added to each logit would cancel. s is learned, one for each head, and starts at 0.43, what the
-paper measures in trained models; n = 1 leaves a logit of 0 and so all weight on the one key.
+It multiplies: s log n added to each logit would cancel. s is learned, one for each head, and starts at 0.43, the s
+of the paper's figure 1; n = 1 leaves a logit of 0 and so all weight on the one key.
 """
 
 import jax.numpy as jnp

@@ -2,7 +2,7 @@
 
 A logit below 0 has no weight and takes some from the others, so that the weights may sum to less than 1: no sink is
 needed. A hidden key enters no sum, where e^0 - 1 of the authors' code with a logit of -inf would add 1. All is divided
-by e^m, m = max(z, 0), eps too (the authors' code leaves it as it is). 1e-6 is the paper's eps.
+by e^m, m = max(z, 0), eps too (the authors' code leaves it as it is).
 """
 
 import jax

@@ -18,6 +18,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     run_compiled,
+    same_bits,
     takes,
     usual_mask,
 )
@@ -150,3 +151,38 @@ def test_performer_does_not_leak_the_future_however_large_its_keys_are(engine):
         np.testing.assert_array_equal(out[:, :4], plain[:, :4])
         assert all(np.isfinite(array).all() for array in gradients[:3])
         assert all((np.asarray(array)[:, 4:] == 0).all() for array in gradients[:3])
+
+
+def unread(spec):
+    """The arrays and the inputs of each token that a variant declares and that change nothing it gives."""
+    inputs = make(spec)
+
+    def all_of(inputs):
+        outputs = ("out", "aux") if claims(spec).aux else ("out",)
+        result = run(spec, inputs, mask=usual_mask(spec), outputs=outputs)
+        return result.out, result.aux
+
+    plain, changed = all_of(inputs), {}
+    for name, array in inputs.params.items():
+        changed[name] = inputs._replace(params={**inputs.params, name: 1.5 * array + 0.3})
+    for name, array in inputs.beside.items():
+        changed[name] = inputs._replace(beside={**inputs.beside, name: 1.5 * array + 0.3})
+    return [name for name, other in changed.items() if same_bits(all_of(other), plain)]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_array_that_is_declared_is_read(spec):
+    names = ", ".join(unread(spec))
+    assert not names, f"{names}: declared and read by nothing: take it out, or read given.params or given.per_token"
+
+
+def test_an_array_and_an_input_that_nothing_reads_are_found(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from attention_jax.kernels import PER_HEAD, Claims, SoftmaxScore, Source, constant, register\n"
+        "@register(source=Source('a test', 'none'), claims=Claims())\n"
+        "def gated() -> SoftmaxScore:\n"
+        "    'Softmax with a gate and a scale that nothing reads.'\n"
+        "    return SoftmaxScore(inputs={'gate': PER_HEAD}, arrays={'scale': constant(1.0, 'N')})\n"
+    )
+    assert unread(f"{file}:gated") == ["scale", "gate"]

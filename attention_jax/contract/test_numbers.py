@@ -86,7 +86,7 @@ def test_a_fast_rate_with_a_step_of_nothing_keeps_all(spec):
 @pytest.mark.parametrize("spec", claiming(weights=True))
 def test_logits_near_the_largest_float_are_as_good_as_any(spec):
     mechanism = lookup(spec).mechanism
-    if not isinstance(mechanism, SoftmaxScore) or mechanism.scale is not None:
+    if not isinstance(mechanism, SoftmaxScore) or mechanism.scale is not None or mechanism.soft_cap is not None:
         pytest.skip(f"{spec} scales its logits before the product, or bounds them")
     # Products of 6e38 and 3e38 overflow, or nearly; divided by sqrt(8) they do not.
     inputs = make(spec, queries=2)
@@ -145,21 +145,6 @@ def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, ne
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
         expected = run(spec, exact, mask=Causal()).out
     assert error(found, expected) < 1e-5
-
-
-def test_no_engine_takes_a_mechanism_with_a_part_that_it_does_not_read(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from attention_jax.kernels import Claims, SoftmaxScore, Source, register\n"
-        "@register(source=Source('a test', 'none'), claims=Claims())\n"
-        "def gated() -> SoftmaxScore:\n"
-        "    'Softmax with a gate that nothing reads.'\n"
-        "    return SoftmaxScore(inputs={'gate': 'head'})\n"
-    )
-    spec = f"{file}:gated"
-    query = jnp.zeros((1, 600, 2, 4))
-    with pytest.raises(Refused, match="blockwise: it reads no inputs of each token"):
-        attend(query, query, query, variant=spec, inputs={"gate": jnp.zeros((1, 600, 2))})
 
 
 def test_which_engine_is_held_to_what():

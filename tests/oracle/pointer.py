@@ -1,6 +1,6 @@
 """softmax(v^T tanh(W_1 e_j + W_2 d_i)): Vinyals et al. 2015, equation 3."""
 
-from tests.oracle.equations import additive
+from tests.oracle.additive import additive
 
 
 def pointer(*, hidden):

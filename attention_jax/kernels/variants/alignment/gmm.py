@@ -6,11 +6,11 @@ its weights are not normalised.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.alignment import Alignment, Looked
-from attention_jax.kernels.arrays import constant, normal
+from attention_jax.kernels.arrays import Declared, Sizes, constant, fan_in_normal
 from attention_jax.kernels.mechanism import Given, to_statistics
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.alignment.states import CLAIMS
@@ -34,6 +34,11 @@ def _step(
     distance = center[..., None] - (given.place.key + 1).astype(center.dtype)[:, None, None]
     bumps = jnp.exp(height[..., None] - jnp.exp(narrowness)[..., None] * distance**2)
     return Looked(bumps.sum(-2), center)
+
+
+def _near_zero(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
+    # It starts with bumps of height and width near 1, which move on by about one key a query.
+    return 0.1 * fan_in_normal(rng, shape, fan_in=shape[1])
 
 
 def _start(key: Float[Array, "B S K J"], heads: int, components: int) -> Float[Array, "B N M"]:
@@ -62,7 +67,7 @@ def gmm(*, components: int = 10) -> Alignment:
     if components < 1:
         raise Refused(f"gmm has components={components}: it needs at least 1 Gaussian.")
     return Alignment(
-        arrays={"weight": normal("N", "H", 3 * components), "bias": constant(0.0, "N", 3 * components)},
+        arrays={"weight": Declared(("N", "H", 3 * components), _near_zero), "bias": constant(0.0, "N", 3 * components)},
         prepare_query=_prepare_query,
         start=lambda key, heads, given: _start(key, heads, components),
         step=_step,

@@ -38,12 +38,10 @@ def test_a_query_without_a_key_gives_zero_and_takes_no_part(spec, kind):
 @pytest.mark.parametrize(("spec", "kind"), under(HIDES))
 def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     mask, inputs, hidden = MASKS[kind].mask, make(spec), 5
-    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2)
     in_first_group = np.arange(4) < 4 // inputs.key.shape[2]
-    # Where heads have to do with each other, what one of them sees all of them feel.
-    sees = (
-        sees & in_first_group if claims(spec).heads_apart else np.broadcast_to(sees.any(2, keepdims=True), sees.shape)
-    )
+    sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & in_first_group
+    if not claims(spec).heads_apart:  # What one head sees, all of them feel.
+        sees = np.broadcast_to(sees.any(2, keepdims=True), sees.shape)
     weighing = np.where(sees[..., None], 0, like_output(inputs))
     assert not sees.all()
     for engine in qualified(spec, inputs, mask=mask):

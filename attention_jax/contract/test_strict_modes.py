@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import SPECS, Inputs, accepting, claims, make, reference_engine, run
+from attention_jax.contract.cases import SPECS, Inputs, accepting, claiming, claims, make, reference_engine, run
 from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Sizes, attend_cached, lookup
 
 STRICT = {
@@ -14,7 +14,7 @@ STRICT = {
 }
 LENGTHS, SEGMENT = np.array([7, 4]), np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
 MASKS = (Causal(), Causal() & Padding(LENGTHS), Causal() & Padding(LENGTHS) & Segments(SEGMENT))
-CACHED = [s for s in SPECS if claims(s).causal == "strict" and claims(s).cross and not claims(s).state]
+CACHED = claiming(causal="strict", cross=True, rows_apart=True, state=False)
 
 
 def nearer(score, batch, head, query, key):

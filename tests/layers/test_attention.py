@@ -86,7 +86,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
         name: float(jnp.abs(tree["kernel"] if isinstance(tree, dict) else tree).max())
         for name, tree in gradients.items()
     }
-    # The control looks at neither queries nor keys, a draw tells them nothing, and a sliding window goes by place alone.
+    # The control looks at neither queries nor keys, a draw tells them nothing, and sliding bumps go by place alone.
     idle = {"uniform": {"query", "key"}, "hard": {"query", "key"}, "gmm": {"key"}}.get(variant, set())
     assert {name for name, size in largest.items() if size == 0} == idle
 

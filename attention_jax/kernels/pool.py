@@ -12,9 +12,9 @@ from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fitting, made
 from attention_jax.kernels.checks import DTYPES
-from attention_jax.kernels.engines.poison import finite
+from attention_jax.kernels.engines.poison import finite, nonfinite
 from attention_jax.kernels.mechanism import statistics_dtype
-from attention_jax.kernels.sequences import Real, cleaned, nonfinite_rows, real_tokens, settled
+from attention_jax.kernels.sequences import Real, cleaned, real_tokens, settled
 from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind
 from attention_jax.kernels.supported import check_jax
@@ -151,7 +151,7 @@ def pool(
     dtype = statistics_dtype(hidden.dtype)
     clean, poisoned = cleaned(hidden, visible)
     if query is not None:
-        poisoned |= nonfinite_rows(query)
+        poisoned |= nonfinite(query)
         query = finite(query).astype(dtype)
     given = PoolingGiven({name: array.astype(dtype) for name, array in params.items()}, visible, query)
     pooled = settled(chosen.pool(clean, given), empty=~visible.any(-1), poisoned=poisoned)

@@ -17,6 +17,7 @@ from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fittin
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mechanism import Given, Score, dot
 from attention_jax.kernels.registry import Limit, Variant, lookup
+from attention_jax.kernels.scores import scale_of
 from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind
 
@@ -151,11 +152,6 @@ def scaled(mechanism: Score, query: Array, key: Array, given: Given) -> Float[Ar
         return mechanism.pairwise(query, key, given) * scale
     power = 2.0 ** (math.frexp(scale)[1] - 1)
     return dot(query * power, key, given) * (scale / power)
-
-
-def scale_of(mechanism: Score, width: int) -> float:
-    """Returns what multiplies the products of prepared queries and keys of this width."""
-    return 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
 
 
 def distances(given: Given) -> Int[Array, "b t s"]:

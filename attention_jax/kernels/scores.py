@@ -115,8 +115,12 @@ def folded(scorer: Scorer, dtype: jnp.dtype) -> tuple[Scorer, float]:
 
 def scorer_of(mechanism: Score, score_mod: Any, *, width: int) -> Scorer:
     """Returns how a mechanism's logits are formed from queries of this width, with a traced score function or None."""
-    scale = 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
-    return Scorer(mechanism.pairwise, scale, mechanism.soft_cap, score_mod)
+    return Scorer(mechanism.pairwise, scale_of(mechanism, width), mechanism.soft_cap, score_mod)
+
+
+def scale_of(mechanism: Score, width: int) -> float:
+    """Returns what multiplies the products of prepared queries and keys of this width."""
+    return 1 / math.sqrt(width) if mechanism.scale is None else mechanism.scale
 
 
 def _modified(

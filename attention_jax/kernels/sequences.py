@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.checks import DTYPES
-from attention_jax.kernels.engines.poison import finite
+from attention_jax.kernels.engines.poison import finite, nonfinite
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mask_algebra import Mask, describe
 from attention_jax.kernels.mechanism import statistics_dtype
@@ -51,12 +51,7 @@ def cleaned(
     0 times NaN is NaN: a hidden token would poison every sum, and every gradient, that it is multiplied out of.
     """
     clean = jnp.where(visible[..., None], finite(hidden), 0)
-    return clean.astype(statistics_dtype(hidden.dtype)), (visible & nonfinite_rows(hidden)).any(-1)
-
-
-def nonfinite_rows(array: Float[Array, "*b D"]) -> Bool[Array, "*b"]:
-    """Returns which vectors hold NaN or infinity."""
-    return ~jnp.isfinite(array).all(-1)
+    return clean.astype(statistics_dtype(hidden.dtype)), (visible & nonfinite(hidden)).any(-1)
 
 
 def settled(results: Any, empty: Bool[Array, " B"], poisoned: Bool[Array, " B"]) -> Any:

@@ -41,7 +41,7 @@ def run(problem: Problem) -> AttentionOutput:
     if isinstance(mechanism, Alignment):
         return stepwise.in_parallel(problem)
     query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
-    visible = _visible(problem)
+    visible = rows.visible_to(problem, problem.query_axis)
     if isinstance(mechanism, SoftmaxScore):
         scores = _logits(mechanism, query, key, problem, visible)
     elif isinstance(mechanism, FeatureMap):
@@ -68,12 +68,6 @@ def run(problem: Problem) -> AttentionOutput:
         if "logits" in problem.outputs
         else None,
     )
-
-
-def _visible(problem: Problem) -> Bool[Array, "b n t s"]:
-    if problem.mask is None:
-        return jnp.ones((1, 1, 1, 1), bool)
-    return problem.mask.visible(problem.query_axis, problem.key_axis)
 
 
 def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:

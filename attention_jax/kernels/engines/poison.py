@@ -86,8 +86,8 @@ def _any(array: Bool[Array, "*t s"]) -> Bool[Array, "*t"]:
     return array.astype(jnp.float32).max(-1) > 0
 
 
-def nonfinite(*arrays: Float[Array, "B S K _"]) -> Bool[Array, "B S K"]:
-    """Returns which tokens hold NaN or infinity in any of the arrays."""
+def nonfinite(*arrays: Float[Array, "*b _"]) -> Bool[Array, "*b"]:
+    """Returns which vectors hold NaN or infinity in any of the arrays."""
     # Not the largest magnitude: under jit on a CPU a maximum passes over NaN.
     return ~reduce(and_, (jnp.isfinite(array).all(-1) for array in arrays))
 

@@ -130,7 +130,7 @@ def _rows(
     """The logits of some queries, and where they stand."""
     place = problem.place
     place = Place(place.batch, place.heads, axis.position, place.key)
-    visible = _visible(problem, axis)
+    visible = visible_to(problem, axis)
     own = {name: problem.params[name] for name in mechanism.per_head}
     terms = Terms(own=own, bias=bias, captures=problem.captures)
     scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
@@ -140,7 +140,8 @@ def _rows(
     return Rows(jnp.where(visible, scores, 0), visible, query, key), place
 
 
-def _visible(problem: Problem, axis: Axis) -> Bool[Array, "b n t s"]:
+def visible_to(problem: Problem, queries: Axis) -> Bool[Array, "b n t s"]:
+    """Returns which keys some queries see; an axis that is 1 long goes for all."""
     if problem.mask is None:
         return jnp.ones((1, 1, 1, 1), bool)
-    return problem.mask.visible(axis, problem.key_axis)
+    return problem.mask.visible(queries, problem.key_axis)

@@ -15,7 +15,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels import dropout
 from attention_jax.kernels.alignment import Alignment
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
-from attention_jax.kernels.engines.rows import weighted_sum
+from attention_jax.kernels.engines.rows import visible_to, weighted_sum
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import Place
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -40,7 +40,7 @@ def run(problem: Problem) -> AttentionOutput:
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=number, slice_size=1)
         here = Axis(cut(axis.index, axis=0), cut(axis.position, axis=1))
         own = Place(place.batch, place.heads, here.position, place.key)
-        visible = visible_to(problem, here)
+        visible = _every_pair(problem, here)
         looked = mechanism.step(state, cut(query, axis=1)[:, 0], key, visible[:, :, 0], given._replace(place=own))
         weights = jnp.where(visible, looked.weights[:, :, None], 0)
         kept = dropout.dropped(weights, problem.rng, problem.dropout_rate, own)
@@ -73,7 +73,7 @@ def in_parallel(problem: Problem) -> AttentionOutput:
     assert isinstance(mechanism, Alignment)
     assert mechanism.parallel is not None
     query, key, value = operands(problem)
-    visible = visible_to(problem, problem.query_axis)
+    visible = _every_pair(problem, problem.query_axis)
     weights = jnp.where(visible, mechanism.parallel(query, key, visible, problem.given), 0)
     weights = dropout.dropped(weights, problem.rng, problem.dropout_rate, problem.place)
     poisoned = poisoned_rows(problem)
@@ -92,13 +92,11 @@ def operands(problem: Problem) -> tuple[Array, Array, Array]:
     return query, mechanism.prepare_key(finite(problem.key), given), finite(problem.value)
 
 
-def visible_to(problem: Problem, queries: Axis) -> Bool[Array, "B N t S"]:
-    """Returns which keys some queries see."""
+def _every_pair(problem: Problem, queries: Axis) -> Bool[Array, "B N t S"]:
+    """Which keys some queries see, for each sequence and head."""
     batch, _, heads, _ = problem.query.shape
     shape = (batch, heads, queries.index.shape[0], problem.key.shape[1])
-    if problem.mask is None:
-        return jnp.ones(shape, bool)
-    return jnp.broadcast_to(problem.mask.visible(queries, problem.key_axis), shape)
+    return jnp.broadcast_to(visible_to(problem, queries), shape)
 
 
 def _start(problem: Problem, mechanism: Alignment, key: Array) -> Any:

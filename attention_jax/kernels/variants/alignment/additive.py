@@ -52,8 +52,17 @@ def additive(*, hidden: int | None = None) -> SoftmaxScore:
     Raises:
       Refused: hidden is smaller than 1.
     """
+    return by_network(hidden, owner="additive")
+
+
+def by_network(hidden: int | None, *, owner: str) -> SoftmaxScore:
+    """Returns the mechanism, for whoever has its scores.
+
+    Raises:
+      Refused: hidden is smaller than 1.
+    """
     return SoftmaxScore(
-        arrays=network.arrays(hidden, owner="additive"),
+        arrays=network.arrays(hidden, owner=owner),
         prepare_query=network.prepare_query,
         prepare_key=network.prepare_key,
         pairwise=pairwise,

@@ -24,7 +24,7 @@ def _step(
 ) -> Looked:
     covered, bias = (given.params[name].astype(state.dtype)[None, :, None] for name in ("covered", "bias"))
     scores = network.energies(query, key, given.params["value"], more=state[..., None] * covered + bias)
-    weights = masked_softmax(scores[:, :, None], visible[:, :, None])[:, :, 0]
+    weights = masked_softmax(scores, visible)
     return Looked(weights, state + weights, {"coverage_loss": jnp.minimum(weights, state).sum(-1)})
 
 

@@ -16,6 +16,7 @@ from attention_jax.kernels.arrays import Declared, Sizes, constant
 from attention_jax.kernels.dropout import uniform
 from attention_jax.kernels.mechanism import Given, to_statistics
 from attention_jax.kernels.variants.alignment import network
+from attention_jax.kernels.variants.alignment.states import nowhere
 
 
 class Where(NamedTuple):
@@ -32,7 +33,7 @@ class Where(NamedTuple):
 
 def start(key: Float[Array, "B S K P"], heads: int, given: Given) -> Where:
     """The `start` of the head: at the first key that the first query sees."""
-    nothing = to_statistics(jnp.zeros((key.shape[0], heads, key.shape[1]), key.dtype))
+    nothing = nowhere(key, heads, given)
     return Where(nothing, nothing[..., :1])
 
 

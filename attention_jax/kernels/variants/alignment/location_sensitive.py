@@ -71,7 +71,7 @@ def location_sensitive(
         more = jnp.einsum("bnsf,nfa->bnsa", filtered, given.params["location"].astype(filtered.dtype))
         more = more + given.params["bias"].astype(filtered.dtype)[None, :, None]
         scores = network.energies(query, key, given.params["value"], more=more)
-        weights = masked_softmax(scores[:, :, None], visible[:, :, None])[:, :, 0]
+        weights = masked_softmax(scores, visible)
         return Looked(weights, state + weights if cumulative else weights)
 
     return Alignment(

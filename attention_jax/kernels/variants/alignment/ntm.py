@@ -55,13 +55,13 @@ def _step(
     width = key.shape[-1]
     strength, gate, power, shares = jnp.split(query[..., width:], (1, 2, 3), -1)
     scores = jnp.einsum("bnj,bnsj->bns", query[..., :width], network.by_query_head(key, query.shape[1]))
-    content = masked_softmax((jax.nn.softplus(strength) * scores)[:, :, None], visible[:, :, None])[:, :, 0]
+    content = masked_softmax(jax.nn.softplus(strength) * scores, visible)
     mixed = jnp.where(visible, state, 0)
     gate = jnp.where(state.sum(-1, keepdims=True) > 0, jax.nn.sigmoid(gate), 1)
     mixed = _shifted(gate * content + (1 - gate) * mixed, jax.nn.softmax(shares), visible)
     some = mixed > 0
     logs = (1 + jax.nn.softplus(power)) * jnp.log(jnp.where(some, mixed, 1))
-    weights = masked_softmax(logs[:, :, None], some[:, :, None])[:, :, 0]
+    weights = masked_softmax(logs, some)
     return Looked(weights, weights)
 
 

@@ -6,8 +6,7 @@ outputs=("weights",), or "logits" for a loss. What has been pointed at before is
 
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.registry import Claims, Source, register
-from attention_jax.kernels.variants.alignment import network
-from attention_jax.kernels.variants.alignment.additive import pairwise
+from attention_jax.kernels.variants.alignment.additive import by_network
 
 
 @register(
@@ -30,10 +29,4 @@ def pointer(*, hidden: int | None = None) -> SoftmaxScore:
     Raises:
       Refused: hidden is smaller than 1.
     """
-    return SoftmaxScore(
-        arrays=network.arrays(hidden, owner="pointer"),
-        prepare_query=network.prepare_query,
-        prepare_key=network.prepare_key,
-        pairwise=pairwise,
-        per_head=("value",),
-    )
+    return by_network(hidden, owner="pointer")

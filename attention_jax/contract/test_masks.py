@@ -42,6 +42,8 @@ def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     sees = visible(spec, MASKS[kind])[..., hidden].swapaxes(1, 2) & in_first_group
     if not claims(spec).heads_apart:  # What one head sees, all of them feel.
         sees = np.broadcast_to(sees.any(2, keepdims=True), sees.shape)
+    if claims(spec).steps:  # What one query sees, those after it feel by the state.
+        sees = np.logical_or.accumulate(sees, axis=1)
     weighing = np.where(sees[..., None], 0, like_output(inputs))
     assert not sees.all()
     for engine in qualified(spec, inputs, mask=mask):

@@ -27,7 +27,8 @@ class Looked(NamedTuple):
 class Alignment(Mechanism):
     """out_t = sum_j w_tj v_j, where w_t is made of the query, the keys and what the queries before have left.
 
-    Queries come in their order in the array. One that sees no key leaves the state as it is.
+    Queries come in their order in the array. One that sees no key leaves the state as it is. What one sees, those after
+    it feel by the state, whether they see it or not: NaN too.
 
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q' [B, T, N, P], token by token.

@@ -53,7 +53,7 @@ def run(problem: Problem) -> AttentionOutput:
 
     state = _start(problem, mechanism, key)
     state, (out, weights, aux) = jax.lax.scan(step, state, jnp.arange(query.shape[1]))
-    poisoned = poisoned_rows(problem)
+    poisoned = _poisoned(problem)
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out.swapaxes(0, 1)).astype(problem.query.dtype)
     return AttentionOutput(
         out=out,
@@ -76,12 +76,17 @@ def in_parallel(problem: Problem) -> AttentionOutput:
     visible = _every_pair(problem, problem.query_axis)
     weights = jnp.where(visible, mechanism.parallel(query, key, visible, problem.given), 0)
     weights = dropout.dropped(weights, problem.rng, problem.dropout_rate, problem.place)
-    poisoned = poisoned_rows(problem)
+    poisoned = _poisoned(problem)
     out = jnp.where(
         poisoned.swapaxes(1, 2)[..., None], jnp.nan, weighted_sum(weights, value, problem.query.dtype)
     ).astype(problem.query.dtype)
     wanted = "weights" in problem.outputs
     return AttentionOutput(out=out, weights=jnp.where(poisoned[..., None], jnp.nan, weights) if wanted else None)
+
+
+def _poisoned(problem: Problem) -> Bool[Array, "B N T"]:
+    """Which queries see NaN or infinity, or come after one that does, whose state they have."""
+    return jax.lax.cummax(poisoned_rows(problem).astype(jnp.int32), axis=2) > 0
 
 
 def operands(problem: Problem) -> tuple[Array, Array, Array]:

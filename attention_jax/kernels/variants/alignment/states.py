@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 from attention_jax.kernels.mechanism import Given, statistics_dtype
 from attention_jax.kernels.registry import Claims
 
-CLAIMS = partial(Claims, bias=False, lse=False, unequal_widths=True, steps=True, memory="quadratic")
+# All kinds but Segments: a state goes on from one document to the next.
+MASKS = ("Causal", "Window", "Global", "PrefixLM", "Padding", "Dense", "Blocks")
+CLAIMS = partial(Claims, bias=False, lse=False, unequal_widths=True, steps=True, memory="quadratic", masks=MASKS)
 
 
 def nowhere(key: Float[Array, "B S K P"], heads: int, given: Given) -> Float[Array, "B N S"]:

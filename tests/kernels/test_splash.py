@@ -119,7 +119,7 @@ def test_a_soft_cap_is_taken_after_the_scale(monkeypatch):
         spec="capped", name="capped", mechanism=SoftmaxScore(scale=None, soft_cap=0.5), claims=registry.Claims(),
         source=registry.Source("none", "none"), doc="", options={}, family="",
     )  # fmt: skip
-    monkeypatch.setattr("attention_jax.kernels.checks.lookup", lambda spec: capped)
+    monkeypatch.setattr("attention_jax.kernels.position.lookup", lambda spec: capped)
     inputs = make("scaled_dot", **SHAPES)
     out = assert_as_dense(inputs, Causal(), spec="capped")
     monkeypatch.undo()

@@ -53,7 +53,7 @@ def _start(key: Float[Array, "B S K J"], heads: int, components: int) -> Float[A
         year=2013,
         arxiv="1308.0850",
     ),
-    claims=CLAIMS(convex=False, tried="gmm:components=2"),
+    claims=CLAIMS(convex=False, memory="linear", tried="gmm:components=2"),
 )
 def gmm(*, components: int = 10) -> Alignment:
     """A mixture of Gaussians over the places of the keys, whose centers move on as each query says.

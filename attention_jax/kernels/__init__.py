@@ -23,7 +23,7 @@ from attention_jax.kernels.attend_pair import (
     register_pair,
 )
 from attention_jax.kernels.cache import KeyValueCache, attend_cached
-from attention_jax.kernels.composition import Composition, Solve, part
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, part
 from attention_jax.kernels.mask import Blocks, Causal, Global, Padding, PrefixLM, Segments, Window
 from attention_jax.kernels.mask_algebra import Dense, Mask
 from attention_jax.kernels.mechanism import (
@@ -109,6 +109,7 @@ __all__ = [
     "names",
     "normal",
     "pair_init",
+    "on_other_tokens",
     "part",
     "pool",
     "pooling_init",

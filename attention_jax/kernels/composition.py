@@ -1,9 +1,14 @@
 """Mechanisms made of others: one that joins several attentions, or attends with other arrays than it was given."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import jax
+from jaxtyping import Array
+
+from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import Mechanism
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
@@ -36,3 +41,36 @@ def part(problem: Problem, mechanism: Mechanism, *, name: str, **changes: Any) -
     """
     variant = replace(problem.variant, spec=f"{problem.variant.spec} ({name})", mechanism=mechanism)
     return replace(problem, **{"variant": variant, "outputs": ("out",), **changes})
+
+
+def on_other_tokens(
+    problem: Problem,
+    mechanism: Mechanism,
+    *,
+    name: str,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Mask | None = None,
+    **changes: Any,
+) -> Problem:
+    """Returns a part whose tokens are others than the caller's: pooled, gathered or folded into sequences of their own.
+
+    All that went by the caller's tokens is gone: mask, bias, score function, positions, inputs and grid. What of it
+    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own.
+
+    Args:
+      problem: the whole.
+      mechanism: of the part.
+      name: what the part is, for `explain` and for refusals.
+      query: [b, t, n, H].
+      key: [b, s, k, J].
+      value: [b, s, k, Hv].
+      mask: who sees whom of these tokens.
+      **changes: other fields of `Problem`.
+    """
+    rng = None if problem.rng is None else jax.random.fold_in(problem.rng, zlib.crc32(name.encode()))
+    gone: dict[str, Any] = {"bias": None, "score_mod": None, "captures": (), "inputs": {}, "positions": None}
+    gone |= {"share": None, "grid": None, "rng": rng}
+    tokens = {"query": query, "key": key, "value": value, "mask": mask}
+    return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})

@@ -1,8 +1,10 @@
 """A checked problem solved: by one engine, or part by part where the mechanism is made of others."""
 
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from attention_jax.kernels.composition import Composition
 from attention_jax.kernels.engines import ENGINES
@@ -30,8 +32,20 @@ def explained(problem: Problem) -> list[Candidate]:
     told: list[Candidate] = []
 
     def tell(part: Problem) -> AttentionOutput:
-        told.extend(explained(part))
-        return solve(part)
+        said = explained(part)
+        told.extend(said)
+        return solve(part) if any(candidate.qualified for candidate in said) else _zeros(part)
 
     jax.eval_shape(lambda: mechanism.run(problem, tell).out)
     return told
+
+
+def _zeros(problem: Problem) -> AttentionOutput:
+    """In the place of what no engine can solve, so that the parts after it are told of too."""
+    batch, queries, heads, _ = problem.query.shape
+    rows = (batch, heads, queries)
+    pairs = (*rows, problem.key.shape[1])
+    shapes: dict[str, tuple[int, ...]] = {"weights": pairs, "logits": pairs, "lse": rows}
+    out = jnp.zeros((batch, queries, heads, problem.value.shape[-1]), problem.query.dtype)
+    asked: dict[str, Any] = {name: jnp.zeros(shape) for name, shape in shapes.items() if name in problem.outputs}
+    return AttentionOutput(out, **asked)

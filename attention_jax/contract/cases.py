@@ -34,7 +34,7 @@ from attention_jax.kernels import (
     lookup,
     names,
 )
-from attention_jax.kernels.mask_algebra import Axis, as_mask, terms
+from attention_jax.kernels.mask_algebra import Axis, as_mask, conjunction, terms
 from attention_jax.kernels.registry import VARIANTS
 
 SPECS = chosen_specs(VARIANTS)
@@ -62,6 +62,11 @@ def claiming(**wanted: Any) -> list[str]:
 def usual_mask(spec: str) -> Mask | None:
     """None, or the mask that a variant cannot be without."""
     return None if claims(spec).bidirectional else Causal()
+
+
+def causal_mask(spec: str, *rules: Mask) -> Mask | None:
+    """Causal() with other rules, which a variant without a causal form has alone."""
+    return conjunction(None if claims(spec).causal == "no" else Causal(), *rules)
 
 
 def reference_engine(spec: str) -> str:
@@ -271,10 +276,9 @@ def takes(spec: str, kind: str) -> bool:
 def takes_mask(spec: str, mask: Mask | jax.Array | None) -> bool:
     """Whether a variant takes this mask, by its claims."""
     rules = None if mask is None else as_mask(mask)
-    kinds = claims(spec).masks
-    return (claims(spec).bidirectional or (rules is not None and rules.causal)) and all(
-        kinds is None or type(rule).__name__ in kinds for rule in terms(rules)
-    )
+    kinds, causal = claims(spec).masks, rules is not None and rules.causal
+    taken = claims(spec).causal != "no" if causal else claims(spec).bidirectional
+    return taken and all(kinds is None or type(rule).__name__ in kinds for rule in terms(rules))
 
 
 def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tuple[str, str]]:
@@ -288,5 +292,5 @@ def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4,
     own = lookup(spec).mechanism.own_mask(Sizes(4, 2, 8, 8, 5, shape[3]))
     if own is None:
         return seen
-    queries, keys = (Axis(np.arange(size), jnp.arange(size)[None]) for size in shape[2:])
+    queries, keys = (Axis(jnp.arange(size), jnp.arange(size)[None]) for size in shape[2:])
     return seen & np.asarray(own.visible(queries, keys))

@@ -10,6 +10,7 @@ import pytest
 from attention_jax.contract.cases import (
     MASKS,
     SPECS,
+    causal_mask,
     claims,
     error,
     like_output,
@@ -50,7 +51,7 @@ USES = {
     "weights": (lambda spec: {"outputs": ("out", "weights")}, "attention weights"),
     "lse": (lambda spec: {"outputs": ("out", "lse")}, "lse"),
     "steps": (lambda spec: {"outputs": ("out", "state")}, "a state"),
-    "state": (lambda spec: {"mask": MASKS["causal"].mask, "outputs": ("out", "state")}, "a state"),
+    "state": (lambda spec: {"mask": causal_mask(spec), "outputs": ("out", "state")}, "a state"),
 }
 
 
@@ -123,7 +124,7 @@ def temporary_bytes(spec, tokens):
     """What the compiled forward and backward of causal attention need beside their inputs and outputs."""
     inputs = make(spec)
     inputs = inputs.with_tokens(lambda array: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32))
-    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=MASKS["causal"].mask).out.sum()))
+    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=causal_mask(spec)).out.sum()))
     return total.lower(inputs).compile().memory_analysis().temp_size_in_bytes
 
 

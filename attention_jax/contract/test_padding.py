@@ -10,6 +10,7 @@ import pytest
 from attention_jax.contract.cases import (
     AGREEMENT,
     SPECS,
+    causal_mask,
     claiming,
     claims,
     doubled,
@@ -87,13 +88,15 @@ def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(sp
     ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
     usual = usual_mask(spec)
     try:
-        both = run(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids).out
+        both = run(spec, inputs, mask=causal_mask(spec, Padding(np.array([7, 6]))), segments=ids).out
     except Refused:
         return
+    if callable(lookup(spec).mechanism.mask):
+        return  # Its rule goes by the size of the whole, and is another one for each document alone.
     for start, end in ((0, 3), (3, 7)):
         part = inputs.with_tokens(lambda array, s=start, e=end: array[:, s:e])
         lengths = np.clip(np.array([7, 6]) - start, 0, end - start)
-        assert error(both[:, start:end], run(spec, part, mask=Causal() & Padding(lengths)).out) < AGREEMENT
+        assert error(both[:, start:end], run(spec, part, mask=causal_mask(spec, Padding(lengths))).out) < AGREEMENT
     if usual is None:
         one_way = run(spec, inputs, segments=ids).out
         assert error(one_way[:, :3], run(spec, inputs.with_tokens(lambda array: array[:, :3])).out) < AGREEMENT

@@ -7,9 +7,9 @@ import pytest
 
 from attention_jax.contract.cases import (
     AGREEMENT,
-    MASKS,
     SPECS,
     Inputs,
+    causal_mask,
     claiming,
     claims,
     error,
@@ -52,8 +52,9 @@ def test_the_order_of_the_keys_does_not_matter(spec):
 def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     turned = inputs.with_tokens(lambda array: array[::-1])
-    for engine in qualified(spec, inputs, mask=MASKS["causal"].mask):
-        plain, back = (run(spec, case, mask=MASKS["causal"].mask, engine=engine).out for case in (inputs, turned))
+    mask = causal_mask(spec)
+    for engine in qualified(spec, inputs, mask=mask):
+        plain, back = (run(spec, case, mask=mask, engine=engine).out for case in (inputs, turned))
         assert error(back[::-1], plain) < AGREEMENT
 
 

@@ -21,7 +21,7 @@ from attention_jax.contract.cases import (
     run,
     usual_mask,
 )
-from attention_jax.kernels import Causal, Padding, Refused, attend
+from attention_jax.kernels import Causal, Padding, Refused, SoftmaxScore, attend
 
 PADDED = [spec for spec in SPECS if claims(spec).causal == "strict"]
 # Of an alignment the keys are another sequence than the queries, of which padding says nothing: each takes its step.
@@ -40,8 +40,9 @@ def spread(spec, seed=0):
 
 
 @functools.partial(quick_jit, static_argnames=("spec", "engine"))
-def out_and_gradient(inputs, mask, weighing, spec, engine=None):
-    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine=engine).out, inputs)
+def out_and_gradient(inputs, mask, weighing, spec, engine=None, positions=None):
+    arguments = {"mask": mask, "engine": engine, "positions": positions}
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, **arguments).out, inputs)
     return out, pullback(weighing)[0]
 
 
@@ -51,7 +52,10 @@ def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_g
     weighing = np.random.default_rng(3).normal(size=(2, PLACES, 4, 5)).astype(np.float32)
     weighing[~REAL] = 0
     of_alone, gradient_alone = out_and_gradient(alone, Causal(), weighing[rows], spec)
-    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec)
+    # What goes by positions counts real tokens.
+    goes_by_them = isinstance(lookup(spec).mechanism, SoftmaxScore)
+    positions = np.maximum(REAL.cumsum(axis=1) - 1, 0) if goes_by_them else None
+    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec, positions=positions)
     if lookup(spec).mechanism.mask is None:
         assert error(np.asarray(out)[rows], of_alone) < AGREEMENT
         for found, expected in zip(gradient.tokens, gradient_alone.tokens, strict=True):

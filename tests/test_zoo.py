@@ -27,7 +27,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     15: "complex order: a position encoding and a score",
     16: ("cope",),
     17: ("talking_heads",),
-    18: "differential: a composition",
+    18: ("differential",),
     19: ("sigmoid",),
     20: ("relu_squared",),
     21: ("sparsemax",),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from attention_jax.kernels.mask_algebra import Mask
@@ -74,3 +75,17 @@ def on_other_tokens(
     gone |= {"share": None, "grid": None, "rng": rng}
     tokens = {"query": query, "key": key, "value": value, "mask": mask}
     return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})
+
+
+def past_nan(combine: Callable[..., Array], *rows: Array) -> Array:
+    """Returns `combine` of the rows of several parts, and NaN for the rows of which one holds NaN.
+
+    NaN is taken out before and put back after: multiplied by a cotangent of 0 it would reach the gradients of what
+    `combine` reads beside the rows.
+
+    Args:
+      combine: (rows ...) -> rows, each by itself.
+      *rows: each [..., width].
+    """
+    poisoned = jnp.stack([jnp.isnan(one).any(-1, keepdims=True) for one in rows]).any(0)
+    return jnp.where(poisoned, jnp.nan, combine(*(jnp.where(poisoned, 0, one) for one in rows)))

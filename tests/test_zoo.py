@@ -83,7 +83,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     71: "Titans: a recurrence with inner gradients",
     72: "value residuals: a channel across layers",
     73: "TPA: a mixer",
-    74: "differential V2: a composition",
+    74: ("differential_v2",),
     75: ("softpick",),
     76: "power attention: a row normaliser and a recurrence",
     77: "log-linear: a recurrence with states by level",

@@ -27,3 +27,9 @@ def test_lambda_starts_higher_in_later_layers(layer, start):
 def test_heads_that_have_no_halves_are_refused():
     with pytest.raises(Refused, match="differential halves each head, whose width is 7: give heads of an even width"):
         init("differential", jax.random.key(0), Sizes(4, 2, 7, 7, 5))
+
+
+def test_a_gate_that_is_shut_leaves_scaled_attention():
+    inputs = make("differential_v2")
+    shut = inputs._replace(beside={**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], -1e9)})
+    assert error(run("differential_v2", shut).out, attend(*inputs[:3]).out) == 0

@@ -41,7 +41,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     29: "PaTH: a composition over a recurrence",
     30: ("additive",),
     31: ("dot", "general", "concat"),
-    32: "local-m and local-p: compositions",
+    32: ("local_m", "local_p"),
     33: ("location_sensitive", "ntm"),
     34: ("monotonic",),
     35: ("mocha", "milk"),

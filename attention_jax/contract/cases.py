@@ -65,6 +65,11 @@ def usual_mask(spec: str) -> Mask | None:
     return None if claims(spec).bidirectional else Causal()
 
 
+def one_way(spec: str) -> Mask | None:
+    """A causal mask, or none for a variant that has no causal form."""
+    return None if claims(spec).causal == "no" else Causal()
+
+
 def reference_engine(spec: str) -> str:
     """The engine that has derivatives of any order and is held against the oracle in float64."""
     return lookup(spec).mechanism.reference
@@ -293,8 +298,8 @@ def takes(spec: str, kind: str) -> bool:
 def takes_mask(spec: str, mask: Mask | jax.Array | None) -> bool:
     """Whether a variant takes this mask, by its claims."""
     rules = None if mask is None else as_mask(mask)
-    kinds = claims(spec).masks
-    return (claims(spec).bidirectional or (rules is not None and rules.causal)) and all(
+    kinds, causal = claims(spec).masks, rules is not None and rules.causal
+    return (claims(spec).causal != "no" if causal else claims(spec).bidirectional) and all(
         kinds is None or type(rule).__name__ in kinds for rule in terms(rules)
     )
 

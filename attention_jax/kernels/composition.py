@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import Mechanism
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -77,15 +78,22 @@ def on_other_tokens(
     return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})
 
 
-def past_nan(combine: Callable[..., Array], *rows: Array) -> Array:
-    """Returns `combine` of the rows of several parts, and NaN for the rows of which one holds NaN.
+def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Problem, Solve], AttentionOutput]:
+    """Returns a `run` that has 0 in the place of what is not finite, and then NaN for the queries that see such.
 
-    NaN is taken out before and put back after: multiplied by a cotangent of 0 it would reach the gradients of what
-    `combine` reads beside the rows.
-
-    Args:
-      combine: (rows ...) -> rows, each by itself.
-      *rows: each [..., width].
+    For what a composition does beside its parts: NaN multiplied by a cotangent of 0 would reach the gradients of rows
+    that do not see it, and a sum over tokens would spread it to all.
     """
-    poisoned = jnp.stack([jnp.isnan(one).any(-1, keepdims=True) for one in rows]).any(0)
-    return jnp.where(poisoned, jnp.nan, combine(*(jnp.where(poisoned, 0, one) for one in rows)))
+
+    def on_finite(problem: Problem, solve: Solve) -> AttentionOutput:
+        query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
+        inputs = {name: finite(array) for name, array in problem.inputs.items()}
+        result = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
+        poisoned, weights = poisoned_rows(problem), result.weights
+        return replace(
+            result,
+            out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
+            weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
+        )
+
+    return on_finite

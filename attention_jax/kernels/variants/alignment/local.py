@@ -23,4 +23,6 @@ def score_called(score: str, *, window: int, owner: str) -> SoftmaxScore:
         raise Refused(f"{owner}:score={score} is none of {', '.join(SCORES)}.{did_you_mean(score, SCORES)}")
     if window < 1:
         raise Refused(f"{owner}:window={window} is too small: give at least 1, the keys on each side of the centre.")
-    return SCORES[score]()
+    made = SCORES[score]()
+    assert isinstance(made, SoftmaxScore)
+    return made

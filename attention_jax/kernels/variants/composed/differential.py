@@ -55,13 +55,11 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
     def difference(one: Array, other: Array) -> Array:
         return to_statistics(one) - share.astype(to_statistics(one).dtype) * to_statistics(other)
 
-    def normalised(one: Array, other: Array) -> Array:
-        return _normalised(difference(one, other), params["gain"]) * (1 - start).astype(to_statistics(one).dtype)
-
-    out = past_nan(normalised, first.out, second.out).astype(problem.query.dtype)
+    out = _normalised(difference(first.out, second.out), params["gain"])
+    out = (out * (1 - start).astype(out.dtype)).astype(problem.query.dtype)
     if first.weights is None or second.weights is None:
         return AttentionOutput(out)
-    return AttentionOutput(out, weights=past_nan(difference, first.weights, second.weights))
+    return AttentionOutput(out, weights=difference(first.weights, second.weights))
 
 
 def _normalised(heads: Float[Array, "B T N Hv"], gain: Float[Array, " Hv"]) -> Float[Array, "B T N Hv"]:
@@ -82,4 +80,4 @@ def _normalised(heads: Float[Array, "B T N Hv"], gain: Float[Array, " Hv"]) -> F
 )
 def differential() -> Composition:
     """Softmax attention of one half of each head less a learned share of that of the other half, then normalised."""
-    return Composition(run=_run, arrays=_ARRAYS)
+    return Composition(run=past_nan(_run), arrays=_ARRAYS)

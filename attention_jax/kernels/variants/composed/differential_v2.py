@@ -24,15 +24,15 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
         solve(part(problem, _SCORE, name=f"query {number}", query=query, outputs=problem.outputs))
         for number, query in enumerate((problem.query, second_query), 1)
     )
-    share = jax.nn.sigmoid(to_statistics(problem.given.per_token["gate"]))[..., None]
+    share = jax.nn.sigmoid(to_statistics(problem.inputs["gate"]))[..., None]
 
     def less(one: Array, other: Array, share: Float[Array, "..."]) -> Array:
         return to_statistics(one) - share.astype(to_statistics(one).dtype) * to_statistics(other)
 
-    out = past_nan(less, first.out, second.out, share).astype(problem.query.dtype)
+    out = less(first.out, second.out, share).astype(problem.query.dtype)
     if first.weights is None or second.weights is None:
         return AttentionOutput(out)
-    return AttentionOutput(out, weights=past_nan(less, first.weights, second.weights, share.swapaxes(1, 2)))
+    return AttentionOutput(out, weights=less(first.weights, second.weights, share.swapaxes(1, 2)))
 
 
 @register(
@@ -46,4 +46,4 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
 )
 def differential_v2() -> Composition:
     """Softmax attention of each head less a share, that the token chooses, of what a second query of it attends to."""
-    return Composition(run=_run, inputs=_INPUTS)
+    return Composition(run=past_nan(_run), inputs=_INPUTS)

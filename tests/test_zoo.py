@@ -64,7 +64,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     52: "NSA: a composition",
     53: "MoBA: a composition",
     54: "DSA: a composition with an indexer",
-    55: "Linformer: a composition",
+    55: ("linformer",),
     56: "Nystrom: a composition",
     57: ("performer",),
     58: ("linear",),

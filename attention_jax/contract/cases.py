@@ -25,6 +25,7 @@ from attention_jax.kernels import (
     Global,
     Mask,
     Padding,
+    PerToken,
     PrefixLM,
     Segments,
     Sizes,
@@ -91,6 +92,11 @@ def widely(cases: Iterable[Any]) -> list[Any]:
 def usual_mask(spec: str) -> Mask | None:
     """None, or the mask that a variant cannot be without."""
     return None if claims(spec).bidirectional else Causal()
+
+
+def one_way(spec: str) -> Mask | None:
+    """A causal mask, or none for a variant that has no causal form."""
+    return None if claims(spec).causal == "no" else Causal()
 
 
 def reference_engine(spec: str) -> str:
@@ -162,6 +168,27 @@ def make(
     }
     beside = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
     return Inputs(*arrays, {**trained, **drawn}, beside)
+
+
+def part_of(spec: str, inputs: Inputs, queries: slice, keys: slice) -> Inputs:
+    """Some of the queries and some of the keys, with what is beside them."""
+    of = {"query": queries, "key": keys}
+    beside = {name: array[:, of[of_input(spec, name).of]] for name, array in inputs.beside.items()}
+    return Inputs(inputs.query[:, queries], inputs.key[:, keys], inputs.value[:, keys], inputs.params, beside)
+
+
+def of_heads(spec: str, inputs: Inputs, query_heads: np.ndarray, key_heads: np.ndarray) -> dict[str, jax.Array]:
+    """What is beside the tokens, of these query heads or of these key heads; an array for no head stays as it is."""
+    of = {"N": query_heads, "K": key_heads}
+    return {
+        name: array[:, :, of[of_input(spec, name).axes[0]]] if of_input(spec, name).by_head else array
+        for name, array in inputs.beside.items()
+    }
+
+
+def of_input(spec: str, name: str) -> PerToken:
+    """What a variant says of one of its inputs."""
+    return lookup(spec).mechanism.inputs[name]
 
 
 def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
@@ -304,8 +331,8 @@ def takes(spec: str, kind: str) -> bool:
 def takes_mask(spec: str, mask: Mask | jax.Array | None) -> bool:
     """Whether a variant takes this mask, by its claims."""
     rules = None if mask is None else as_mask(mask)
-    kinds = claims(spec).masks
-    return (claims(spec).bidirectional or (rules is not None and rules.causal)) and all(
+    kinds, causal = claims(spec).masks, rules is not None and rules.causal
+    return (claims(spec).causal != "no" if causal else claims(spec).bidirectional) and all(
         kinds is None or type(rule).__name__ in kinds for rule in terms(rules)
     )
 

@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the contract's lines of one variant of each rule, and of none: `make test-engines` compiles them in full."""
+    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`."""
     from attention_jax.contract.cases import STANDING
 
     for item in items:

@@ -15,12 +15,14 @@ from attention_jax.contract.cases import (
     claiming,
     claims,
     make,
+    one_way,
     reference_engine,
     run,
     takes_mask,
     widely,
 )
 from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Sizes, attend_cached, lookup
+from attention_jax.kernels.mask_algebra import conjunction
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def strict() -> Iterator[None]:
 
 
 LENGTHS, SEGMENT = np.array([7, 4]), np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
-MASKS = (Causal(), Causal() & Padding(LENGTHS), Causal() & Padding(LENGTHS) & Segments(SEGMENT))
+BESIDE = (None, Padding(LENGTHS), Padding(LENGTHS) & Segments(SEGMENT))
 CACHED = claiming(causal="strict", cross=True, rows_apart=True, state=False)
 
 
@@ -54,9 +56,14 @@ def gradients(spec: str, inputs: Inputs, **arguments) -> Inputs:
     return jax.grad(total)(inputs)
 
 
+def padded(spec):
+    """Padding, with a causal mask where the variant has one."""
+    return conjunction(one_way(spec), BESIDE[1])
+
+
 def masks_of(spec):
     """Those of the masks that the variant takes."""
-    return [mask for mask in MASKS if takes_mask(spec, mask)]
+    return [mask for mask in (conjunction(one_way(spec), other) for other in BESIDE) if takes_mask(spec, mask)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,7 @@ def masks_of(spec):
 )
 def test_every_engine_is_traced_forward_and_backward_in_the_strict_modes(spec, dtype):
     inputs = make(spec, dtype=jnp.dtype(dtype))
-    for arguments in (*({"mask": mask} for mask in masks_of(spec)), {"mask": MASKS[1], **arguments_of(spec)}):
+    for arguments in (*({"mask": mask} for mask in masks_of(spec)), {"mask": padded(spec), **arguments_of(spec)}):
         for engine in accepting(spec, inputs, **arguments):
             with strict():
                 jax.eval_shape(lambda i, a=arguments, e=engine: gradients(spec, i, engine=e, **a), inputs)
@@ -89,7 +96,7 @@ def test_a_cache_is_traced_in_the_strict_modes(spec):
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_operation_gives_nan_on_the_way_to_finite_results(spec):
     inputs, engine = make(spec), reference_engine(spec)
-    for arguments in ({"mask": masks_of(spec)[-1]}, {"mask": MASKS[1], **arguments_of(spec)}):
+    for arguments in ({"mask": masks_of(spec)[-1]}, {"mask": padded(spec), **arguments_of(spec)}):
         with jax.debug_nans(True):
             found = gradients(spec, inputs, engine=engine, **arguments)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))

@@ -131,14 +131,14 @@ class Rows(NamedTuple):
       logits: [B, N, t, S]; those of hidden keys are finite and stand for nothing.
       visible: [B, N, t, S], which keys each query sees.
       query: [B, t, N, P], prepared.
-      key: [B, S, K, P], prepared.
+      key: [B, S, K, R], prepared.
       carry: what the queries before them tell; None for a mechanism that has no carry.
     """
 
     logits: Float[Array, "B N t S"]
     visible: Bool[Array, "B N t S"]
     query: Float[Array, "B t N P"]
-    key: Float[Array, "B S K P"]
+    key: Float[Array, "B S K R"]
     carry: Any = None
 
 

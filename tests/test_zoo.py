@@ -78,7 +78,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     66: "block indexers: options of one indexed composition",
     67: ("scalable_softmax",),
     68: "RWKV-7: an erase key of its own in the recurrence",
-    69: "the delta rule with strengths up to 2: an option",
+    69: ("delta_net", "gated_delta_net", "kimi_delta"),  # with max_beta=2
     70: "Mamba-3: a recurrence",
     71: "Titans: a recurrence with inner gradients",
     72: "value residuals: a channel across layers",

@@ -144,7 +144,9 @@ def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, ne
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
         expected = run(spec, exact, mask=Causal()).out
-    assert error(found, expected) < 1e-5
+    # A state that every write turns around keeps the rounding of them all.
+    turns = lookup(spec).options.get("max_beta", (1, 1))[1] > 1
+    assert error(found, expected) < (1e-4 if turns else 1e-5)
 
 
 def test_which_engine_is_held_to_what():

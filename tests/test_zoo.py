@@ -40,7 +40,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     28: "forgetting: a score with gates",
     29: "PaTH: a composition over a recurrence",
     30: ("additive",),
-    31: ("dot", "general", "concat"),
+    31: ("dot", "general", "concat", "location"),
     32: "local-m and local-p: compositions",
     33: ("location_sensitive", "ntm"),
     34: ("monotonic",),

@@ -59,6 +59,12 @@ def claiming(**wanted: Any) -> list[str]:
     return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
 
 
+def goes_by_positions(spec: str) -> bool:
+    """Whether where a token stands counts: by a mask of its own, or an array with a number for each place."""
+    mechanism = lookup(spec).mechanism
+    return mechanism.mask is not None or any("length" in one.axes for one in mechanism.arrays.values())
+
+
 def usual_mask(spec: str) -> Mask | None:
     """None, or the mask that a variant cannot be without."""
     return None if claims(spec).bidirectional else Causal()
@@ -113,8 +119,12 @@ def make(
     dtype: Any = jnp.float32,
     scale: float = 1.0,
     seed: int = 0,
+    length: int = 9,
 ) -> Inputs:
-    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can."""
+    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can.
+
+    Arrays with a number for each place are for up to `length` tokens, or as many as there are.
+    """
     if kv_heads is None:
         kv_heads = heads // 2 if claims(spec).grouped and heads % 2 == 0 else heads
     key_width = key_width or width
@@ -122,7 +132,7 @@ def make(
     rng = np.random.default_rng(seed)
     shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
-    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys))
+    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length))
     trained, drawn = init(spec, jax.random.key(seed), sizes)
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}

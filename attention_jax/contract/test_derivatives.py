@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from attention_jax.contract.cases import SPECS, Inputs, doubled, make, quick_jit, reference_engine, run
 from attention_jax.kernels import Causal, Sizes, init
 
-WIDTHS = Sizes(2, 1, 2, 2, 1)
+WIDTHS = Sizes(2, 1, 2, 2, 1, length=3)
 
 
 @pytest.mark.parametrize("spec", SPECS)

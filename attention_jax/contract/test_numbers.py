@@ -130,7 +130,7 @@ def test_dtypes_that_no_engine_computes_with_are_refused():
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_variants_arrays_are_float32_under_x64_too(spec):
     with jax.enable_x64(True):
-        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5)):
+        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5, length=7)):
             assert {array.dtype for array in arrays.values()} <= {jnp.dtype(jnp.float32)}
 
 

@@ -14,6 +14,7 @@ from attention_jax.contract.cases import (
     claims,
     doubled,
     error,
+    goes_by_positions,
     lookup,
     make,
     quick_jit,
@@ -51,7 +52,7 @@ def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_g
     weighing[~REAL] = 0
     of_alone, gradient_alone = out_and_gradient(alone, Causal(), weighing[rows], spec)
     out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec)
-    if lookup(spec).mechanism.mask is None:
+    if not goes_by_positions(spec):
         assert error(np.asarray(out)[rows], of_alone) < AGREEMENT
         for found, expected in zip(gradient.tokens, gradient_alone.tokens, strict=True):
             assert error(np.asarray(found)[rows], expected) < 2 * AGREEMENT
@@ -86,8 +87,8 @@ def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(sp
     inputs = make(spec)
     ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
     usual = usual_mask(spec)
-    # A rule of its own goes by positions, which packed documents count each from 0.
-    places = {} if lookup(spec).mechanism.mask is None else {"positions": np.array([[0, 1, 2, 0, 1, 2, 3]])}
+    # Packed documents count their positions each from 0.
+    places = {"positions": np.array([[0, 1, 2, 0, 1, 2, 3]])} if goes_by_positions(spec) else {}
     try:
         both = run(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids, **places).out
     except Refused:

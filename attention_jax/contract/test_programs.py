@@ -18,7 +18,7 @@ LAPACK = re.compile(r"lapack_\w+|triangular.solve|cholesky", re.IGNORECASE)
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_program_of_a_variant_calls_lapack(spec):
-    inputs, widths = make(spec), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5)
+    inputs, widths = make(spec), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5, length=7)
 
     def step(inputs):
         return jax.grad(lambda inputs: run(spec, inputs, mask=Causal(), engine=engine).out.sum())(inputs)

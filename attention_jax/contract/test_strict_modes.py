@@ -66,7 +66,7 @@ def test_every_engine_is_traced_forward_and_backward_in_a_strict_mode(spec, dtyp
 @pytest.mark.parametrize("mode", STRICT)
 @pytest.mark.parametrize("spec", CACHED)
 def test_a_cache_is_traced_in_a_strict_mode(spec, mode):
-    inputs, lengths = make(spec), jnp.array([7, 3])
+    inputs, lengths = make(spec, length=600), jnp.array([7, 3])
     heads, kv_heads, width = inputs.query.shape[2], inputs.key.shape[2], inputs.query.shape[3]
     cache = KeyValueCache.empty(Sizes(heads, kv_heads, width, width, 5), batch=2, capacity=600)
 

@@ -76,7 +76,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     64: "patterns of layers: a stack's option",
     65: "CSA and HCA: compositions over compressed tokens",
     66: "block indexers: options of one indexed composition",
-    67: ("scalable_softmax",),
+    67: ("scalable_softmax", "position_temperature"),
     68: "RWKV-7: an erase key of its own in the recurrence",
     69: ("delta_net", "gated_delta_net", "kimi_delta"),  # with max_beta=2
     70: "Mamba-3: a recurrence",

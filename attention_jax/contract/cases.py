@@ -25,6 +25,7 @@ from attention_jax.kernels import (
     Mask,
     Padding,
     PrefixLM,
+    Refused,
     Segments,
     Sizes,
     Window,
@@ -57,12 +58,6 @@ def claims(spec: str) -> Claims:
 def claiming(**wanted: Any) -> list[str]:
     """The specs whose claims have all these values."""
     return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
-
-
-def goes_by_positions(spec: str) -> bool:
-    """Whether where a token stands counts: by a mask of its own, or an array with a number for each place."""
-    mechanism = lookup(spec).mechanism
-    return mechanism.mask is not None or any("length" in one.axes for one in mechanism.arrays.values())
 
 
 def usual_mask(spec: str) -> Mask | None:
@@ -149,6 +144,20 @@ def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
     """`attend` on these inputs."""
     given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
     return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+@functools.cache
+def goes_by_positions(spec: str) -> bool:
+    """Whether where tokens stand counts, beside their order: documents that are packed then need positions."""
+    inputs = make(spec)
+    try:
+        near, far = (run(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5))
+    except Refused:
+        return False
+    return not same_bits(near, far)
+
+
+PLACES = np.arange(7)
 
 
 def out_and_gradients(

@@ -24,6 +24,7 @@ from attention_jax.kernels import (
     Global,
     Mask,
     Padding,
+    PerToken,
     PrefixLM,
     Refused,
     Segments,
@@ -138,6 +139,27 @@ def make(
     }
     beside = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
     return Inputs(*arrays, {**trained, **drawn}, beside)
+
+
+def part_of(spec: str, inputs: Inputs, queries: slice, keys: slice) -> Inputs:
+    """Some of the queries and some of the keys, with what is beside them."""
+    of = {"query": queries, "key": keys}
+    beside = {name: array[:, of[of_input(spec, name).of]] for name, array in inputs.beside.items()}
+    return Inputs(inputs.query[:, queries], inputs.key[:, keys], inputs.value[:, keys], inputs.params, beside)
+
+
+def of_heads(spec: str, inputs: Inputs, query_heads: np.ndarray, key_heads: np.ndarray) -> dict[str, jax.Array]:
+    """What is beside the tokens, of these query heads or of these key heads; an array for no head stays as it is."""
+    of = {"N": query_heads, "K": key_heads}
+    return {
+        name: array[:, :, of[of_input(spec, name).axes[0]]] if of_input(spec, name).by_head else array
+        for name, array in inputs.beside.items()
+    }
+
+
+def of_input(spec: str, name: str) -> PerToken:
+    """What a variant says of one of its inputs."""
+    return lookup(spec).mechanism.inputs[name]
 
 
 def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:

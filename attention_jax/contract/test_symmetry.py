@@ -14,6 +14,7 @@ from attention_jax.contract.cases import (
     claims,
     error,
     make,
+    of_heads,
     qualified,
     run,
     run_compiled,
@@ -66,7 +67,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         inputs.key[:, :, of_key],
         inputs.value[:, :, of_key],
         by_head(spec, inputs.params, of_query, of_key),
-        {name: array[:, :, of_key] for name, array in inputs.beside.items()},
+        of_heads(spec, inputs, of_query, of_key),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
@@ -83,7 +84,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         inputs.key[:, :, copies],
         inputs.value[:, :, copies],
         by_head(spec, inputs.params, np.arange(4), copies),
-        {name: array[:, :, copies] for name, array in inputs.beside.items()},
+        of_heads(spec, inputs, np.arange(4), copies),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):

@@ -45,7 +45,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     33: ("location_sensitive", "ntm"),
     34: ("monotonic",),
     35: ("mocha", "milk"),
-    36: ("pointer",),
+    36: ("pointer", "copy"),
     37: ("bidaf", "co_attention"),
     38: ("abcnn_1", "abcnn_2", "abcnn_3"),
     39: ("self_attentive", "gated_pooling", "multihead_pooling", "by_query"),

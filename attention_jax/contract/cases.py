@@ -27,6 +27,7 @@ from attention_jax.kernels import (
     Padding,
     PerToken,
     PrefixLM,
+    Refused,
     Segments,
     Sizes,
     Window,
@@ -148,8 +149,12 @@ def make(
     dtype: Any = jnp.float32,
     scale: float = 1.0,
     seed: int = 0,
+    length: int = 9,
 ) -> Inputs:
-    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can."""
+    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can.
+
+    Arrays with a number for each place are for up to `length` tokens, or as many as there are.
+    """
     if kv_heads is None:
         kv_heads = heads // 2 if claims(spec).grouped and heads % 2 == 0 else heads
     key_width = key_width or width
@@ -157,7 +162,7 @@ def make(
     rng = np.random.default_rng(seed)
     shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
-    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys))
+    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length))
     trained, drawn = init(spec, jax.random.key(seed), sizes)
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
@@ -195,6 +200,20 @@ def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
     """`attend` on these inputs."""
     given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
     return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+@functools.cache
+def goes_by_positions(spec: str) -> bool:
+    """Whether where tokens stand counts, beside their order: documents that are packed then need positions."""
+    inputs = make(spec)
+    try:
+        near, far = (run(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5))
+    except Refused:
+        return False
+    return not same_bits(near, far)
+
+
+PLACES = np.arange(7)
 
 
 def out_and_gradients(

@@ -132,7 +132,7 @@ def test_dtypes_that_no_engine_computes_with_are_refused():
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_variants_arrays_are_float32_under_x64_too(spec):
     with jax.enable_x64(True):
-        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5, 7)):
+        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5, length=7)):
             assert {array.dtype for array in arrays.values()} <= {jnp.dtype(jnp.float32)}
 
 
@@ -146,7 +146,9 @@ def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, ne
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
         expected = run(spec, exact, mask=Causal()).out
-    assert error(found, expected) < 1e-5
+    # A state that every write turns around keeps the rounding of them all.
+    turns = lookup(spec).options.get("max_beta", (1, 1))[1] > 1
+    assert error(found, expected) < (1e-4 if turns else 1e-5)
 
 
 def test_which_engine_is_held_to_what():

@@ -79,7 +79,7 @@ def test_every_engine_is_traced_forward_and_backward_in_the_strict_modes(spec, d
 
 @pytest.mark.parametrize("spec", widely(CACHED))
 def test_a_cache_is_traced_in_the_strict_modes(spec):
-    inputs, lengths = make(spec), jnp.array([7, 3])
+    inputs, lengths = make(spec, length=600), jnp.array([7, 3])
     heads, kv_heads, width = inputs.query.shape[2], inputs.key.shape[2], inputs.query.shape[3]
     cache = KeyValueCache.empty(Sizes(heads, kv_heads, width, width, 5), batch=2, capacity=600)
 

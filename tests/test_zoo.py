@@ -20,7 +20,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     8: ("cosine",),
     9: ("alibi",),
     10: ("t5",),
-    11: ("rope",),
+    11: ("rope", "xpos"),
     12: "Shaw's relative keys and values: a position encoding",
     13: "Transformer-XL's distances: a position encoding",
     14: "DeBERTa's disentangled positions: a position encoding",

@@ -1,14 +1,20 @@
-"""Pairs of channels turned by an angle: what rope, xpos and complex_order share."""
+"""Pairs of channels turned by an angle: what rope, xpos, transformer_xl and complex_order share."""
 
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import statistics_dtype
 
 Pairs = Literal["half", "interleaved"]
+
+
+def frequencies(width: int, base: float) -> Float[np.ndarray, " half"]:
+    """Returns w_c = base^(-2c / width) of each of width / 2 pairs, float64: Vaswani et al. 2017, section 3.5."""
+    return base ** (-2.0 * np.arange(width // 2) / width)
 
 
 def rotated(

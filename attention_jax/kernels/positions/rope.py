@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
 from attention_jax.kernels.position import Position, PositionClaims, register_position
-from attention_jax.kernels.rotation import Pairs, check_pairs, rotated
+from attention_jax.kernels.rotation import Pairs, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
 Scaling = Literal["none", "ntk", "yarn"]
@@ -25,11 +25,11 @@ Scaling = Literal["none", "ntk", "yarn"]
 SLOW, FAST = 1.0, 32.0
 
 
-def frequencies(width: int, *, base: float, scaling: Scaling, factor: float, original: int) -> np.ndarray:
+def scaled_frequencies(width: int, *, base: float, scaling: Scaling, factor: float, original: int) -> np.ndarray:
     """Returns w of each of width / 2 pairs, float64."""
     if scaling == "ntk" and width > 2:
         base *= factor ** (width / (width - 2))
-    plain = base ** (-2.0 * np.arange(width // 2) / width)
+    plain = frequencies(width, base)
     if scaling != "yarn":
         return plain
 
@@ -85,7 +85,7 @@ def rope(
         check_pairs(f"rope with fraction={fraction:g}", width, of=4 if columns else 2)
         # A position of a grid is two, each with half of the channels.
         parts = (positions // columns, positions % columns) if columns else (positions,)
-        each = frequencies(width // len(parts), base=base, scaling=scaling, factor=factor, original=original)
+        each = scaled_frequencies(width // len(parts), base=base, scaling=scaling, factor=factor, original=original)
         wide = statistics_dtype(array.dtype)
         angles = [part[..., None].astype(wide) * jnp.asarray(each, wide)[None, None] for part in parts]
         return rotated(array, jnp.concatenate(angles, -1)[:, :, None], pairs, stretch)

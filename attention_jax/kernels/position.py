@@ -160,17 +160,19 @@ def distances(given: Given) -> Int[Array, "b t s"]:
     return given.place.query[:, :, None] - given.place.key[:, None, :]
 
 
-def with_bias(mechanism: Score, bias: Callable[[Given], Array], *per_head: str) -> Score:
+def with_bias(mechanism: Score, bias: Callable[[Given], Array], *per_head: str, shared: tuple[str, ...] = ()) -> Score:
     """Returns a mechanism with a term added to its scaled logits that depends on positions alone.
 
     Args:
       mechanism: any score.
       bias: given -> [b or 1, N, t, s].
-      *per_head: the names of the arrays that `bias` reads, each [N, ...].
+      *per_head: the names of the arrays that `bias` reads of each head, each [N, ...].
+      shared: the names of those that it reads whole.
     """
 
     def pairwise(query: Array, key: Array, given: Given) -> Array:
         logits = scaled(mechanism, query, key, given)
         return logits + bias(given).astype(logits.dtype)
 
-    return replace(mechanism, pairwise=pairwise, scale=1.0, per_head=(*mechanism.per_head, *per_head))
+    per_head, shared = (*mechanism.per_head, *per_head), (*mechanism.shared, *shared)
+    return replace(mechanism, pairwise=pairwise, scale=1.0, per_head=per_head, shared=shared)

@@ -17,7 +17,7 @@ MORE = (
     "rope:pairs=interleaved", "rope:fraction=0.5", "rope:scaling=ntk,factor=4.0,base=100.0",
     "rope:scaling=yarn,factor=4.0,original=64,base=100.0", "rope:columns=3", "rope:columns=3,pairs=interleaved",
     "t5:buckets=6,furthest=5,bidirectional=false", "t5", "xpos", "xpos:scale_base=8.0,pairs=interleaved,gamma=1.0",
-    "kerple:kind=power",
+    "kerple:kind=power", "fire",
 )  # fmt: skip
 SEEN = {"none": np.ones((2, 7, 7), bool), "causal": POSITIONS_GIVEN[:, :, None] >= POSITIONS_GIVEN[:, None, :]}
 

@@ -21,7 +21,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     9: ("alibi",),
     10: ("t5",),
     11: ("rope", "xpos"),
-    12: "Shaw's relative keys and values: a position encoding",
+    12: ("shaw",),
     13: "Transformer-XL's distances: a position encoding",
     14: "DeBERTa's disentangled positions: a position encoding",
     15: "complex order: a position encoding and a score",

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Sizes, constant
 from attention_jax.kernels.mechanism import Given
 from attention_jax.kernels.position import Position, PositionClaims, distances, register_position, with_bias
@@ -59,12 +58,7 @@ def kerple(*, kind: Literal["log", "power"] = "log") -> Position:
 
     Args:
       kind: "log" or "power".
-
-    Raises:
-      Refused: there is no such kind.
     """
-    if kind not in ("log", "power"):
-        raise Refused(f"kerple has kind={kind!r}: give log or power.")
     bias = _log if kind == "log" else _power
     return Position(
         encode=lambda mechanism: with_bias(mechanism, bias, FIRST, SECOND),

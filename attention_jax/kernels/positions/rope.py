@@ -77,7 +77,7 @@ def rope(
     Raises:
       Refused: an option is out of its range, or scaling is none and a factor is given.
     """
-    _check(base, pairs, fraction, scaling, factor, original, columns)
+    _check(base, fraction, scaling, factor, original, columns)
     stretch = 0.1 * math.log(factor) + 1 if scaling == "yarn" else 1.0
 
     def turn(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
@@ -104,12 +104,10 @@ def rope(
     return Position(encode=encode)
 
 
-def _check(base: float, pairs: str, fraction: float, scaling: str, factor: float, original: int, columns: int) -> None:
+def _check(base: float, fraction: float, scaling: str, factor: float, original: int, columns: int) -> None:
     wrong = {
         f"base={base:g}: give more than 1": not base > 1,
-        f"pairs={pairs!r}: give half or interleaved": pairs not in ("half", "interleaved"),
         f"fraction={fraction:g}: give a share in (0, 1]": not 0 < fraction <= 1,
-        f"scaling={scaling!r}: give none, ntk or yarn": scaling not in ("none", "ntk", "yarn"),
         f"factor={factor:g}: give at least 1": not factor >= 1,
         f"factor={factor:g} without scaling: give scaling=ntk or yarn": scaling == "none" and factor != 1,
         f"original={original}: give at least 1": original < 1,

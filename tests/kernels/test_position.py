@@ -1,0 +1,101 @@
+"""What the contract of position encodings does not see: their options, large positions, and positions in the values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.contract.cases import AGREEMENT, error
+from attention_jax.contract.positions.cases import BATCH, TOKENS, WIDTH, make, run
+from attention_jax.kernels import Causal, KeyValueCache, Refused, Sizes, attend_cached, lookup_position
+
+REFUSED = {
+    "rope:base=1.0": "rope has base=1: give more than 1",
+    "rope:pairs=both": "pairs='both', which is not 'half' or 'interleaved'",
+    "rope:fraction=0.0": r"rope has fraction=0: give a share in \(0, 1\]",
+    "rope:fraction=1.5": r"rope has fraction=1.5: give a share in \(0, 1\]",
+    "rope:scaling=linear": "scaling='linear', which is not 'none' or 'ntk' or 'yarn'",
+    "rope:scaling=ntk,factor=0.5": "rope has factor=0.5: give at least 1",
+    "rope:factor=2.0": "rope has factor=2 without scaling: give scaling=ntk or yarn",
+    "rope:original=0": "rope has original=0: give at least 1",
+    "rope:columns=-1": "rope has columns=-1: give at least 1, or 0 for a sequence",
+    "rope:base=nan": "base='nan', which is not float",
+    "t5:buckets=2": "t5 has buckets=2: give an even number from 4",
+    "t5:buckets=7": "t5 has buckets=7: give an even number from 4",
+    "t5:buckets=1,bidirectional=false": "t5 has buckets=1: give at least 2",
+    "t5:buckets=8,furthest=2": "t5 has furthest=2: 2 distances have a bucket each, so give more than 2",
+    "alibi:slope=1.0": "encoding 'alibi' has no option 'slope'",
+    "xpos:base=1.0": "xpos has base=1: give more than 1",
+    "xpos:gamma=0.0": "xpos has gamma=0: give more than 0",
+    "xpos:scale_base=-1.0": "xpos has scale_base=-1: give more than 0",
+    "xpos:pairs=both": "pairs='both', which is not 'half' or 'interleaved'",
+    "kerple:kind=linear": "kind='linear', which is not 'log' or 'power'",
+    "fire:threshold=0.0": "fire has threshold=0: give more than 0",
+    "fire:width=0": "fire has width=0: give at least 1",
+    "shaw:clip=0": "shaw has clip=0: give at least 1",
+}
+
+
+@pytest.mark.parametrize("spec", REFUSED)
+def test_an_option_out_of_range_is_refused_in_one_line(spec):
+    with pytest.raises(Refused, match=REFUSED[spec]) as refusal:
+        lookup_position(spec)
+    assert "\n" not in str(refusal.value)
+
+
+def test_rope_turns_pairs_of_channels_and_refuses_an_odd_width():
+    with pytest.raises(Refused, match="turns pairs of channels and was given 3: make the width a multiple of 2"):
+        run("rope:fraction=0.4", make("rope:fraction=0.4"))
+
+
+def test_xpos_is_rope_where_nothing_fades():
+    inputs = make("rope")
+    assert error(run("xpos:scale_base=1e9", inputs).out, run("rope", inputs).out) < AGREEMENT
+
+
+@pytest.mark.parametrize("spec", ["xpos:scale_base=8.0", "xpos"])
+def test_xpos_does_not_overflow_at_large_positions(spec):
+    inputs, near, far = make(spec), np.arange(TOKENS)[None], np.arange(TOKENS)[None] + 2**20
+    expected = run(spec, inputs, mask=Causal(), positions=near).out
+    assert error(run(spec, inputs, mask=Causal(), positions=far).out, expected) < 2e-2  # what float32 angles leave
+
+    last = inputs._replace(query=inputs.query[:, -1:])
+    gradients = jax.grad(lambda one: run(spec, one, mask=Causal(), positions=(far[:, -1:], near)).out.sum())(last)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_xpos_refuses_logits_that_are_no_dot_products():
+    inputs = make("xpos")
+    with pytest.raises(Refused, match="xpos is for logits that are dot products: use variant scaled_dot"):
+        run("xpos", inputs, variant="additive")
+
+
+def test_shaw_in_the_values_decodes_with_a_cache_as_in_one_pass():
+    inputs = make("shaw:clip=3")
+    cache = KeyValueCache.empty(Sizes(4, 2, WIDTH, WIDTH, 5), batch=BATCH, capacity=9)
+    rows = []
+    for token in range(TOKENS):
+        part = [array[:, token : token + 1] for array in inputs[:3]]
+        result, cache = attend_cached(
+            *part, cache, mask=Causal(), params=inputs.params, position_encoding="shaw:clip=3"
+        )
+        rows.append(result.out)
+    expected = run("shaw:clip=3", inputs, mask=Causal()).out
+    assert error(jnp.concatenate(rows, axis=1), expected) < AGREEMENT
+    assert error(run("shaw:clip=3", inputs, mask=Causal(), outputs=("weights",)).out, expected) < AGREEMENT
+
+
+def test_shaw_in_the_values_keeps_what_is_hidden_out_of_every_gradient():
+    inputs = make("shaw:clip=3")
+    poisoned = inputs._replace(value=inputs.value.at[:, 5:].set(jnp.nan))
+    gradients = jax.grad(lambda one: run("shaw:clip=3", one, mask=Causal()).out[:, :5].sum())(poisoned)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    assert all(np.asarray(array).any() for array in gradients.params.values())
+    assert np.isnan(run("shaw:clip=3", poisoned, mask=Causal()).out[:, 5:]).all()
+
+
+def test_shaw_in_the_values_is_refused_by_an_engine_without_weights():
+    inputs = make("shaw:clip=3")
+    with pytest.raises(Refused, match=r"blockwise.*never holds all weights") as refusal:
+        run("shaw:clip=3", inputs, engine="blockwise")
+    assert "\n" not in str(refusal.value)

@@ -22,7 +22,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     10: ("t5",),
     11: ("rope", "xpos"),
     12: ("shaw",),
-    13: "Transformer-XL's distances: a position encoding",
+    13: ("transformer_xl",),
     14: "DeBERTa's disentangled positions: a position encoding",
     15: "complex order: a position encoding and a score",
     16: ("cope",),

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import statistics_dtype
@@ -15,6 +15,13 @@ Pairs = Literal["half", "interleaved"]
 def frequencies(width: int, base: float) -> Float[np.ndarray, " half"]:
     """Returns w_c = base^(-2c / width) of each of width / 2 pairs, float64: Vaswani et al. 2017, section 3.5."""
     return base ** (-2.0 * np.arange(width // 2) / width)
+
+
+def angles_at(
+    positions: Int[Array, "b T"], rates: Float[Array | np.ndarray, " half"], dtype: jnp.dtype
+) -> Float[Array, "b T half"]:
+    """Returns the angle of each pair at each position, in a dtype of statistics."""
+    return positions[..., None].astype(dtype) * jnp.asarray(rates, dtype)[None, None]
 
 
 def rotated(

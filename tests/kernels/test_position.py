@@ -32,6 +32,7 @@ REFUSED = {
     "kerple:kind=linear": "kind='linear', which is not 'log' or 'power'",
     "fire:threshold=0.0": "fire has threshold=0: give more than 0",
     "fire:width=0": "fire has width=0: give at least 1",
+    "transformer_xl:width=5": "transformer_xl has width=5: give an even number from 2",
     "shaw:clip=0": "shaw has clip=0: give at least 1",
 }
 
@@ -64,10 +65,11 @@ def test_xpos_does_not_overflow_at_large_positions(spec):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-def test_xpos_refuses_logits_that_are_no_dot_products():
-    inputs = make("xpos")
-    with pytest.raises(Refused, match="xpos is for logits that are dot products: use variant scaled_dot"):
-        run("xpos", inputs, variant="additive")
+@pytest.mark.parametrize("spec", ["xpos", "transformer_xl"])
+def test_what_is_for_dot_products_refuses_other_logits(spec):
+    inputs = make(spec)
+    with pytest.raises(Refused, match=f"{spec} is for logits that are dot products: use variant scaled_dot"):
+        run(spec, inputs, variant="additive")
 
 
 def test_shaw_in_the_values_decodes_with_a_cache_as_in_one_pass():

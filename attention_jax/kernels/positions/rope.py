@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
 from attention_jax.kernels.position import Position, PositionClaims, register_position
-from attention_jax.kernels.rotation import Pairs, check_pairs, frequencies, rotated
+from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
 Scaling = Literal["none", "ntk", "yarn"]
@@ -87,7 +87,7 @@ def rope(
         parts = (positions // columns, positions % columns) if columns else (positions,)
         each = scaled_frequencies(width // len(parts), base=base, scaling=scaling, factor=factor, original=original)
         wide = statistics_dtype(array.dtype)
-        angles = [part[..., None].astype(wide) * jnp.asarray(each, wide)[None, None] for part in parts]
+        angles = [angles_at(part, each, wide) for part in parts]
         return rotated(array, jnp.concatenate(angles, -1)[:, :, None], pairs, stretch)
 
     def encode(mechanism: Score) -> Score:

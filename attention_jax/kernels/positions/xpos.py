@@ -4,7 +4,7 @@ RoPE, and in it each pair of channels decays with the distance, the slow pairs l
 (1 + gamma). Distances count by `scale_base`, which the paper leaves out and the authors' code has. For causal masks: to
 keys behind the query it grows as it decays to those before it. The paper multiplies queries by zeta^i and keys by
 zeta^-j, which overflow at large positions; here both powers count from the middle of each block, so that only a gap
-within a block can overflow, of some 270 times `scale_base`.
+within a block can overflow, of some 140 times `scale_base`.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Given, Score, dot, statistics_dtype
 from attention_jax.kernels.position import Position, PositionClaims, register_position, scaled
-from attention_jax.kernels.rotation import Pairs, check_pairs, frequencies, rotated
+from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
 
@@ -53,7 +53,7 @@ def xpos(*, base: float = 10000.0, pairs: Pairs = "half", gamma: float = 0.4, sc
     def turned(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
         width, wide = array.shape[-1], statistics_dtype(array.dtype)
         check_pairs("xpos", width)
-        angles = positions[..., None].astype(wide) * jnp.asarray(frequencies(width, base), wide)[None, None]
+        angles = angles_at(positions, frequencies(width, base), wide)
         return rotated(array, angles[:, :, None], pairs)
 
     def faded(array: Float[Array, "b t n P"], distance: Int[Array, "b t"]) -> Float[Array, "b t n P"]:

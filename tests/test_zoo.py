@@ -23,7 +23,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     11: ("rope", "xpos"),
     12: ("shaw",),
     13: ("transformer_xl",),
-    14: "DeBERTa's disentangled positions: a position encoding",
+    14: ("deberta",),
     15: "complex order: a position encoding and a score",
     16: ("cope",),
     17: ("talking_heads",),

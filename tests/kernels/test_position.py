@@ -33,6 +33,7 @@ REFUSED = {
     "fire:threshold=0.0": "fire has threshold=0: give more than 0",
     "fire:width=0": "fire has width=0: give at least 1",
     "transformer_xl:width=5": "transformer_xl has width=5: give an even number from 2",
+    "deberta:clip=0": "deberta has clip=0: give at least 1",
     "shaw:clip=0": "shaw has clip=0: give at least 1",
 }
 

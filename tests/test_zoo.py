@@ -24,7 +24,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     12: ("shaw",),
     13: ("transformer_xl",),
     14: ("deberta",),
-    15: "complex order: a position encoding and a score",
+    15: ("complex_order",),
     16: ("cope",),
     17: ("talking_heads",),
     18: "differential: a composition",

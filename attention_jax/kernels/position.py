@@ -30,7 +30,7 @@ PREFIX = "position_"
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """A way to tell where tokens stand: in the logits, or in the token embeddings. One of the two is given.
+    """A way to tell where tokens stand: in the logits, in the token embeddings, or in either. One at least is given.
 
     Attributes:
       encode: mechanism -> the same with positions in its logits, where all callables may read `given.place`.

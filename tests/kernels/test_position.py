@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.contract.cases import AGREEMENT, error
 from attention_jax.contract.positions.cases import BATCH, TOKENS, WIDTH, make, run
-from attention_jax.kernels import Causal, KeyValueCache, Refused, Sizes, attend_cached, lookup_position
+from attention_jax.kernels import Causal, KeyValueCache, Refused, Sizes, attend_cached, embed_positions, lookup_position
 
 REFUSED = {
     "rope:base=1.0": "rope has base=1: give more than 1",
@@ -48,6 +48,30 @@ def test_an_option_out_of_range_is_refused_in_one_line(spec):
 def test_rope_turns_pairs_of_channels_and_refuses_an_odd_width():
     with pytest.raises(Refused, match="turns pairs of channels and was given 3: make the width a multiple of 2"):
         run("rope:fraction=0.4", make("rope:fraction=0.4"))
+
+
+def test_complex_order_takes_an_even_width_alone():
+    hidden = jnp.zeros((1, 2, 5))
+    with pytest.raises(Refused, match="complex_order turns pairs of channels and was given 5"):
+        embed_positions(hidden, np.arange(2)[None], position_encoding="complex_order", params={"position_rates": 0})
+
+
+def test_hermitian_products_of_complex_tokens_go_by_the_distance():
+    rng, spec = np.random.default_rng(0), "complex_order"
+    words, rates = (
+        jnp.asarray(rng.normal(size=(1, 2, 8)), jnp.float32),
+        {"position_rates": jnp.asarray([2.0, 0.7, 0.1, 0])},
+    )
+
+    def product(first, second):
+        both = embed_positions(words, np.array([[first, second]]), position_encoding=spec, params=rates)[0]
+        left, right = (one[:4] + 1j * one[4:] for one in both)
+        return jnp.vdot(left, right)
+
+    np.testing.assert_allclose(product(3, 8), product(103, 108), rtol=1e-4)
+    assert abs(product(3, 8) - product(3, 9)) > 0.1
+    sizes = jnp.abs(embed_positions(words, np.array([[5, 6]]), position_encoding=spec, params=rates) ** 2)
+    np.testing.assert_allclose(sizes.sum(-1), (words**2).sum(-1), rtol=1e-5)
 
 
 def test_xpos_is_rope_where_nothing_fades():

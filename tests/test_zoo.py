@@ -95,7 +95,18 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     83: "Parallax: a row with two moments",
 }
 # What no paper's row stands for: controls, and relatives of a row that have their own paper.
-BESIDE = {"uniform", "mean", "attentive_pooling", "decomposable", "coverage", "gmm", "kerple", "fire"}
+BESIDE = {
+    "uniform",
+    "mean",
+    "attentive_pooling",
+    "decomposable",
+    "coverage",
+    "gmm",
+    "kerple",
+    "fire",
+    "sinusoidal",
+    "learned",
+}
 
 HERE = {name for kind in KINDS for name in kind.catalogue.names()}
 NAMED = {name for row in ROWS.values() if isinstance(row, tuple) for name in row}

@@ -34,6 +34,8 @@ REFUSED = {
     "fire:width=0": "fire has width=0: give at least 1",
     "transformer_xl:width=5": "transformer_xl has width=5: give an even number from 2",
     "deberta:clip=0": "deberta has clip=0: give at least 1",
+    "sinusoidal:base=1.0": "sinusoidal has base=1: give more than 1",
+    "learned:length=0": "learned has length=0: give at least 1",
     "shaw:clip=0": "shaw has clip=0: give at least 1",
 }
 
@@ -48,6 +50,36 @@ def test_an_option_out_of_range_is_refused_in_one_line(spec):
 def test_rope_turns_pairs_of_channels_and_refuses_an_odd_width():
     with pytest.raises(Refused, match="turns pairs of channels and was given 3: make the width a multiple of 2"):
         run("rope:fraction=0.4", make("rope:fraction=0.4"))
+
+
+LEARNED = {"position_encoding": "learned:length=4", "params": {"position_table": jnp.ones((4, 6))}}
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        ([[0, 1, 2, 3, 4]], "learned has positions for 4 tokens, not 5: give learned:length=5"),
+        ([[0, 9]], "learned has positions 0 to 3, not 9: give learned:length=10"),
+        ([[-1, 2]], "learned has no position -1: give positions from 0"),
+    ],
+)
+def test_learned_refuses_positions_that_have_no_vector_in_one_line(positions, words):
+    with pytest.raises(Refused, match=words) as refusal:
+        embed_positions(jnp.zeros((1, len(positions[0]), 6)), np.array(positions), **LEARNED)
+    assert "\n" not in str(refusal.value)
+
+
+def test_learned_gives_nan_where_a_traced_position_has_no_vector():
+    @jax.jit
+    def embedded(positions):
+        return embed_positions(jnp.zeros((1, 4, 6)), positions, **LEARNED)[0, :, 0]
+
+    np.testing.assert_array_equal(embedded(np.array([[3, 4, -1, 0]])), [1, np.nan, np.nan, 1])
+
+
+def test_what_adds_to_tokens_takes_an_even_width_alone():
+    with pytest.raises(Refused, match="sinusoidal turns pairs of channels and was given 5"):
+        embed_positions(jnp.zeros((1, 2, 5)), np.arange(2)[None])
 
 
 def test_complex_order_takes_an_even_width_alone():

@@ -20,11 +20,11 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     8: ("cosine",),
     9: ("alibi",),
     10: ("t5",),
-    11: ("rope",),
-    12: "Shaw's relative keys and values: a position encoding",
-    13: "Transformer-XL's distances: a position encoding",
-    14: "DeBERTa's disentangled positions: a position encoding",
-    15: "complex order: a position encoding and a score",
+    11: ("rope", "xpos"),
+    12: ("shaw",),
+    13: ("transformer_xl",),
+    14: ("deberta",),
+    15: ("complex_order",),
     16: ("cope",),
     17: ("talking_heads",),
     18: ("differential",),
@@ -95,7 +95,18 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     83: "Parallax: a row with two moments",
 }
 # What no paper's row stands for: controls, and relatives of a row that have their own paper.
-BESIDE = {"uniform", "mean", "attentive_pooling", "decomposable", "coverage", "gmm"}
+BESIDE = {
+    "uniform",
+    "mean",
+    "attentive_pooling",
+    "decomposable",
+    "coverage",
+    "gmm",
+    "kerple",
+    "fire",
+    "sinusoidal",
+    "learned",
+}
 
 HERE = {name for kind in KINDS for name in kind.catalogue.names()}
 NAMED = {name for row in ROWS.values() if isinstance(row, tuple) for name in row}

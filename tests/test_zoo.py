@@ -62,7 +62,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     50: "clustered: a composition",
     51: "ProbSparse and auto-correlation: compositions",
     52: "NSA: a composition",
-    53: "MoBA: a composition",
+    53: ("moba",),
     54: "DSA: a composition with an indexer",
     55: "Linformer: a composition",
     56: "Nystrom: a composition",

@@ -77,7 +77,7 @@ class Inputs(NamedTuple):
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
-      beside: what the variant takes of each token beside these, by name, each [B, S, K] or [B, S, K, J].
+      beside: what the variant takes of each query or key beside these, by name, such as [B, S, K] or [B, T, N, J].
     """
 
     query: jax.Array
@@ -158,6 +158,11 @@ def _out_and_gradients(inputs: Inputs, weighing: Any, arguments: dict[str, Any],
 
 
 _compiled = quick_jit(_out_and_gradients, static_argnames=("spec", "engine"))
+
+
+def of_queries(spec: str) -> set[str]:
+    """The names of what the variant takes of each query beside it; the others are of keys."""
+    return {name for name, one in lookup(spec).mechanism.inputs.items() if one.of == "query"}
 
 
 def like_output(inputs: Inputs, seed: int = 1) -> np.ndarray:

@@ -20,7 +20,7 @@ from attention_jax.contract.cases import (
     takes_mask,
     usual_mask,
 )
-from attention_jax.kernels import Dense
+from attention_jax.kernels import Dense, lookup
 
 ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
 
@@ -35,6 +35,12 @@ def by_head(spec, params, of_query, of_key):
         return array[of_query if few.shape[0] == 4 else of_key]
 
     return jax.tree.map(take, params, few, many)
+
+
+def beside_by_head(spec, inputs, of_query, of_key):
+    """Takes what a variant has of each token at these query heads and these key heads."""
+    axes = {name: one.axes[0] for name, one in lookup(spec).mechanism.inputs.items()}
+    return {name: array[:, :, of_query if axes[name] == "N" else of_key] for name, array in inputs.beside.items()}
 
 
 @pytest.mark.parametrize("spec", claiming(bidirectional=True, order_free=True))
@@ -66,7 +72,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         inputs.key[:, :, of_key],
         inputs.value[:, :, of_key],
         by_head(spec, inputs.params, of_query, of_key),
-        {name: array[:, :, of_key] for name, array in inputs.beside.items()},
+        beside_by_head(spec, inputs, of_query, of_key),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
@@ -83,7 +89,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         inputs.key[:, :, copies],
         inputs.value[:, :, copies],
         by_head(spec, inputs.params, np.arange(4), copies),
-        {name: array[:, :, copies] for name, array in inputs.beside.items()},
+        beside_by_head(spec, inputs, np.arange(4), copies),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):

@@ -61,7 +61,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     49: "Sinkhorn sorting: a composition",
     50: "clustered: a composition",
     51: "ProbSparse and auto-correlation: compositions",
-    52: "NSA: a composition",
+    52: ("nsa",),
     53: ("moba",),
     54: "DSA: a composition with an indexer",
     55: "Linformer: a composition",

@@ -76,7 +76,15 @@ def highest(scores: Float[Array, "*a c"], allowed: Bool[Array, "*a c"], count: i
 
 
 def attend_chosen(
-    problem: Problem, solve: Solve, tokens: Ordered, choose: Choose, *, block: int, count: int, name: str
+    problem: Problem,
+    solve: Solve,
+    tokens: Ordered,
+    choose: Choose,
+    *,
+    block: int,
+    count: int,
+    scored: int,
+    name: str,
 ) -> AttentionOutput:
     """Returns scaled dot-product attention of each query to the keys that it sees in the blocks chosen for it.
 
@@ -88,6 +96,7 @@ def attend_chosen(
         [B, K, g, t, k], none twice, for g groups of the query heads of each key head; one past the last for none.
       block: the keys in a block.
       count: k, how many blocks at most.
+      scored: how many scores `choose` forms for each query and head.
       name: what the part is, for `explain` and for refusals.
 
     Returns:
@@ -97,7 +106,7 @@ def attend_chosen(
     key, value = in_blocks(tokens.key, block), in_blocks(tokens.value, block)
     kv_heads, blocks = key.shape[1:3]
     gathered = min(count, blocks) * block * (width + value.shape[-1])
-    size = max(1, min(queries, ELEMENTS // (batch * heads * (gathered + 2 * blocks))))
+    size = max(1, min(queries, ELEMENTS // (batch * heads * (gathered + 2 * scored))))
 
     def of_some(query: Array, last: Array) -> tuple[Array, Array]:
         chosen = choose(query, last)

@@ -71,9 +71,7 @@ def moba(*, block: int = 512, top_k: int = 3) -> Composition:
             number = jnp.arange(blocks, dtype=own.dtype).reshape(1, 1, 1, 1, -1)
             return highest(jnp.where(number == own, jnp.inf, scores), number <= own, top_k)
 
-        return with_poison(
-            problem,
-            attend_chosen(problem, solve, tokens, choose, block=block, count=top_k, name="the blocks chosen"),
-        )
+        sizes = {"block": block, "count": top_k, "scored": means.shape[2]}
+        return with_poison(problem, attend_chosen(problem, solve, tokens, choose, **sizes, name="the blocks chosen"))
 
     return Composition(run=run)

@@ -113,7 +113,7 @@ class Inputs(NamedTuple):
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
-      beside: what the variant takes of each token beside these, by name, each [B, S, K] or [B, S, K, J].
+      beside: what the variant takes of each query or key beside these, by name, such as [B, S, K] or [B, T, N, J].
     """
 
     query: jax.Array

@@ -10,6 +10,7 @@ import pytest
 from attention_jax.contract.cases import (
     MASKS,
     SPECS,
+    accepting,
     claims,
     error,
     like_output,
@@ -23,7 +24,8 @@ from attention_jax.contract.cases import (
     takes,
     usual_mask,
 )
-from attention_jax.kernels import Claims, Refused, Sizes, init, lookup
+from attention_jax.kernels import Claims, Composition, Refused, Sizes, init, lookup
+from attention_jax.training.flops import count_flops
 
 KEY = jax.random.key(0)
 LIMITS = [
@@ -135,6 +137,28 @@ def test_memory_grows_with_the_number_of_tokens_as_claimed(spec):
         assert at_4096 <= 4.6 * at_1024
     else:
         assert at_4096 > 9 * at_1024, "it claims quadratic memory and needs less"
+
+
+def work(spec, tokens):
+    """The multiplications and additions of causal attention, forward and backward."""
+    inputs = jax.eval_shape(lambda: make(spec, batch=1, queries=tokens))
+    total = jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum())
+    return count_flops(jax.make_jaxpr(total)(inputs).jaxpr)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_work_grows_with_the_number_of_tokens_as_claimed(spec):
+    at_1024, at_4096 = (work(spec, tokens) for tokens in (1024, 4096))
+    ratio, claim = at_4096.count / at_1024.count, claims(spec).time
+    if claim == "quadratic":
+        # Tiles that are skipped where the mask hides all of them are counted as one.
+        assert ratio > 4.6 or not at_4096.complete, "it claims quadratic work and needs less"
+    else:
+        assert ratio <= {"linear": 4.6, "subquadratic": 9.2}[claim]
+        gathered = isinstance(lookup(spec).mechanism, Composition) or "gather" in accepting(
+            spec, make(spec, batch=1, queries=1024), mask=one_way(spec)
+        )
+        assert at_4096.complete or gathered, "its tiles are as many as the mask leaves, and that may be quadratic"
 
 
 def test_the_error_of_performer_falls_as_the_root_of_its_features():

@@ -27,7 +27,7 @@ class Composition(Mechanism):
         over several tokens at once leaves out those that `problem.given.real` does not keep.
     """
 
-    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "convex": False}
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "convex": False}
 
     run: Callable[[Problem, Solve], AttentionOutput]
 

@@ -34,6 +34,7 @@ def _prepare_key(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B 
         arxiv="1603.06393",
     ),
     claims=Claims(unequal_widths=True, convex=False),
+    aliases=("copynet",),
 )
 def copy() -> Composition:
     """What a decoder copies of the tokens it sees, in one softmax with all that it might generate (CopyNet)."""

@@ -16,9 +16,11 @@ from attention_jax.kernels.variants.alignment.luong import SOURCE
 @register(
     source=replace(SOURCE, equation="section 3.2, monotonic alignment (local-m)"),
     claims=Claims(
+        time="linear",
         limits=(Limit("local_m:window=4096,score=dot", equals="dot", tolerance=2e-6),),
         tried="local_m:window=1",
     ),
+    aliases=("luong_local_m",),
 )
 def local_m(*, window: int = 10, score: str = "general") -> SoftmaxScore:
     """Softmax of one of Luong's scores over a window about the query's own position.

@@ -47,6 +47,7 @@ def _normalise(rows: Rows, given: Given, *, window: int) -> tuple[Float[Array, "
         limits=(Limit("local_p:window=1000000,score=dot", equals="dot", tolerance=2e-6),),
         tried="local_p:window=1",
     ),
+    aliases=("luong_local_p",),
 )
 def local_p(*, window: int = 10, score: str = "general") -> RowScore:
     """Softmax of one of Luong's scores over a window about a place that the query predicts, nearer keys favoured.

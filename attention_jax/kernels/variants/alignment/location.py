@@ -21,7 +21,7 @@ def _rows(key: Array, given: Given) -> Array:
     return jnp.broadcast_to(rows, (key.shape[0], *rows.shape[1:]))
 
 
-@register(source=SOURCE, claims=Claims(unequal_widths=True))
+@register(source=SOURCE, claims=Claims(unequal_widths=True), aliases=("luong_location",))
 def location() -> SoftmaxScore:
     """Softmax over places of what the query says of each; one map for each key head, for up to so many tokens."""
     return SoftmaxScore(prepare_key=_rows, arrays={"weight": normal("K", "length", "H", fan_in=(-1,))})

@@ -77,6 +77,7 @@ def _normalised(heads: Float[Array, "B T N Hv"], gain: Float[Array, " Hv"]) -> F
         arxiv="2410.05258",
     ),
     claims=Claims(lse=False),
+    aliases=("diff_transformer",),
 )
 def differential() -> Composition:
     """Softmax attention of one half of each head less a learned share of that of the other half, then normalised."""

@@ -43,6 +43,7 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
         year=2026,
     ),
     claims=Claims(lse=False),
+    aliases=("diff_transformer_v2",),
 )
 def differential_v2() -> Composition:
     """Softmax attention of each head less a share, that the token chooses, of what a second query of it attends to."""

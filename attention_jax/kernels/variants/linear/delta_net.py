@@ -23,6 +23,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_s
         arxiv="2406.06484",
     ),
     claims=replace(CLAIMS, tried="delta_net:max_beta=2"),
+    aliases=("delta_rule",),
 )
 def delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
     """A linear recurrence that replaces the value stored for a key instead of adding to it; no normaliser.

@@ -37,6 +37,7 @@ def _never_forgets(sizes: Sizes) -> Params:
     claims=replace(
         CLAIMS, limits=(Limit("gated_delta_net", equals="delta_net", tolerance=2e-6, params=_never_forgets),)
     ),
+    aliases=("gdn",),
 )
 def gated_delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
     """The delta rule, and a state that forgets as much as each token says, by head; no normaliser.

@@ -38,6 +38,7 @@ def _never_forgets(sizes: Sizes) -> Params:
         arxiv="2510.26692",
     ),
     claims=replace(CLAIMS, limits=(Limit("kimi_delta", equals="delta_net", tolerance=2e-6, params=_never_forgets),)),
+    aliases=("kda",),
 )
 def kimi_delta(*, max_beta: float = 1.0) -> LinearRecurrence:
     """The delta rule, and a state that forgets as much as each token says, by channel (KDA); no normaliser.

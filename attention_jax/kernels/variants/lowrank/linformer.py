@@ -68,6 +68,7 @@ def _identity(sizes: Sizes) -> Params:
         arxiv="2006.04768",
     ),
     claims=Claims(
+        time="linear",
         causal="no",
         bias=False,
         dropout=False,

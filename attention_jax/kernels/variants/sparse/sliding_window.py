@@ -23,12 +23,14 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         arxiv="2004.05150",
     ),
     claims=Claims(
+        time="linear",
         limits=(
             Limit("sliding_window:window=4096", equals="scaled_dot", tolerance=2e-6),
             Limit("sliding_window:window=1,sinks=4096", equals="scaled_dot", tolerance=2e-6),
         ),
         tried="sliding_window:window=2,sinks=1",
     ),
+    aliases=("local", "streaming_llm"),
 )
 def sliding_window(*, window: int = 128, sinks: int = 0) -> SoftmaxScore:
     """Scaled dot-product attention to the keys fewer than `window` positions away.

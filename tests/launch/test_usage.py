@@ -152,7 +152,7 @@ def test_other_names_of_papers_are_known() -> None:
     assert shown.out == launch("show", "rope").out
     assert "also called rotary, roformer" in shown.out
     assert launch("show", "bahdanau:hidden=3").out == launch("show", "additive:hidden=3").out
-    refused = launch("train", "--config=experiments/shakespeare_gpt.py", "--config.model.attention=bahdanau")
+    refused = launch("compare", "--config=experiments/demo.py", "--variants=bahdanau")
     assert (refused.code, refused.out) == (2, "")
     assert "attention variant 'bahdanau' is called 'additive' here: give that name." in refused.err
 

@@ -31,7 +31,13 @@ def test_a_part_of_the_queries_and_keys_is_dropped_as_in_the_whole(spec):
     inputs = make(spec)
     dropping = {"mask": Causal(), "rng": KEY, "dropout_rate": RATE}
     whole = run(spec, inputs, **dropping).out
-    part = inputs._replace(query=inputs.query[:, 2:5], key=inputs.key[:, :5], value=inputs.value[:, :5])
+    sides, beside = {"query": slice(2, 5), "key": slice(0, 5)}, lookup(spec).mechanism.inputs
+    part = inputs._replace(
+        query=inputs.query[:, sides["query"]],
+        key=inputs.key[:, sides["key"]],
+        value=inputs.value[:, sides["key"]],
+        beside={name: array[:, sides[beside[name].of]] for name, array in inputs.beside.items()},
+    )
     positions = (jnp.arange(2, 5)[None], jnp.arange(5)[None])
     assert error(run(spec, part, positions=positions, **dropping).out, whole[:, 2:5]) < AGREEMENT
 

@@ -37,7 +37,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     25: ("gumbel",),
     26: ("stick_breaking",),
     27: ("selective",),
-    28: "forgetting: a score with gates",
+    28: ("forgetting",),
     29: "PaTH: a composition over a recurrence",
     30: ("additive",),
     31: ("dot", "general", "concat", "location"),

@@ -80,6 +80,12 @@ CASES = {
     "all_to_all": Case("all_to_all", heads=EIGHT, score_mod=True, more={"mask": Causal() & SEGMENTS} | DROPOUT),
     "all_to_all additive": Case("all_to_all", spec="additive:hidden=3", heads=(16, 8), more={"mask": PADDING}),
     "all_to_all linear": Case("all_to_all", spec="linear", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}),
+    "ring rope": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS, "position_encoding": "rope"}),
+    "all_gather xpos": Case("all_gather", more=CAUSAL | {"position_encoding": "xpos", "positions": PACKED}),
+    "all_to_all fire": Case("all_to_all", heads=EIGHT, more={"position_encoding": "fire:threshold=4.0"}),
+    "all_to_all forgetting": Case(
+        "all_to_all", spec="forgetting", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}
+    ),
     "all_to_all of batches": Case("all_to_all", mesh=(2, 4), heads=(4, 4), more={"mask": PADDING} | DROPOUT),
 }
 

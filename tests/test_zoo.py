@@ -65,7 +65,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     53: "MoBA: a composition",
     54: "DSA: a composition with an indexer",
     55: ("linformer",),
-    56: "Nystrom: a composition",
+    56: ("nystrom",),
     57: ("performer",),
     58: ("linear",),
     59: ("retention", "gated_retention", "gated_linear", "mamba2"),

@@ -54,7 +54,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     42: "Longformer's global projections: a mixer",
     43: "BigBird: a mask of sizes",
     44: ("strided", "fixed"),
-    45: "axial, Swin and neighbourhood: masks of a grid",
+    45: ("axial",),  # Swin and neighbourhood: masks of a grid, to come
     46: "LongT5's transient globals: a composition",
     47: "LSH attention: a composition",
     48: "routing: a composition",
@@ -65,7 +65,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     53: ("moba",),
     54: "DSA: a composition with an indexer",
     55: ("linformer",),
-    56: "Nystrom: a composition",
+    56: ("nystrom",),
     57: ("performer",),
     58: ("linear",),
     59: ("retention", "gated_retention", "gated_linear", "mamba2"),

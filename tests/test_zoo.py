@@ -56,8 +56,8 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     44: ("strided", "fixed"),
     45: ("axial",),  # Swin and neighbourhood: masks of a grid, to come
     46: "LongT5's transient globals: a composition",
-    47: "LSH attention: a composition",
-    48: "routing: a composition",
+    47: ("reformer_lsh",),
+    48: ("routing",),
     49: "Sinkhorn sorting: a composition",
     50: "clustered: a composition",
     51: "ProbSparse and auto-correlation: compositions",

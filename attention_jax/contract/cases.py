@@ -368,5 +368,5 @@ def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4,
     own = lookup(spec).mechanism.own_mask(Sizes(4, 2, 8, 8, 5, shape[3]))
     if own is None:
         return seen
-    queries, keys = (Axis(np.arange(size), jnp.arange(size)[None]) for size in shape[2:])
+    queries, keys = (Axis(jnp.arange(size), jnp.arange(size)[None]) for size in shape[2:])
     return seen & np.asarray(own.visible(queries, keys))

@@ -13,6 +13,7 @@ from attention_jax.contract.cases import (
     error,
     like_output,
     make,
+    one_way,
     part_of,
     quick_jit,
     run,
@@ -40,7 +41,7 @@ def test_a_part_of_the_queries_and_keys_is_dropped_as_in_the_whole(spec):
 @pytest.mark.parametrize("spec", DROPS)
 def test_the_same_under_jit_and_vmap_and_in_the_backward_pass(spec):
     inputs = make(spec)
-    dropping = {"mask": Causal(), "rng": KEY, "dropout_rate": RATE}
+    dropping = {"mask": one_way(spec), "rng": KEY, "dropout_rate": RATE}
     plain = run(spec, inputs, **dropping).out
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), inputs)
     both = quick_jit(jax.vmap(lambda inputs: run(spec, inputs, **dropping).out))(stacked)

@@ -90,6 +90,8 @@ def test_logits_near_the_largest_float_are_as_good_as_any(spec):
     mechanism = lookup(spec).mechanism
     if not isinstance(mechanism, SoftmaxScore) or mechanism.scale is not None or mechanism.soft_cap is not None:
         pytest.skip(f"{spec} scales its logits before the product, or bounds them")
+    if claims(spec).fewest_keys > 2:
+        pytest.skip(f"{spec} refuses two keys")
     # Products of 6e38 and 3e38 overflow, or nearly; divided by sqrt(8) they do not.
     inputs = make(spec, queries=2)
     large = inputs._replace(query=jnp.full_like(inputs.query, 8e18), key=jnp.full_like(inputs.key, 9.4e18))

@@ -63,8 +63,9 @@ def oracle(
     weights = np.zeros((batch, heads, queries, key.shape[1]))
     lse = np.full((batch, heads, queries), -np.inf)
     bias = np.broadcast_to(bias, weights.shape)
+    visible = visible & equation.pairs(queries, key.shape[1])
     for b, n, i in np.ndindex(batch, heads, queries):
-        seen = np.array([j for j in range(key.shape[1]) if visible[b, n, i, j] and equation.sees(i, j)], int)
+        seen = np.flatnonzero(visible[b, n, i])
         if seen.size == 0:
             continue
         scores = np.array(
@@ -126,7 +127,7 @@ def naive(
     if isinstance(equation, Recurrence):
         assert (visible == np.tri(*visible.shape, dtype=bool)).all()
         return _naive_recurrence(equation, query, key, value, params, beside or {})
-    visible = visible & np.array([[equation.sees(i, j) for j in range(key.shape[1])] for i in range(query.shape[1])])
+    visible = visible & equation.pairs(query.shape[1], key.shape[1])
     heads = query.shape[2]
     group = heads // key.shape[2]
     params = {name: array.astype(query.dtype) for name, array in params.items()}

@@ -67,7 +67,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     55: "Linformer: a composition",
     56: "Nystrom: a composition",
     57: ("performer",),
-    58: ("linear",),
+    58: ("linear", "cosformer"),
     59: ("retention", "gated_retention", "gated_linear", "mamba2"),
     60: ("delta_net", "gated_delta_net", "kimi_delta"),
     61: "Luna, ISAB, Perceiver, slots, synthesizer, AFT, XCA, YOSO, MEGA: compositions and mixers",

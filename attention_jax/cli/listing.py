@@ -17,6 +17,7 @@ from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import option_parameters
 from attention_jax.kernels import lookup, names
+from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.kinds import KINDS, kind_of
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
@@ -155,7 +156,7 @@ def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:
     _print_head(kind, chosen)
     arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
     print("\narrays:")
-    print("\n".join(f"  {name} [{', '.join(map(str, one.axes))}]" for name, one in arrays.items()) or "  none")
+    print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
     _print_claims(chosen.spec, {claim: callable(value) or value for claim, value in vars(chosen.claims).items()})
 
 

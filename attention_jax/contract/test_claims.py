@@ -14,6 +14,7 @@ from attention_jax.contract.cases import (
     error,
     like_output,
     make,
+    one_way,
     out_and_gradients,
     quick_jit,
     run,
@@ -50,7 +51,7 @@ USES = {
     "weights": (lambda spec: {"outputs": ("out", "weights")}, "attention weights"),
     "lse": (lambda spec: {"outputs": ("out", "lse")}, "lse"),
     "steps": (lambda spec: {"outputs": ("out", "state")}, "a state"),
-    "state": (lambda spec: {"mask": MASKS["causal"].mask, "outputs": ("out", "state")}, "a state"),
+    "state": (lambda spec: {"mask": one_way(spec), "outputs": ("out", "state")}, "a state"),
 }
 
 
@@ -121,9 +122,8 @@ def test_the_limit_equals_the_other_variant(limit, mask):
 
 def temporary_bytes(spec, tokens):
     """What the compiled forward and backward of causal attention need beside their inputs and outputs."""
-    inputs = make(spec, length=tokens)
-    inputs = inputs.with_tokens(lambda array: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32))
-    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=MASKS["causal"].mask).out.sum()))
+    inputs = jax.eval_shape(lambda: make(spec, batch=1, queries=tokens))
+    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum()))
     return total.lower(inputs).compile().memory_analysis().temp_size_in_bytes
 
 

@@ -20,6 +20,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     usual_mask,
+    widely,
 )
 from attention_jax.kernels import Causal, Padding, Refused, attend
 
@@ -60,7 +61,7 @@ def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_g
         np.testing.assert_array_equal(np.asarray(found)[~REAL], 0)
 
 
-@pytest.mark.parametrize("spec", PADDED)
+@pytest.mark.parametrize("spec", widely(PADDED))
 def test_padding_counts_where_the_batch_is_one(spec):
     inputs = make(spec, batch=1)
     mask = Causal() & Padding(np.array([4]))
@@ -82,7 +83,7 @@ def test_a_state_after_padding_is_that_before_it(spec):
     np.testing.assert_array_equal(after, before)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", widely(SPECS))
 def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(spec):
     inputs = make(spec)
     ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
@@ -131,7 +132,7 @@ def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
     assert error(opened, expected) < 2 * AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(bias=True))
+@pytest.mark.parametrize("spec", widely(claiming(bias=True)))
 def test_a_bias_has_its_gradient_at_any_batch(spec):
     # Weights may have kinks, which a long step would meet.
     with jax.enable_x64(True):

@@ -104,10 +104,11 @@ class Score(Mechanism):
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q' [B, T, N, P].
       prepare_key: (key [B, S, K, J], given) -> k' [B, S, K, P].
-      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head` alone, of these heads,
-        and where the block lies. What depends on the pair enters here: a bias by distance, an entry of a table that
-        q' brings along.
-      per_head: the params that `pairwise` reads, each [N, ...].
+      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head`, of these heads, and
+        in `shared`, and where the block lies. What depends on the pair enters here: a bias by distance, an entry of a
+        table that q' brings along.
+      per_head: the params that `pairwise` reads of each head, each [N, ...].
+      shared: those that it reads whole, the same for all heads.
       scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
     """
@@ -116,6 +117,7 @@ class Score(Mechanism):
     prepare_key: Callable[[Array, Given], Array] = unchanged
     pairwise: Callable[[Array, Array, Given], Array] = dot
     per_head: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     scale: float | None = 1.0
     soft_cap: float | None = None
 
@@ -132,14 +134,14 @@ class Rows(NamedTuple):
       logits: [B, N, t, S]; those of hidden keys are finite and stand for nothing.
       visible: [B, N, t, S], which keys each query sees.
       query: [B, t, N, P], prepared.
-      key: [B, S, K, P], prepared.
+      key: [B, S, K, R], prepared.
       carry: what the queries before them tell; None for a mechanism that has no carry.
     """
 
     logits: Float[Array, "B N t S"]
     visible: Bool[Array, "B N t S"]
     query: Float[Array, "B t N P"]
-    key: Float[Array, "B S K P"]
+    key: Float[Array, "B S K R"]
     carry: Any = None
 
 

@@ -24,7 +24,7 @@ from attention_jax.kernels.engines.tiles import Fixed, Layout, Plan, Tensors, Un
 from attention_jax.kernels.engines.tiling import TileSizes, tile_size
 from attention_jax.kernels.mechanism import SoftmaxScore, unchanged
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, folded, scorer_of
+from attention_jax.kernels.scores import Terms, folded, own_arrays, scorer_of
 
 # The largest tiles, chosen by measurement (docs/decisions.md): a device of several threads shares each product out
 # among them and wants large ones; a device of one thread wants its tile in the cache.
@@ -91,7 +91,7 @@ def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
     captures = list(zip(problem.captures, floating, strict=True))
     bias = problem.bias
     terms = Terms(
-        own={name: problem.params[name] for name in mechanism.per_head},
+        own=own_arrays(mechanism, problem.params),
         bias=None if bias is None else bias.reshape((1,) * (4 - bias.ndim) + bias.shape),
         captures=tuple(array for array, is_float in captures if is_float),
     )

@@ -236,7 +236,8 @@ class Layout:
     def terms(self, unit: Unit, slab: Slab) -> Terms:
         """Returns the score's own arrays, for a unit and a slab."""
         terms = self.tensors.terms
-        own = {name: rows(array, unit.heads) for name, array in terms.own.items()}
+        shared = self.plan.scorer.shared
+        own = {name: array if name in shared else rows(array, unit.heads) for name, array in terms.own.items()}
         bias = None if terms.bias is None else self._of_bias(terms.bias, unit, slab)
         return Terms(own, bias, terms.captures)
 
@@ -249,8 +250,9 @@ class Layout:
 
     def add_terms(self, total: Terms, part: Terms, unit: Unit, slab: Slab) -> Terms:
         """Returns the sum of gradients of the score's own arrays with those of a unit and a slab added."""
+        heads, shared = unit.heads.first + jnp.arange(self.groups), self.plan.scorer.shared
         own = {
-            name: array.at[unit.heads.first + jnp.arange(self.groups)].add(part.own[name])
+            name: array + part.own[name] if name in shared else array.at[heads].add(part.own[name])
             for name, array in total.own.items()
         }
         captures = tuple(a + b for a, b in zip(total.captures, part.captures, strict=True))

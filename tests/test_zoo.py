@@ -67,7 +67,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     55: ("linformer",),
     56: ("nystrom",),
     57: ("performer",),
-    58: ("linear",),
+    58: ("linear", "cosformer"),
     59: ("retention", "gated_retention", "gated_linear", "mamba2"),
     60: ("delta_net", "gated_delta_net", "kimi_delta"),
     61: "Luna, ISAB, Perceiver, slots, synthesizer, AFT, XCA, YOSO, MEGA: compositions and mixers",
@@ -77,7 +77,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     65: "CSA and HCA: compositions over compressed tokens",
     66: "block indexers: options of one indexed composition",
     67: ("scalable_softmax", "position_temperature"),
-    68: "RWKV-7: an erase key of its own in the recurrence",
+    68: ("rwkv7",),
     69: ("delta_net", "gated_delta_net", "kimi_delta"),  # with max_beta=2
     70: "Mamba-3: a recurrence",
     71: "Titans: a recurrence with inner gradients",

@@ -65,7 +65,12 @@ def claiming(**wanted: Any) -> list[str]:
 def rule_of(spec: str) -> Hashable:
     """What decides which engine runs a variant, and how: its mechanism, how its state is updated, a mask of its own."""
     mechanism = lookup(spec).mechanism
-    return type(mechanism).__name__, getattr(mechanism, "update", None), mechanism.mask is not None
+    return (
+        type(mechanism).__name__,
+        getattr(mechanism, "update", None),
+        getattr(mechanism, "erase", None) is not None,
+        mechanism.mask is not None,
+    )
 
 
 def one_of_each_rule(specs: Iterable[str]) -> list[str]:

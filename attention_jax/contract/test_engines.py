@@ -12,6 +12,7 @@ from attention_jax.contract.cases import (
     SPECS,
     accepting,
     claiming,
+    claims,
     error,
     explained,
     like_output,
@@ -114,5 +115,7 @@ def test_the_recurrence_in_chunks_equals_one_chunk_and_the_dense_engine(spec, mo
             assert error(left, right) < 1e-12
     _, (out, gradients) = in_chunks(2, jnp.float32)
     assert error(out, exact[0]) < ROUNDING
+    # Weights that may all be near 0 are divided by a sum that is: their gradients are as steep.
+    steep = 5 if claims(spec).weighted == "some" else 1
     for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(exact[1]), strict=True):
-        assert error(left, right) < GRADIENT_AGREEMENT
+        assert error(left, right) < steep * GRADIENT_AGREEMENT

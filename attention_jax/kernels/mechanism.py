@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, PerToken, Sizes
 from attention_jax.kernels.mask_algebra import Mask
 
@@ -198,8 +199,9 @@ class LinearRecurrence(Mechanism):
 
     q' = prepare_query(q), k' = prepare_key(k). In their order, from S = 0, "additive": S_t = diag(a_t) S_{t-1} +
     b_t k'_t v_t^T; "delta": the value that the state gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T)
-    diag(a_t) S_{t-1} + b_t k'_t v_t^T. There is no normaliser: what steadies the size of the output, a norm of each
-    head, belongs to the model.
+    diag(a_t) S_{t-1} + b_t k'_t v_t^T. With `erase` other keys than the one that is written do so, S_t = (I - e_t
+    c_t^T) diag(a_t) S_{t-1} + b_t k'_t v_t^T: the delta rule has c = k', e = b k'. There is no normaliser: what
+    steadies the size of the output, a norm of each head, belongs to the model.
 
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q', token by token.
@@ -208,6 +210,8 @@ class LinearRecurrence(Mechanism):
         each channel; None for no decay.
       strength: given -> b_t, [B or 1, S or 1, K]; None for 1.
       update: how a token is written.
+      erase: (key [B, S, K, J], given) -> (c, e), each [B, S, K, J], token by token; None for none. It goes with an
+        additive update.
     """
 
     usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "order_free": False, "convex": False, "time": "linear"}
@@ -218,6 +222,11 @@ class LinearRecurrence(Mechanism):
     log_decay: Callable[[Given], Array] | None = None
     strength: Callable[[Given], Array] | None = None
     update: Literal["additive", "delta"] = "additive"
+    erase: Callable[[Array, Given], tuple[Array, Array]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.erase is not None and self.update != "additive":
+            raise Refused(f"update={self.update!r} erases by the key that it writes: leave `erase` out, or the update.")
 
 
 def statistics_dtype(dtype: jnp.dtype) -> jnp.dtype:

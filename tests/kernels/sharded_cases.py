@@ -120,6 +120,7 @@ _OF_STATES = {
     "mamba2": _left_out("all_gather", "contiguous", "mamba2", Causal() & HOLES),
     "delta_net": _left_out("all_gather", "contiguous", "delta_net", Causal() & PACK & HOLES),
     "kimi_delta": _left_out("all_gather", "zigzag", "kimi_delta", Causal() & PACK, by_rule=True),
+    "rwkv7": _left_out("ring", "zigzag", "rwkv7", Causal() & PACK, by_rule=True),
 }
 CASES |= {f"states, {name}": case for name, case in _OF_STATES.items()}
 _OTHER = {"ring": "all_gather", "all_gather": "ring"}

@@ -1,10 +1,10 @@
 """A recurrence over tokens that are spread over devices: each computes its own, and only states travel.
 
 What a run of tokens does to the state S before it is S' = A S + E, with E the state that it gives from nothing. An
-additive update has A = diag(the product of its decays). For the delta rule A is a product of matrices, found by the
-engine itself: the run started from the identity, writing values of 0. Where a segment starts in the run, A = 0. So a
-device computes A and E of its runs first, then the state that comes in, then its rows from there. For an additive
-update the first is one product over all its tokens, without a loop.
+additive update has A = diag(the product of its decays). For the delta rule, and where a token erases, A is a product of
+matrices, found by the engine itself: the run started from the identity, writing values of 0. Where a segment starts in
+the run, A = 0. So a device computes A and E of its runs first, then the state that comes in, then its rows from there.
+For an additive update the first is one product over all its tokens, without a loop.
 
 - Handed on (LASP: Sun et al. 2024, arXiv 2404.02882): n - 1 hops of S to the next device.
 - Gathered (LASP-2: Sun et al. 2025, arXiv 2502.07563): A and E of all devices, [n, ...], in one collective.
@@ -35,7 +35,7 @@ class Passage(NamedTuple):
     Attributes:
       end: the state after it when there is none before.
       log_decay: [B, K, 1], or [B, K, M] by channel, the log of A's diagonal; None for no decay, and for a matrix.
-      matrix: [B, K, M, M], A of the delta rule; None for an additive update.
+      matrix: [B, K, M, M], A of what takes out what it reads; None for an additive update.
       through: [B], whether no segment starts in it; None without Segments.
     """
 
@@ -90,7 +90,7 @@ def passage(tokens: Tokens, empty: RecurrentState) -> Passage:
       empty: the state before the first token of all.
     """
     log_decay = matrix = None
-    if tokens.strength is None:
+    if tokens.asked is None:
         end = recurrence.all_at_once(tokens)
         log_decay = None if tokens.log_decay is None else tokens.log_decay.sum(-2)
     else:

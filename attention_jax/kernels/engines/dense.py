@@ -89,6 +89,6 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
     of_query, of_key = mechanism.query_features(query, given), mechanism.key_features(key, given)
     kernel = dot(of_query.values, of_key.values, given)
     log_scale = jnp.repeat(of_key.log_scale, query.shape[2] // key.shape[2], axis=2)
-    # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
-    some = kernel > 0
+    # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0. NaN is not 0.
+    some = ~(kernel <= 0)
     return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]

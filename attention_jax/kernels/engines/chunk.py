@@ -192,7 +192,7 @@ def _reach(tokens: Tokens) -> _Reach:
 
 
 def usable(state: RecurrentState) -> RecurrentState:
-    """A state that has overflowed is one of NaN, cleaned, so that it ends where its segment ends."""
+    """Returns the state with its non-finite numbers marked and taken out: an overflow stays within its segment."""
     finite = jnp.isfinite(state.total)
     return RecurrentState(
         total=jnp.where(finite, state.total, 0),

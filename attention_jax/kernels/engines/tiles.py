@@ -44,8 +44,8 @@ class Plan:
     partial: bool = False
 
 
-class Tensors(NamedTuple):
-    """What has a gradient: prepared query [B, T, N, P] and key [B, S, K, P], value [B, S, K, Hv], and the score's."""
+class Differentiable(NamedTuple):
+    """Inputs with a gradient: prepared query [B, T, N, P], key [B, S, K, P], value [B, S, K, Hv], and the score's."""
 
     query: Array
     key: Array
@@ -53,8 +53,8 @@ class Tensors(NamedTuple):
     terms: Terms
 
 
-class Fixed(NamedTuple):
-    """What has none.
+class NonDifferentiable(NamedTuple):
+    """Inputs without a gradient: mask, axes, dropout key, rows that are NaN.
 
     Attributes:
       mask: who may see whom.
@@ -135,7 +135,7 @@ _put = partial(jax.lax.dynamic_update_slice, allow_negative_indices=False)
 class Layout:
     """The units of a problem."""
 
-    def __init__(self, plan: Plan, tensors: Tensors, fixed: Fixed):
+    def __init__(self, plan: Plan, tensors: Differentiable, fixed: NonDifferentiable):
         self.plan, self.tensors, self.fixed = plan, tensors, fixed
         self.batch, self.queries, self.heads, _ = tensors.query.shape
         self.keys, self.kv_heads = tensors.key.shape[1:3]

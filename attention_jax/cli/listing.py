@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import itertools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,10 +16,11 @@ from attention_jax import data, models, tasks
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import option_parameters
-from attention_jax.kernels import Causal, Composition, Sizes, explain, init, lookup, names
+from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.attend_pair import PAIRS
 from attention_jax.kernels.cache import decodes
+from attention_jax.kernels.example import example
 from attention_jax.kernels.kinds import KINDS, kind_of
 from attention_jax.kernels.pool import POOLINGS
 from attention_jax.kernels.position import POSITIONS
@@ -100,25 +97,10 @@ def _told(kind: str, experiments: Path) -> list[dict[str, str]]:
 
 
 def _engines(variant: Variant) -> list[str]:
-    """Returns the engines on this machine that take 64 tokens with the variant's usual mask; the parts' of one that is
-    made of others."""
-    kv_heads, key_width = (2 if variant.claims.grouped else 4), 16
-    sizes = Sizes(4, kv_heads, 16, key_width, 16, length=1024, grid=(32, 32))
-    # Their shapes are enough, and drawing numbers would take most of the time.
-    arrays = jax.eval_shape(
-        lambda: dict(itertools.chain(*map(dict.items, init(variant.spec, jax.random.key(0), sizes))))
-    )
-    params = {name: jnp.asarray(np.zeros(array.shape, array.dtype)) for name, array in arrays.items()}
-    query, key = jnp.zeros((1, 1024, 4, 16)), jnp.zeros((1, 1024, kv_heads, key_width))
-    shapes = {
-        name: one.shape(sizes, batch=1, queries=1024, keys=1024) for name, one in variant.mechanism.inputs.items()
-    }
-    candidates = explain(
-        query, key, key,
-        variant=variant.spec, params=params, grid=(32, 32),
-        inputs={name: jnp.zeros(shape) for name, shape in shapes.items()},
-        mask=None if variant.claims.causal == "no" else Causal(),
-    )  # fmt: skip
+    """Returns the engines that take 1024 tokens here; of a variant made of others those that its parts run on."""
+    # Shapes are enough, and drawing numbers would take most of the time.
+    given = example(variant.spec, batch=1, tokens=1024, heads=4, width=16, seed=None)
+    candidates = explain(given.query, given.key, given.value, **given.arguments(variant.spec))
     composed = isinstance(variant.mechanism, Composition)
     return list(dict.fromkeys(one.engine for one in candidates if (one.taken if composed else one.qualified)))
 

@@ -64,7 +64,9 @@ class Mechanism:
     """
 
     # What a mechanism of the kind claims unless its own file says otherwise, and the engine that others are held to.
-    usual: ClassVar[dict[str, bool]] = {"order_free": True, "heads_apart": True, "rows_apart": True, "convex": True}
+    usual: ClassVar[dict[str, Any]] = {
+        "order_free": True, "heads_apart": True, "rows_apart": True, "convex": True, "time": "quadratic",
+    }  # fmt: skip
     reference: ClassVar[str] = "dense"
 
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
@@ -133,14 +135,14 @@ class Rows(NamedTuple):
       logits: [B, N, t, S]; those of hidden keys are finite and stand for nothing.
       visible: [B, N, t, S], which keys each query sees.
       query: [B, t, N, P], prepared.
-      key: [B, S, K, P], prepared.
+      key: [B, S, K, R], prepared.
       carry: what the queries before them tell; None for a mechanism that has no carry.
     """
 
     logits: Float[Array, "B N t S"]
     visible: Bool[Array, "B N t S"]
     query: Float[Array, "B t N P"]
-    key: Float[Array, "B S K P"]
+    key: Float[Array, "B S K R"]
     carry: Any = None
 
 
@@ -184,6 +186,8 @@ class FeatureMap(Mechanism):
       key_features: (key [B, S, K, H], given) -> Features.
     """
 
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "time": "linear"}
+
     query_features: Callable[[Array, Given], Features]
     key_features: Callable[[Array, Given], Features]
 
@@ -206,7 +210,7 @@ class LinearRecurrence(Mechanism):
       update: how a token is written.
     """
 
-    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "order_free": False, "convex": False}
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "order_free": False, "convex": False, "time": "linear"}
     reference: ClassVar[str] = "recurrence"
 
     prepare_query: Callable[[Array, Given], Array] = unchanged

@@ -65,17 +65,20 @@ class PositionClaims:
 POSITIONS = Kind("position encoding", Catalogue("position encoding", "attention_jax.kernels.positions"), example="rope")
 
 
-def register_position(*, source: Source, claims: PositionClaims) -> Callable[[Build], Build]:
+def register_position(
+    *, source: Source, claims: PositionClaims, aliases: tuple[str, ...] = ()
+) -> Callable[[Build], Build]:
     """Registers the decorated function, which returns a `Position`, by its name: see `Kind.register`.
 
     Args:
       source: where it was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
 
     Raises:
       Refused: another position encoding has the name.
     """
-    return POSITIONS.register(source=source, claims=claims)
+    return POSITIONS.register(source=source, claims=claims, aliases=aliases)
 
 
 @functools.lru_cache(maxsize=1024)

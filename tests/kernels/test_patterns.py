@@ -1,11 +1,20 @@
-"""Patterns of the Sparse Transformer, pair by pair from the paper, in tiles of every size, where most is hidden."""
+"""Patterns by position, pair by pair from the paper, in tiles of every size, where most is hidden."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, Inputs, error, make, quick_jit, run
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    GRADIENT_AGREEMENT,
+    Inputs,
+    accepting,
+    error,
+    make,
+    quick_jit,
+    run,
+)
 from attention_jax.kernels import Causal, Refused, Sizes, attend, lookup
 from attention_jax.kernels.mask_algebra import Axis, Tiles
 
@@ -19,6 +28,7 @@ def by_rule(rule):
 # The spec, the mask of the caller, and who sees whom.
 PATTERNS = {
     "strided:stride=7": (Causal(), by_rule(lambda i, j: j <= i and (i - j <= 7 or (i - j) % 7 == 0))),
+    "sliding_window:window=5,sinks=2": (Causal(), by_rule(lambda i, j: j <= i and (i - j < 5 or j < 2))),
     "fixed:block=8,summaries=2": (Causal(), by_rule(lambda i, j: j <= i and (j // 8 == i // 8 or j % 8 in (6, 7)))),
 }
 
@@ -89,6 +99,7 @@ def temporary_bytes(spec, tokens, mask):
     [
         ("strided:stride=64", Causal()),
         ("fixed:block=64,summaries=8", Causal()),
+        ("sliding_window:window=64,sinks=4", Causal()),
     ],
 )
 def test_memory_is_linear(spec, mask):
@@ -101,6 +112,7 @@ def test_memory_is_linear(spec, mask):
     ("spec", "message"),
     [
         ("strided:stride=0", r"strided:stride=0 goes nowhere"),
+        ("sliding_window:sinks=-1", r"sliding_window:sinks=-1 counts the first positions .* give 0 or more"),
         ("fixed:block=4,summaries=5", r"fixed:summaries=5 is not within a block of 4"),
     ],
 )
@@ -109,3 +121,10 @@ def test_options_that_do_not_fit_are_refused_in_one_line(spec, message):
     with pytest.raises(Refused, match=message) as refusal:
         attend(*inputs[:3], variant=spec)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_window_with_sinks_is_gathered_and_equals_the_dense_engine():
+    spec, inputs = "sliding_window:window=8,sinks=2", make("scaled_dot", batch=1, queries=300)
+    assert "gather" in accepting(spec, inputs, mask=Causal())
+    gathered, dense = (run(spec, inputs, mask=Causal(), engine=engine).out for engine in ("gather", "dense"))
+    assert error(gathered, dense) < AGREEMENT

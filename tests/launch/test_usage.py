@@ -54,7 +54,10 @@ USAGE_ERRORS = {
     ("shard", "--config=experiments/demo.py", "--devices=two"): (
         "error: argument --devices: invalid int value: 'two'. See launch.py shard --help."
     ),
-    ("list", "everything"): "error: unrecognized arguments: everything. See launch.py --help.",
+    ("list", "everything"): (
+        "error: list knows no kind 'everything'. There is: data, experiments, models, pairs, pooling, positions, "
+        "slicings, tasks, variants."
+    ),
 }
 
 
@@ -117,6 +120,11 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     performer = variants["performer"]
     assert (performer["family"], performer["year"], performer["arxiv"]) == ("linear", 2020, "2009.14794")
     assert (performer["causal"], performer["memory"], performer["state"]) == ("strict", "linear", True)
+    assert (performer["time"], performer["decodes"], performer["weights"]) == ("linear", "state", False)
+    assert performer["engines"] == ["recurrence", "dense"]
+    assert variants["sliding_window"]["engines"][0] == "gather"
+    assert variants["scaled_dot"]["decodes"] == "cache"
+    assert variants["monotonic"]["decodes"] == "steps"
     assert performer["options"] == {"features": None}
     assert variants["kimi_delta"]["inputs"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
@@ -129,6 +137,30 @@ def test_list_gives_a_program_the_source_and_the_options_of_poolings_and_pairs()
     pairs = {one["name"]: one for one in found["pair"]}
     assert pairs["abcnn_2"]["options"] == {"window": 4}
     assert (bool(pairs["decomposable"]["swapped"]), pairs["bidaf"]["swapped"]) == (True, None)
+
+
+def test_list_takes_one_kind() -> None:
+    answer = launch("list", "pooling")
+    assert (answer.code, answer.err) == (0, "")
+    assert "self_attentive" in answer.out
+    assert "scaled_dot" not in answer.out
+    assert list(json.loads(launch("list", "positions", "--format=json").out)) == ["position encoding"]
+
+
+def test_other_names_of_papers_are_known() -> None:
+    shown = launch("show", "rotary")
+    assert shown.out == launch("show", "rope").out
+    assert "also called rotary, roformer" in shown.out
+    assert launch("show", "bahdanau:hidden=3").out == launch("show", "additive:hidden=3").out
+    refused = launch("compare", "--config=experiments/demo.py", "--variants=bahdanau")
+    assert (refused.code, refused.out) == (2, "")
+    assert "attention variant 'bahdanau' is called 'additive' here: give that name." in refused.err
+
+
+def test_another_name_is_of_one_thing_and_no_name_of_another() -> None:
+    taken = [name for kind in KINDS for name in kind.catalogue.names()]
+    others = [alias for kind in KINDS for alias in kind.aliases()]
+    assert len({*taken, *others}) == len(taken) + len(others)
 
 
 def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:

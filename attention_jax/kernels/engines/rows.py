@@ -123,7 +123,7 @@ def _rows(
     problem: Problem,
     mechanism: RowScore,
     query: Float[Array, "B t N P"],
-    key: Float[Array, "B S K P"],
+    key: Float[Array, "B S K R"],
     bias: Float[Array, "..."] | None,
     axis: Axis,
 ) -> tuple[Rows, Place]:

@@ -51,6 +51,7 @@ def scaled_frequencies(width: int, *, base: float, scaling: Scaling, factor: flo
         arxiv="2104.09864",
     ),
     claims=PositionClaims(),
+    aliases=("rotary", "roformer"),
 )
 def rope(
     *,

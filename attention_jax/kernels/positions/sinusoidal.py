@@ -28,6 +28,7 @@ from attention_jax.kernels.source import Source
         arxiv="1706.03762",
     ),
     claims=PositionClaims(relative=False),
+    aliases=("sincos",),
 )
 def sinusoidal(*, base: float = 10000.0) -> Position:
     """Sines and cosines of the position, added to the token embeddings.

@@ -73,6 +73,7 @@ def _encoded(mechanism: Score, width: int) -> Score:
     claims=PositionClaims(
         limits=(Limit("transformer_xl:width=6", "scaled_dot", 1e-6, params=_nothing),), tried="transformer_xl:width=12"
     ),
+    aliases=("xl",),
 )
 def transformer_xl(*, width: int = 64) -> Position:
     """Queries compared with the sinusoid of the distance too, each comparison with a bias of its own.

@@ -23,7 +23,7 @@ from attention_jax.kernels.cache import decodes
 from attention_jax.kernels.example import example
 from attention_jax.kernels.kinds import KINDS, kind_of
 from attention_jax.kernels.pool import POOLINGS
-from attention_jax.kernels.position import POSITIONS
+from attention_jax.kernels.position import POSITIONS, Position
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
 
@@ -116,23 +116,29 @@ def _facts(variant: Variant) -> dict[str, Any]:
         **claims,
         "decodes": decodes(variant),
         "engines": _engines(variant),
-        "limits": [
-            {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
-        ],
+        "limits": _limits(variant.claims),
         "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
 
+def _limits(claims: Any) -> list[dict[str, Any]]:
+    return [{"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in claims.limits]
+
+
 def _facts_of(chosen: Chosen[Any]) -> dict[str, Any]:
     """Returns what is known of what is no variant; a claim that is a function is told by its being there."""
     claims = {claim: value for claim, value in vars(chosen.claims).items() if claim not in NOT_TOLD}
+    of_position = {}
+    if isinstance(chosen.made, Position):
+        of_position = {"is_in": chosen.made.within, "limits": _limits(chosen.claims)}
     return {
         "name": chosen.name,
         "what": _first_line(chosen.doc),
         "aliases": chosen.aliases,
         **asdict(chosen.source),
         **{claim: callable(value) or value for claim, value in claims.items()},
+        **of_position,
         "options": {key: default for key, (default, _) in chosen.options.items()},
     }
 
@@ -188,6 +194,8 @@ def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:
     arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
     print("\narrays:")
     print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
+    if isinstance(chosen.made, Position):
+        print(f"\nis in: {', '.join(chosen.made.within)}")
     _print_claims(chosen.spec, {claim: callable(value) or value for claim, value in vars(chosen.claims).items()})
 
 
@@ -204,6 +212,8 @@ def _print_claims(spec: str, claims: Mapping[str, Any]) -> None:
     for claim, value in claims.items():
         if claim not in NOT_TOLD:
             print(f"  {claim}: {value}")
+    for limit in claims.get("limits", ()):
+        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _print_variant(variant: Variant) -> None:
@@ -211,8 +221,6 @@ def _print_variant(variant: Variant) -> None:
     print("\ninputs of each token, beside query, key and value:")
     print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
     _print_claims(variant.spec, vars(variant.claims))
-    for limit in variant.claims.limits:
-        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _options(parameters: Iterable[inspect.Parameter]) -> list[str]:

@@ -59,7 +59,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     47: "LSH attention: a composition",
     48: "routing: a composition",
     49: "Sinkhorn sorting: a composition",
-    50: "clustered: a composition",
+    50: ("clustered",),
     51: "ProbSparse and auto-correlation: compositions",
     52: ("nsa",),
     53: ("moba",),

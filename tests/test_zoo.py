@@ -59,7 +59,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     47: ("reformer_lsh",),
     48: ("routing",),
     49: "Sinkhorn sorting: a composition",
-    50: "clustered: a composition",
+    50: ("clustered",),
     51: "ProbSparse and auto-correlation: compositions",
     52: ("nsa",),
     53: ("moba",),

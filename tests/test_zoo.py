@@ -52,9 +52,9 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     40: "memory hops: a loop of a model",
     41: "a block of one's own and the one before: a mask of sizes",
     42: "Longformer's global projections: a mixer",
-    43: "BigBird: a mask of sizes",
+    43: ("bigbird",),
     44: ("strided", "fixed"),
-    45: ("axial",),  # Swin and neighbourhood: masks of a grid, to come
+    45: ("axial", "neighbourhood", "swin"),
     46: "LongT5's transient globals: a composition",
     47: ("reformer_lsh",),
     48: ("routing",),

@@ -97,11 +97,13 @@ class Declared:
       axes: what each axis is for: a letter of `LETTERS`, a number, or a function of the sizes.
       init: (key, shape, sizes) -> the array, float32.
       trained: whether it is learned; otherwise it is drawn once and stays.
+      by_layer: whether it starts differently in each layer.
     """
 
     axes: Axes
     init: Callable[[PRNGKeyArray, tuple[int, ...], Any], Array]
     trained: bool = True
+    by_layer: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.kernels.composition import Solve, on_other_tokens
-from attention_jax.kernels.engines.poison import finite, poisoned_rows
+from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -157,14 +157,3 @@ def some_at_a_time(function: Callable[..., tuple[Array, ...]], *arrays: Array, s
 
     again = jax.checkpoint(lambda some: function(*some), prevent_cse=False)
     return tuple(map(joined, jax.lax.map(again, tuple(map(cut, arrays)))))
-
-
-def with_poison(problem: Problem, result: AttentionOutput) -> AttentionOutput:
-    """Returns the result with NaN for each query that sees a token that is not finite, whether chosen or not.
-
-    The choice was made of all that it sees, so it stands for nothing. What was not asked for is left out.
-    """
-    poisoned = poisoned_rows(problem)
-    out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out)
-    lse = result.lse if "lse" in problem.outputs else None
-    return AttentionOutput(out=out, lse=None if lse is None else jnp.where(poisoned, jnp.nan, lse))

@@ -78,6 +78,21 @@ def on_other_tokens(
     return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})
 
 
+def with_poison(problem: Problem, result: AttentionOutput) -> AttentionOutput:
+    """Returns the result with NaN for each query that sees a token that is not finite, whether chosen or not.
+
+    What was made of all that such a query sees stands for nothing. A normaliser that was not asked for is left out.
+    """
+    poisoned = poisoned_rows(problem)
+    weights, lse = result.weights, result.lse if "lse" in problem.outputs else None
+    return replace(
+        result,
+        out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
+        weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
+        lse=None if lse is None else jnp.where(poisoned, jnp.nan, lse),
+    )
+
+
 def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Problem, Solve], AttentionOutput]:
     """Returns a `run` that has 0 in the place of what is not finite, and then NaN for the queries that see such.
 
@@ -88,12 +103,7 @@ def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Prob
     def on_finite(problem: Problem, solve: Solve) -> AttentionOutput:
         query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
         inputs = {name: finite(array) for name, array in problem.inputs.items()}
-        result = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
-        poisoned, weights = poisoned_rows(problem), result.weights
-        return replace(
-            result,
-            out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
-            weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
-        )
+        found = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
+        return with_poison(problem, found)
 
     return on_finite

@@ -37,7 +37,7 @@ def _start(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
 
 
 _OF_LAMBDA = {name: Declared((_half,), _vector) for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")}
-_ARRAYS = {**_OF_LAMBDA, "gain": constant(1.0, "Hv"), "lambda_init": Declared((), _start, trained=False)}
+_ARRAYS = {**_OF_LAMBDA, "gain": constant(1.0, "Hv"), "lambda_init": Declared((), _start, trained=False, by_layer=True)}
 _SCORE = SoftmaxScore(scale=None, arrays=_ARRAYS)
 
 

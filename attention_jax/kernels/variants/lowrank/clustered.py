@@ -107,6 +107,7 @@ def _planes(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
     ),
     claims=Claims(
         causal="no",
+        time="linear",
         cross=False,
         bias=False,
         dropout=False,

@@ -80,6 +80,7 @@ def _run(problem: Problem, solve: Solve, *, landmarks: int, iterations: int) -> 
     ),
     claims=Claims(
         causal="no",
+        time="linear",
         cross=False,
         bias=False,
         dropout=False,

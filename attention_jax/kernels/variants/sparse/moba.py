@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.block_choice import attend_chosen, highest, in_blocks, in_order, with_poison
-from attention_jax.kernels.composition import Composition, Solve
+from attention_jax.kernels.block_choice import attend_chosen, highest, in_blocks, in_order
+from attention_jax.kernels.composition import Composition, Solve, with_poison
 from attention_jax.kernels.mechanism import to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Limit, Source, register

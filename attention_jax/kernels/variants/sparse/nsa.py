@@ -23,8 +23,8 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, PerToken, normal
-from attention_jax.kernels.block_choice import Choose, Ordered, attend_chosen, highest, in_order, with_poison
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens
+from attention_jax.kernels.block_choice import Choose, Ordered, attend_chosen, highest, in_order
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, with_poison
 from attention_jax.kernels.mask import Causal, Window
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics

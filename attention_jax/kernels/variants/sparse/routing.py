@@ -23,8 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared
-from attention_jax.kernels.block_choice import with_poison
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, with_poison
 from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.mask import Causal, Padding
 from attention_jax.kernels.mask_algebra import Mask

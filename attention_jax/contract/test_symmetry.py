@@ -7,20 +7,21 @@ import pytest
 
 from attention_jax.contract.cases import (
     AGREEMENT,
-    MASKS,
     SPECS,
     Inputs,
     claiming,
     claims,
     error,
     make,
+    of_heads,
+    one_way,
     qualified,
     run,
     run_compiled,
     takes_mask,
     usual_mask,
 )
-from attention_jax.kernels import Dense, lookup
+from attention_jax.kernels import Dense
 
 ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
 
@@ -35,12 +36,6 @@ def by_head(spec, params, of_query, of_key):
         return array[of_query if few.shape[0] == 4 else of_key]
 
     return jax.tree.map(take, params, few, many)
-
-
-def beside_by_head(spec, inputs, of_query, of_key):
-    """Takes what a variant has of each token at these query heads and these key heads."""
-    axes = {name: one.axes[0] for name, one in lookup(spec).mechanism.inputs.items()}
-    return {name: array[:, :, of_query if axes[name] == "N" else of_key] for name, array in inputs.beside.items()}
 
 
 @pytest.mark.parametrize("spec", claiming(bidirectional=True, order_free=True))
@@ -58,8 +53,8 @@ def test_the_order_of_the_keys_does_not_matter(spec):
 def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     turned = inputs.with_tokens(lambda array: array[::-1])
-    for engine in qualified(spec, inputs, mask=MASKS["causal"].mask):
-        plain, back = (run(spec, case, mask=MASKS["causal"].mask, engine=engine).out for case in (inputs, turned))
+    for engine in qualified(spec, inputs, mask=one_way(spec)):
+        plain, back = (run(spec, case, mask=one_way(spec), engine=engine).out for case in (inputs, turned))
         assert error(back[::-1], plain) < AGREEMENT
 
 
@@ -72,7 +67,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         inputs.key[:, :, of_key],
         inputs.value[:, :, of_key],
         by_head(spec, inputs.params, of_query, of_key),
-        beside_by_head(spec, inputs, of_query, of_key),
+        of_heads(spec, inputs, of_query, of_key),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
@@ -89,7 +84,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         inputs.key[:, :, copies],
         inputs.value[:, :, copies],
         by_head(spec, inputs.params, np.arange(4), copies),
-        beside_by_head(spec, inputs, np.arange(4), copies),
+        of_heads(spec, inputs, np.arange(4), copies),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):

@@ -12,17 +12,19 @@ from attention_jax.contract.cases import (
     error,
     like_output,
     make,
+    one_way,
     out_and_gradients,
     qualified,
     quick_jit,
     run,
     same_bits,
 )
-from attention_jax.kernels import Causal, Padding
+from attention_jax.kernels import Padding
+from attention_jax.kernels.mask_algebra import conjunction
 
 
-def mask_of(lengths):
-    return Causal() & Padding(jnp.asarray(lengths))
+def mask_of(spec, lengths):
+    return conjunction(one_way(spec), Padding(jnp.asarray(lengths)))
 
 
 def stack(trees):
@@ -31,7 +33,7 @@ def stack(trees):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_jit_gives_the_values_of_the_plain_call_and_compiles_once(spec):
-    for engine in qualified(spec, make(spec), mask=mask_of([7, 7])):
+    for engine in qualified(spec, make(spec), mask=mask_of(spec, [7, 7])):
         traces = []
 
         @quick_jit
@@ -41,9 +43,9 @@ def test_jit_gives_the_values_of_the_plain_call_and_compiles_once(spec):
 
         for seed, lengths in enumerate(([7, 7], [4, 6], [3, 1])):
             inputs = make(spec, seed=seed)
-            result = compiled(inputs, mask_of(lengths))
-            assert error(result.out, run(spec, inputs, mask=mask_of(lengths), engine=engine).out) < AGREEMENT
-            assert same_bits(result, compiled(inputs, mask_of(lengths)))
+            result = compiled(inputs, mask_of(spec, lengths))
+            assert error(result.out, run(spec, inputs, mask=mask_of(spec, lengths), engine=engine).out) < AGREEMENT
+            assert same_bits(result, compiled(inputs, mask_of(spec, lengths)))
         assert traces == [engine]
 
 
@@ -55,7 +57,7 @@ def test_scan_of_vmap_of_remat_of_grad_gives_the_values_of_the_plain_calls(spec)
 
     @jax.checkpoint
     def value(inputs, lengths):
-        result = run(spec, inputs, mask=mask_of(lengths))
+        result = run(spec, inputs, mask=mask_of(spec, lengths))
         return (result.out * weighing).sum(), result
 
     def step(carry, batch):
@@ -66,8 +68,8 @@ def test_scan_of_vmap_of_remat_of_grad_gives_the_values_of_the_plain_calls(spec)
     (_, results), gradients = scanned(stack(rows), lengths)
     for at in np.ndindex(2, 2):
         inputs = make(spec, seed=int(seeds[at]))
-        engine = qualified(spec, inputs, mask=mask_of([7, 7]))[0]
-        out, plain = out_and_gradients(spec, inputs, weighing, mask=mask_of(lengths[at]), engine=engine)
+        engine = qualified(spec, inputs, mask=mask_of(spec, [7, 7]))[0]
+        out, plain = out_and_gradients(spec, inputs, weighing, mask=mask_of(spec, lengths[at]), engine=engine)
         assert error(results.out[at], out) < AGREEMENT
         for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(plain), strict=True):
             assert error(left[at], right) < GRADIENT_AGREEMENT
@@ -76,8 +78,9 @@ def test_scan_of_vmap_of_remat_of_grad_gives_the_values_of_the_plain_calls(spec)
 @pytest.mark.parametrize("spec", SPECS)
 def test_two_runs_give_the_same_bits(spec):
     inputs = make(spec)
-    for engine in qualified(spec, inputs, mask=mask_of([7, 7])):
+    for engine in qualified(spec, inputs, mask=mask_of(spec, [7, 7])):
         first, second = (
-            out_and_gradients(spec, inputs, like_output(inputs), mask=mask_of([7, 4]), engine=engine) for _ in range(2)
+            out_and_gradients(spec, inputs, like_output(inputs), mask=mask_of(spec, [7, 4]), engine=engine)
+            for _ in range(2)
         )
         assert same_bits(first, second)

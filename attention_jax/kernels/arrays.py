@@ -84,6 +84,11 @@ def shape_of(axes: Axes, sizes: Sizes | SequenceSizes, *, owner: str) -> tuple[i
     return tuple(map(length, axes))
 
 
+def in_words(axes: Axes) -> str:
+    """Returns axes as they are told, such as "[N, 8, half_width]"."""
+    return f"[{', '.join(axis.__name__ if callable(axis) else str(axis) for axis in axes)}]"
+
+
 @dataclass(frozen=True)
 class Declared:
     """An array of a mechanism's own. Arrays that must be drawn together are one array.
@@ -122,7 +127,7 @@ class PerToken:
         return (batch, tokens, *shape_of(self.axes, sizes, owner="an input of each token"))
 
     def __str__(self) -> str:
-        return f"[{', '.join(['B', 'T' if self.of == 'query' else 'S', *map(str, self.axes)])}]"
+        return in_words(("B", "T" if self.of == "query" else "S", *self.axes))
 
 
 # One number for each key head, and one for each channel of each key head.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax.contract.cases import SPECS, one_way
 from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, init, lookup, names
 from attention_jax.layers import Attention, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
@@ -62,12 +63,12 @@ def test_each_key_head_serves_its_group_of_query_heads():
     np.testing.assert_allclose(apply(grouped, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", [lookup(name).claims.tried or name for name in names()])
+@pytest.mark.parametrize("variant", SPECS)
 def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
-    layer = Attention(variant=variant, num_heads=HEADS)
-    variables = random_variables(layer, INPUTS, mask=Causal())
-    width = WIDTH // HEADS
-    trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), Sizes(HEADS, HEADS, *[width] * 3)))
+    layer, mask = Attention(variant=variant, num_heads=HEADS), one_way(variant)
+    variables = random_variables(layer, INPUTS, mask=mask)
+    sizes = Sizes(HEADS, HEADS, *[WIDTH // HEADS] * 3, length=TOKENS)
+    trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), sizes))
     own = {name for name in variables["params"] if name.startswith("variant_")}
     assert own == {f"variant_{name}" for name in trained}
     assert variables.get("buffers", {}).keys() == {f"variant_{name}" for name in drawn}
@@ -75,7 +76,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     assert inputs == {f"input_{name}" for name in lookup(variant).mechanism.inputs}
 
     def total(params: dict) -> tuple[jax.Array, jax.Array]:
-        out = layer.apply({**variables, "params": params}, INPUTS, mask=Causal())
+        out = layer.apply({**variables, "params": params}, INPUTS, mask=mask)
         return jnp.sum(jnp.sin(out)), out
 
     gradients, out = jax.jit(jax.grad(total, has_aux=True))(variables["params"])

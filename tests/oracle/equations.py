@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from attention_jax.kernels import lookup
 
 Score = Callable[..., Any]
@@ -17,6 +19,11 @@ Score = Callable[..., Any]
 
 def everywhere(query_position: int, key_position: int) -> bool:
     """The rule of a variant that restricts nothing."""
+    return True
+
+
+def in_any_grid(query: int, key: int, grid: tuple[int, int]) -> bool:
+    """The rule of a variant that does not go by how many tokens there are."""
     return True
 
 
@@ -28,6 +35,8 @@ class Equation:
       score: (xp, query [H], key [J], params, query head, key head) -> a number.
       exponential: whether the unnormalised weight is exp(score), or the score itself.
       sees: (query position, key position) -> whether the variant's own rule lets the one see the other.
+      within: (query, key, (rows, columns) that all the tokens lie in, one row for a sequence) -> the same, of a rule
+        that goes by how many there are.
       normalise: the scores of the keys that are seen -> their weights; None where they are divided by their sum.
       naive: (scores [..., S], -inf for hidden keys) -> weights, as one writes it without care.
     """
@@ -35,8 +44,15 @@ class Equation:
     score: Score
     exponential: bool = True
     sees: Callable[[int, int], bool] = everywhere
+    within: Callable[[int, int, tuple[int, int]], bool] = in_any_grid
     normalise: Callable[[Any], Any] | None = None
     naive: Callable[[Any], Any] | None = None
+
+    def pairs(self, queries: int, keys: int, grid: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns which query its rules let see which key, bool [T, S]."""
+        grid = grid or (1, keys)
+        seen = [[self.sees(i, j) and self.within(i, j, grid) for j in range(keys)] for i in range(queries)]
+        return np.array(seen, bool)
 
 
 @dataclass(frozen=True)
@@ -59,9 +75,11 @@ class Whole:
     Attributes:
       run: (query, key, value, params, beside, visible, positions) in float64, as of `loops.oracle`, positions the pair
         ([b, T], [b, S]) -> `loops.Result`.
+      after: (the sums of values by the weights, params) -> `out`; None where they are `out`.
     """
 
     run: Callable[..., Any]
+    after: Callable[[Any, Any], Any] | None = None
 
 
 def equation(spec: str) -> Equation | Recurrence | Whole:

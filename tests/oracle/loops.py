@@ -1,6 +1,6 @@
 """Attention by explicit loops in NumPy float64 (the oracle), and as one writes it without care (the naive)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -53,7 +53,8 @@ def oracle(
     if isinstance(equation, Whole):
         places = (np.arange(query.shape[1])[None], np.arange(key.shape[1])[None])
         result = equation.run(query, key, value, params, beside, visible, places)
-        return result if keep is None else _dropped(result, value, keep, rate)
+        result = result if keep is None else _dropped(result, value, keep, rate)
+        return result if equation.after is None else replace(result, out=equation.after(result.out, params))
     if isinstance(equation, Recurrence):
         return Result(_recurrent(equation, query, key, value, params, beside, visible))
     batch, queries, heads, _ = query.shape
@@ -62,8 +63,9 @@ def oracle(
     weights = np.zeros((batch, heads, queries, key.shape[1]))
     lse = np.full((batch, heads, queries), -np.inf)
     bias = np.broadcast_to(bias, weights.shape)
+    visible = visible & equation.pairs(queries, key.shape[1])
     for b, n, i in np.ndindex(batch, heads, queries):
-        seen = np.array([j for j in range(key.shape[1]) if visible[b, n, i, j] and equation.sees(i, j)], int)
+        seen = np.flatnonzero(visible[b, n, i])
         if seen.size == 0:
             continue
         scores = np.array(
@@ -125,7 +127,7 @@ def naive(
     if isinstance(equation, Recurrence):
         assert (visible == np.tri(*visible.shape, dtype=bool)).all()
         return _naive_recurrence(equation, query, key, value, params, beside or {})
-    visible = visible & np.array([[equation.sees(i, j) for j in range(key.shape[1])] for i in range(query.shape[1])])
+    visible = visible & equation.pairs(query.shape[1], key.shape[1])
     heads = query.shape[2]
     group = heads // key.shape[2]
     params = {name: array.astype(query.dtype) for name, array in params.items()}

@@ -40,9 +40,18 @@ def unit_key(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K 
     return unit(key)
 
 
-def write_strength(given: Given) -> Float[Array, "B S K"]:
-    """The `strength` of the delta rule: b = sigmoid(beta), in (0, 1)."""
-    return jax.nn.sigmoid(given.per_token["beta"])
+def write_strength(max_beta: float, *, owner: str) -> Callable[[Given], Array]:
+    """Returns the `strength` of the delta rule, b = max_beta sigmoid(beta).
+
+    Up to 1, I - b k k^T has its eigenvalues in (0, 1]; up to 2, in (-1, 1]: a token can then turn a state around and so
+    count modulo 2, which none can with those of one sign (Grazzi et al. 2024, arXiv 2411.12537, theorem 1).
+
+    Raises:
+      Refused: max_beta is not in (0, 2].
+    """
+    if not 0 < max_beta <= 2:
+        raise Refused(f"{owner} has max_beta={max_beta}: above 2 a write grows what it takes out; give 1, or up to 2.")
+    return lambda given: max_beta * jax.nn.sigmoid(given.per_token["beta"])
 
 
 def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], Array]:

@@ -34,6 +34,7 @@ def _log_decay(given: Given) -> Array:
         arxiv="2307.08621",
     ),
     claims=CLAIMS,
+    aliases=("retnet",),
 )
 def retention() -> LinearRecurrence:
     """A linear recurrence that forgets at a fixed rate, another one in each head (RetNet); no normaliser."""

@@ -43,6 +43,7 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         limits=(Limit("moba:block=2,top_k=4", equals="scaled_dot", tolerance=2e-6),),
         tried="moba:block=2,top_k=2",
     ),
+    aliases=("mixture_of_block_attention",),
 )
 def moba(*, block: int = 512, top_k: int = 3) -> Composition:
     """Causal scaled dot-product attention to the blocks of keys whose means suit the query, and to its own.

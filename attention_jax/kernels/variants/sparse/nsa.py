@@ -58,6 +58,7 @@ FIRST, LOCAL = 1, 2
         masks=("Causal", "Padding"),
         tried="nsa:length=2,stride=1,block=1,selected=4,window=2",
     ),
+    aliases=("native_sparse_attention",),
 )
 def nsa(*, length: int = 32, stride: int = 16, block: int = 64, selected: int = 16, window: int = 512) -> Composition:
     """Causal attention to compressed blocks of keys, to the keys of chosen blocks, and to those near by, by gates.

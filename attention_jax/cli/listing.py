@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import itertools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,13 +16,14 @@ from attention_jax import data, models, tasks
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import option_parameters
-from attention_jax.kernels import Causal, Composition, Sizes, explain, init, lookup, names
+from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.attend_pair import PAIRS
 from attention_jax.kernels.cache import decodes
+from attention_jax.kernels.example import example
 from attention_jax.kernels.kinds import KINDS, kind_of
 from attention_jax.kernels.pool import POOLINGS
-from attention_jax.kernels.position import POSITIONS
+from attention_jax.kernels.position import POSITIONS, Position
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
 
@@ -100,25 +97,10 @@ def _told(kind: str, experiments: Path) -> list[dict[str, str]]:
 
 
 def _engines(variant: Variant) -> list[str]:
-    """Returns the engines on this machine that take 64 tokens with the variant's usual mask; the parts' of one that is
-    made of others."""
-    kv_heads, key_width = (2 if variant.claims.grouped else 4), 16
-    sizes = Sizes(4, kv_heads, 16, key_width, 16, length=1024, grid=(32, 32))
-    # Their shapes are enough, and drawing numbers would take most of the time.
-    arrays = jax.eval_shape(
-        lambda: dict(itertools.chain(*map(dict.items, init(variant.spec, jax.random.key(0), sizes))))
-    )
-    params = {name: jnp.asarray(np.zeros(array.shape, array.dtype)) for name, array in arrays.items()}
-    query, key = jnp.zeros((1, 1024, 4, 16)), jnp.zeros((1, 1024, kv_heads, key_width))
-    shapes = {
-        name: one.shape(sizes, batch=1, queries=1024, keys=1024) for name, one in variant.mechanism.inputs.items()
-    }
-    candidates = explain(
-        query, key, key,
-        variant=variant.spec, params=params, grid=(32, 32),
-        inputs={name: jnp.zeros(shape) for name, shape in shapes.items()},
-        mask=None if variant.claims.causal == "no" else Causal(),
-    )  # fmt: skip
+    """Returns the engines that take 1024 tokens here; of a variant made of others those that its parts run on."""
+    # Shapes are enough, and drawing numbers would take most of the time.
+    given = example(variant.spec, batch=1, tokens=1024, heads=4, width=16, seed=None)
+    candidates = explain(given.query, given.key, given.value, **given.arguments(variant.spec))
     composed = isinstance(variant.mechanism, Composition)
     return list(dict.fromkeys(one.engine for one in candidates if (one.taken if composed else one.qualified)))
 
@@ -134,23 +116,29 @@ def _facts(variant: Variant) -> dict[str, Any]:
         **claims,
         "decodes": decodes(variant),
         "engines": _engines(variant),
-        "limits": [
-            {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
-        ],
+        "limits": _limits(variant.claims),
         "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
 
+def _limits(claims: Any) -> list[dict[str, Any]]:
+    return [{"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in claims.limits]
+
+
 def _facts_of(chosen: Chosen[Any]) -> dict[str, Any]:
     """Returns what is known of what is no variant; a claim that is a function is told by its being there."""
     claims = {claim: value for claim, value in vars(chosen.claims).items() if claim not in NOT_TOLD}
+    of_position = {}
+    if isinstance(chosen.made, Position):
+        of_position = {"is_in": chosen.made.within, "limits": _limits(chosen.claims)}
     return {
         "name": chosen.name,
         "what": _first_line(chosen.doc),
         "aliases": chosen.aliases,
         **asdict(chosen.source),
         **{claim: callable(value) or value for claim, value in claims.items()},
+        **of_position,
         "options": {key: default for key, (default, _) in chosen.options.items()},
     }
 
@@ -206,6 +194,8 @@ def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:
     arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
     print("\narrays:")
     print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
+    if isinstance(chosen.made, Position):
+        print(f"\nis in: {', '.join(chosen.made.within)}")
     _print_claims(chosen.spec, {claim: callable(value) or value for claim, value in vars(chosen.claims).items()})
 
 
@@ -222,6 +212,8 @@ def _print_claims(spec: str, claims: Mapping[str, Any]) -> None:
     for claim, value in claims.items():
         if claim not in NOT_TOLD:
             print(f"  {claim}: {value}")
+    for limit in claims.get("limits", ()):
+        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _print_variant(variant: Variant) -> None:
@@ -229,8 +221,6 @@ def _print_variant(variant: Variant) -> None:
     print("\ninputs of each token, beside query, key and value:")
     print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
     _print_claims(variant.spec, vars(variant.claims))
-    for limit in variant.claims.limits:
-        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _options(parameters: Iterable[inspect.Parameter]) -> list[str]:

@@ -97,9 +97,14 @@ def attend_sharded(
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = checked(query, key, value, outputs=outputs, **arguments)
     spread = _Spread(mesh, axis, method, order, batch_axis, head_axis, engine)
+    _check_spread(spread)
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, Composition) and axis is not None and method != "all_to_all":
-        # Its parts meet other tokens than their own by the method; what is between them is left to XLA.
+        # Its parts meet other tokens than their own by the method; what is between them is left to XLA, and goes by
+        # where the tokens stand in the sequence, not by their order in the arrays.
+        if order == "zigzag":
+            held = (jnp.asarray(zigzag(array.shape[1], _size(mesh, axis))) for array in (query, key))
+            problem = replace(problem, share=Share(*held))
         return mechanism.run(problem, partial(_solved, spread=spread))
     return _solved(problem, spread=spread)
 
@@ -305,16 +310,19 @@ def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
     return params
 
 
+def _check_spread(spread: _Spread) -> None:
+    if spread.method not in _METHODS:
+        raise Refused(f"there is no method {spread.method!r}.{did_you_mean(str(spread.method), _METHODS)}")
+    if spread.order not in get_args(Order):
+        raise Refused(f"there is no order {spread.order!r}.{did_you_mean(str(spread.order), get_args(Order))}")
+    for name in (*_named(spread.axis), *_named(spread.batch_axis), *_named(spread.head_axis)):
+        if name not in spread.mesh.shape:
+            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, spread.mesh.shape))}.")
+
+
 def _check(problem: Problem, spread: _Spread) -> None:
     mesh, axis, method, order, engine = spread.mesh, spread.axis, spread.method, spread.order, spread.engine
-    if method not in _METHODS:
-        raise Refused(f"there is no method {method!r}.{did_you_mean(str(method), _METHODS)}")
-    if order not in get_args(Order):
-        raise Refused(f"there is no order {order!r}.{did_you_mean(str(order), get_args(Order))}")
     batch_axis, head_axis = spread.batch_axis, spread.head_axis
-    for name in (*_named(axis), *_named(batch_axis), *_named(head_axis)):
-        if name not in mesh.shape:
-            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")
     devices = _size(mesh, axis)
     for name, array in (("query", problem.query), ("key", problem.key)):
         if array.shape[1] % devices:

@@ -45,6 +45,12 @@ class Position:
     embed: Callable[[Array, Array, Params], Array] | None = None
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
 
+    @property
+    def within(self) -> tuple[str, ...]:
+        """What the positions are in: of "logits", "values" and "tokens"."""
+        parts = {"logits": self.encode, "values": self.values, "tokens": self.embed}
+        return tuple(name for name, part in parts.items() if part is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PositionClaims:

@@ -129,11 +129,15 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     assert variants["kimi_delta"]["inputs"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
 
-def test_list_gives_a_program_the_source_and_the_options_of_poolings_and_pairs() -> None:
+def test_list_gives_a_program_the_source_and_the_options_of_what_is_no_variant() -> None:
     found = json.loads(launch("list", "--format=json").out)
     (pooling,) = [one for one in found["pooling"] if one["name"] == "self_attentive"]
     assert (pooling["year"], pooling["arxiv"], pooling["convex"]) == (2017, "1703.03130", True)
     assert pooling["options"] == {"hops": 4, "hidden": None}
+    positions = {one["name"]: one for one in found["position encoding"]}
+    assert (positions["shaw"]["year"], positions["shaw"]["is_in"]) == (2018, ["logits", "values"])
+    assert (positions["complex_order"]["is_in"], positions["learned"]["is_in"]) == (["logits", "tokens"], ["tokens"])
+    assert positions["alibi"]["limits"] == [{"spec": "alibi", "equals": "scaled_dot", "tolerance": 1e-6}]
     pairs = {one["name"]: one for one in found["pair"]}
     assert pairs["abcnn_2"]["options"] == {"window": 4}
     assert (bool(pairs["decomposable"]["swapped"]), pairs["bidaf"]["swapped"]) == (True, None)
@@ -195,6 +199,7 @@ SHOWN = [
     "tests/launch/my_attention.py:my_attention:temperature=0.5",
     "gated_pooling:hidden=3",
     "bidaf",
+    "complex_order",
     "gpt",
     "token_prediction",
     "digits",
@@ -227,6 +232,14 @@ def test_show_tells_all_of_a_pooling_and_of_a_pair(shown: dict[str, Answer]) -> 
         assert line in pooling
     assert pair[0] == "pair bidaf"
     assert "  product [D]" in pair
+
+
+def test_show_tells_all_of_a_position_encoding(shown: dict[str, Answer]) -> None:
+    lines = shown["complex_order"].out.splitlines()
+    assert lines[0] == "position encoding complex_order"
+    for line in ("  position_rates [half_width]", "is in: logits, tokens", "  relative: True"):
+        assert line in lines
+    assert "  limit: complex_order equals scaled_dot within 1e-06" in lines
 
 
 def test_show_tells_all_of_a_variant_in_a_file_of_the_users(shown: dict[str, Answer]) -> None:

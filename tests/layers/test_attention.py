@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import one_way
+from attention_jax.contract.cases import SPECS, one_way
 from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, init, lookup, names
 from attention_jax.layers import Attention, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
@@ -63,7 +63,7 @@ def test_each_key_head_serves_its_group_of_query_heads():
     np.testing.assert_allclose(apply(grouped, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", names())
+@pytest.mark.parametrize("variant", SPECS)
 def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     layer, mask = Attention(variant=variant, num_heads=HEADS), one_way(variant)
     variables = random_variables(layer, INPUTS, mask=mask)
@@ -88,7 +88,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
         for name, tree in gradients.items()
     }
     # The control looks at neither queries nor keys, a draw tells them nothing, and sliding bumps go by place alone.
-    idle = {"uniform": {"query", "key"}, "hard": {"query", "key"}, "gmm": {"key"}}.get(variant, set())
+    idle = {"uniform": {"query", "key"}, "hard": {"query", "key"}, "gmm": {"key"}}.get(lookup(variant).name, set())
     assert {name for name, size in largest.items() if size == 0} == idle
 
 

@@ -9,7 +9,8 @@ from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from attention_jax import models
-from attention_jax.kernels import Refused, lookup, names
+from attention_jax.contract.cases import SPECS
+from attention_jax.kernels import Refused, lookup
 from attention_jax.layers.backbone import PARAMETER_RULES
 from attention_jax.layers.spread import AXES
 from attention_jax.training.optimizer import build_optimizer
@@ -130,7 +131,7 @@ def test_every_model_has_a_rule_for_each_parameter_of_each_variant(name):
         return set(specs(table=model.parameter_rules, params=params))
 
     looks_both_ways = name in BIDIRECTIONAL
-    claims = {spec: lookup(spec).claims for spec in names()}
+    claims = {spec: lookup(spec).claims for spec in SPECS}
     fitting = [
         spec for spec in claims if (claims[spec].bidirectional if looks_both_ways else claims[spec].causal != "no")
     ]

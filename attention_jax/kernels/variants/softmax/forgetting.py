@@ -70,7 +70,7 @@ def _sums(problem: Problem, amounts: Float[Array, "B S K"]) -> tuple[Float[Array
     (batch, keys), queries = amounts.shape[:2], problem.query.shape[1]
     key, query = problem.key_axis, problem.query_axis
     # Where nobody says otherwise, the queries are the tokens that the keys are, in their order.
-    same = problem.positions is None and queries == keys
+    same = problem.positions is None and problem.share is None and queries == keys
 
     def both(of_keys: Array, of_queries: Array) -> Int[Array, "B n"]:
         sides = ((of_keys, keys),) if same else ((of_keys, keys), (of_queries, queries))

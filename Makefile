@@ -12,12 +12,14 @@ demo: $(READY)  ## Trains six attention variants on two benchmarks and prints th
 test: $(READY)  ## The default test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not wide"
 
-test-engines: $(READY)  ## The documented command with a variant of each engine: half a minute each.
+test-engines: $(READY)  ## One variant of each engine, as a user's program is compiled: its contract, and the documented command.
+	XLA_FLAGS= $(BIN)/python -m pytest -n 2 --dist worksteal -m one_of_each_engine attention_jax/contract tests/contract
 	$(BIN)/python -m pytest -m one_of_each_engine tests/launch/test_every_variant_trains.py
 
-test-long: $(READY)  ## Learning runs, crash loops and the documented command with every variant: minutes each.
+test-long: $(READY)  ## Learning runs, crash loops, every line of every variant: minutes each.
 	$(BIN)/python -m pytest -m long
-	$(BIN)/python -m pytest -m wide
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m wide attention_jax/contract tests/contract
+	$(BIN)/python -m pytest -m wide tests/launch/test_every_variant_trains.py
 
 check: $(READY)  ## Lint, format, types.
 	$(BIN)/ruff check .

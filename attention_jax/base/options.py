@@ -89,8 +89,14 @@ def kinds(hint: Any) -> tuple[Any, ...]:
 
 
 def words(hint: Any) -> str:
-    """Returns a type as a message names it: "int or None"."""
-    return " or ".join("None" if kind is type(None) else getattr(kind, "__name__", str(kind)) for kind in kinds(hint))
+    """Returns a type as a message names it: "int or None", "'half' or 'interleaved'"."""
+
+    def name(kind: Any) -> str:
+        if typing.get_origin(kind) is Literal:
+            return " or ".join(map(repr, typing.get_args(kind)))
+        return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
+
+    return " or ".join(map(name, kinds(hint)))
 
 
 def _is(kind: Any, value: Any) -> bool:

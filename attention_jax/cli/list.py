@@ -2,20 +2,27 @@
 
 import argparse
 
+from attention_jax.base.errors import Refused, did_you_mean
+
 SUMMARY = (
     "the attention variants, position encodings, poolings, pairs, models, tasks, data sets and experiments there are"
 )
 EPILOG = ""
+KINDS = ("variants", "positions", "pooling", "pairs", "models", "tasks", "slicings", "data", "experiments")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"one kind alone: {', '.join(KINDS)}")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="tables, or all of it for a program")
 
 
 def run(options: argparse.Namespace, line: str) -> int:
     """Prints the tables, or JSON."""
-    from attention_jax.cli.listing import print_json, print_list
+    if options.kind not in (None, *KINDS):
+        raise Refused(f"list knows no kind {options.kind!r}.{did_you_mean(options.kind, KINDS)}")
+    from attention_jax.cli.listing import LISTED, print_json, print_list
 
-    print_json() if options.format == "json" else print_list()
+    kinds = [LISTED[options.kind]] if options.kind else list(LISTED.values())
+    print_json(kinds) if options.format == "json" else print_list(kinds)
     return 0

@@ -4,7 +4,7 @@ import ast
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,14 @@ from attention_jax import data, models, tasks
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import option_parameters
-from attention_jax.kernels import lookup, names
+from attention_jax.kernels import Composition, explain, lookup, names
+from attention_jax.kernels.arrays import in_words
+from attention_jax.kernels.attend_pair import PAIRS
+from attention_jax.kernels.cache import decodes
+from attention_jax.kernels.example import example
 from attention_jax.kernels.kinds import KINDS, kind_of
+from attention_jax.kernels.pool import POOLINGS
+from attention_jax.kernels.position import POSITIONS, Position
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
 
@@ -35,49 +41,68 @@ BY_SPEC = tuple(kind for kind in KINDS if kind is not VARIANTS)
 NOT_TOLD = ("limits", "tried", "fewest_keys")
 
 
-def print_list(experiments: Path = Path("experiments")) -> None:
-    """Prints the variants, models, tasks, data sets, and the config files of a folder, a line each."""
+# The words of `launch.py list`, with the kind of thing that each is of.
+LISTED = {
+    "variants": VARIANTS.name,
+    "positions": POSITIONS.name,
+    "pooling": POOLINGS.name,
+    "pairs": PAIRS.name,
+    "models": "model",
+    "tasks": "task",
+    "slicings": "slicing",
+    "data": "data set",
+    "experiments": "experiment",
+}
+
+
+def print_list(kinds: Sequence[str], experiments: Path = Path("experiments")) -> None:
+    """Prints what there is of some kinds of things, a line each; of experiments the config files of a folder."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    table = _table("attention variant", "causal", "memory", "what it is")
-    for name in names():
-        variant = lookup(name)
-        table.add_row(name, variant.claims.causal, variant.claims.memory, _first_line(variant.doc))
-    console.print(table, "")
-    for kind, there in (_by_spec() | _beside_variants(experiments)).items():
-        table = _table(kind, "what it is")
-        for name, what in there.items():
-            table.add_row(name, what)
+    for kind in kinds:
+        variants = kind == VARIANTS.name
+        table = _table(kind, *(("causal", "time", "memory") if variants else ()), "what it is")
+        for one in _told(kind, experiments):
+            claims = lookup(one["name"]).claims if variants else None
+            costs = (claims.causal, claims.time, claims.memory) if claims else ()
+            table.add_row(one["name"], *costs, one["what"])
         console.print(table, "")
     console.print("launch.py show NAME tells all of one; show --config=FILE.py prints every key of an experiment.")
 
 
-def print_json(experiments: Path = Path("experiments")) -> None:
+def print_json(kinds: Sequence[str], experiments: Path = Path("experiments")) -> None:
     """Prints the same as one JSON object: kind -> what there is of it, variants with their source and claims."""
-    found: dict[str, list[dict[str, Any]]] = {"attention variant": [_facts(lookup(name)) for name in names()]}
-    for by_spec in BY_SPEC:
-        found[by_spec.name] = [_facts_of(by_spec.choose(name)) for name in by_spec.catalogue.names()]
-    for kind, there in _beside_variants(experiments).items():
-        found[kind] = [{"name": name, "what": what} for name, what in there.items()]
+    by_spec = {kind.name: kind for kind in BY_SPEC}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind in kinds:
+        if kind == VARIANTS.name:
+            found[kind] = [_facts(lookup(name)) for name in names()]
+        elif kind in by_spec:
+            found[kind] = [_facts_of(by_spec[kind].choose(name)) for name in by_spec[kind].catalogue.names()]
+        else:
+            found[kind] = _told(kind, experiments)
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-def _by_spec() -> dict[str, dict[str, str]]:
-    """Returns kind -> name -> what it is, of the position encodings, poolings and pairs."""
-    return {
-        kind.name: {name: _first_line(kind.choose(name).doc) for name in kind.catalogue.names()} for kind in BY_SPEC
-    }
+def _told(kind: str, experiments: Path) -> list[dict[str, str]]:
+    """Returns the name of each thing of a kind, and in a line what it is."""
+    by_spec = {known.name: known for known in KINDS}
+    if kind in by_spec:
+        docs = {name: by_spec[kind].choose(name).doc for name in by_spec[kind].catalogue.names()}
+    elif kind in CATALOGUES:
+        docs = {name: inspect.getdoc(CATALOGUES[kind].lookup(name)) or "" for name in CATALOGUES[kind].names()}
+    else:
+        files = sorted(experiments.rglob("*.py"))
+        docs = {str(path): ast.get_docstring(ast.parse(path.read_text())) or "" for path in files}
+    return [{"name": name, "what": _first_line(doc)} for name, doc in docs.items()]
 
 
-def _beside_variants(experiments: Path) -> dict[str, dict[str, str]]:
-    """Returns kind -> name -> what it is, of each catalogue and of the config files of a folder."""
-    found = {
-        kind: {name: _first_line(inspect.getdoc(catalogue.lookup(name))) for name in catalogue.names()}
-        for kind, catalogue in CATALOGUES.items()
-    }
-    files = sorted(experiments.rglob("*.py"))
-    return found | {
-        "experiment": {str(path): _first_line(ast.get_docstring(ast.parse(path.read_text()))) for path in files}
-    }
+def _engines(variant: Variant) -> list[str]:
+    """Returns the engines that take 1024 tokens here; of a variant made of others those that its parts run on."""
+    # Shapes are enough, and drawing numbers would take most of the time.
+    given = example(variant.spec, batch=1, tokens=1024, heads=4, width=16, seed=None)
+    candidates = explain(given.query, given.key, given.value, **given.arguments(variant.spec))
+    composed = isinstance(variant.mechanism, Composition)
+    return list(dict.fromkeys(one.engine for one in candidates if (one.taken if composed else one.qualified)))
 
 
 def _facts(variant: Variant) -> dict[str, Any]:
@@ -85,25 +110,35 @@ def _facts(variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
         "what": _first_line(variant.doc),
+        "aliases": variant.aliases,
         "family": variant.family,
         **asdict(variant.source),
         **claims,
-        "limits": [
-            {"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in variant.claims.limits
-        ],
+        "decodes": decodes(variant),
+        "engines": _engines(variant),
+        "limits": _limits(variant.claims),
         "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
 
+def _limits(claims: Any) -> list[dict[str, Any]]:
+    return [{"spec": one.spec, "equals": one.equals, "tolerance": one.tolerance} for one in claims.limits]
+
+
 def _facts_of(chosen: Chosen[Any]) -> dict[str, Any]:
     """Returns what is known of what is no variant; a claim that is a function is told by its being there."""
     claims = {claim: value for claim, value in vars(chosen.claims).items() if claim not in NOT_TOLD}
+    of_position = {}
+    if isinstance(chosen.made, Position):
+        of_position = {"is_in": chosen.made.within, "limits": _limits(chosen.claims)}
     return {
         "name": chosen.name,
         "what": _first_line(chosen.doc),
+        "aliases": chosen.aliases,
         **asdict(chosen.source),
         **{claim: callable(value) or value for claim, value in claims.items()},
+        **of_position,
         "options": {key: default for key, (default, _) in chosen.options.items()},
     }
 
@@ -142,6 +177,9 @@ def print_one(name: str) -> None:
     if base in others:
         raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
     by_spec = [known for kind in KINDS for known in kind.catalogue.names()]
+    aliases = {alias: known for kind in reversed(KINDS) for alias, known in kind.aliases().items()}
+    if base in aliases and base not in by_spec:
+        name, base = aliases[base] + name[len(base) :], aliases[base]
     if ".py:" not in name and base not in by_spec:
         raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*by_spec, *others])}")
     kind_found = kind_of(name)
@@ -155,12 +193,15 @@ def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:
     _print_head(kind, chosen)
     arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
     print("\narrays:")
-    print("\n".join(f"  {name} [{', '.join(map(str, one.axes))}]" for name, one in arrays.items()) or "  none")
+    print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
+    if isinstance(chosen.made, Position):
+        print(f"\nis in: {', '.join(chosen.made.within)}")
     _print_claims(chosen.spec, {claim: callable(value) or value for claim, value in vars(chosen.claims).items()})
 
 
 def _print_head(kind: Kind, chosen: Chosen[Any] | Variant) -> None:
-    print(f"{kind.name} {chosen.spec}\n\n{chosen.doc}\n\nsource: {chosen.source}\n\noptions:")
+    aliases = f"\n\nalso called {', '.join(chosen.aliases)}" if chosen.aliases else ""
+    print(f"{kind.name} {chosen.spec}\n\n{chosen.doc}{aliases}\n\nsource: {chosen.source}\n\noptions:")
     lines = [f"  {key} = {value!r}  (default {default!r})" for key, (default, value) in chosen.options.items()]
     print("\n".join(lines) or "  none")
 
@@ -171,6 +212,8 @@ def _print_claims(spec: str, claims: Mapping[str, Any]) -> None:
     for claim, value in claims.items():
         if claim not in NOT_TOLD:
             print(f"  {claim}: {value}")
+    for limit in claims.get("limits", ()):
+        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _print_variant(variant: Variant) -> None:
@@ -178,8 +221,6 @@ def _print_variant(variant: Variant) -> None:
     print("\ninputs of each token, beside query, key and value:")
     print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
     _print_claims(variant.spec, vars(variant.claims))
-    for limit in variant.claims.limits:
-        print(f"  limit: {limit.spec} equals {limit.equals} within {limit.tolerance:g}")
 
 
 def _options(parameters: Iterable[inspect.Parameter]) -> list[str]:

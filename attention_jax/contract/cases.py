@@ -5,15 +5,16 @@ variant of your own.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from attention_jax.contract.chosen import chosen_specs
+from attention_jax.contract.chosen import ASKED, chosen_specs
 from attention_jax.kernels import (
     AttentionOutput,
     Candidate,
@@ -24,7 +25,9 @@ from attention_jax.kernels import (
     Global,
     Mask,
     Padding,
+    PerToken,
     PrefixLM,
+    Refused,
     Segments,
     Sizes,
     Window,
@@ -34,7 +37,7 @@ from attention_jax.kernels import (
     lookup,
     names,
 )
-from attention_jax.kernels.mask_algebra import Axis, as_mask, conjunction, terms
+from attention_jax.kernels.mask_algebra import Axis, as_mask, terms
 from attention_jax.kernels.registry import VARIANTS
 
 SPECS = chosen_specs(VARIANTS)
@@ -59,14 +62,47 @@ def claiming(**wanted: Any) -> list[str]:
     return [spec for spec in SPECS if all(getattr(claims(spec), name) == value for name, value in wanted.items())]
 
 
+def rule_of(spec: str) -> Hashable:
+    """What decides which engine runs a variant, and how: its mechanism, how its state is updated, a mask of its own."""
+    mechanism = lookup(spec).mechanism
+    return (
+        type(mechanism).__name__,
+        getattr(mechanism, "update", None),
+        getattr(mechanism, "erase", None) is not None,
+        mechanism.mask is not None,
+    )
+
+
+def one_of_each_rule(specs: Iterable[str]) -> list[str]:
+    """The first of the specs for each rule: those that stand for the others like them."""
+    first: dict[Hashable, str] = {}
+    # The plain ones stand for those like them.
+    for spec in sorted(specs, key=lambda spec: lookup(spec).name not in ("scaled_dot", "softpick", "sliding_window")):
+        first.setdefault(rule_of(spec), spec)
+    return list(first.values())
+
+
+STANDING = SPECS if ASKED else one_of_each_rule(SPECS)
+
+
+def widely(cases: Iterable[Any]) -> list[Any]:
+    """Cases, each a spec or (spec, ...), marked `wide` but for those specs that stand for the others like them.
+
+    For lines that hold an engine more than the mechanism it runs: by default one mechanism of each rule goes through
+    them, and all of those that are asked for by ATTENTION_JAX_VARIANTS.
+    """
+    tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*case, marks=[] if case[0] in STANDING else [pytest.mark.wide]) for case in tuples]
+
+
 def usual_mask(spec: str) -> Mask | None:
     """None, or the mask that a variant cannot be without."""
     return None if claims(spec).bidirectional else Causal()
 
 
-def causal_mask(spec: str, *rules: Mask) -> Mask | None:
-    """Causal() with other rules, which a variant without a causal form has alone."""
-    return conjunction(None if claims(spec).causal == "no" else Causal(), *rules)
+def one_way(spec: str) -> Mask | None:
+    """A causal mask, or none for a variant that has no causal form."""
+    return None if claims(spec).causal == "no" else Causal()
 
 
 def reference_engine(spec: str) -> str:
@@ -82,7 +118,7 @@ class Inputs(NamedTuple):
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
-      beside: what the variant takes of each token beside these, by name, each [B, S, K] or [B, S, K, J].
+      beside: what the variant takes of each query or key beside these, by name, such as [B, S, K] or [B, T, N, J].
     """
 
     query: jax.Array
@@ -118,8 +154,12 @@ def make(
     dtype: Any = jnp.float32,
     scale: float = 1.0,
     seed: int = 0,
+    length: int = 9,
 ) -> Inputs:
-    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can."""
+    """Returns normal inputs: 2 sequences of 7 tokens, and 2 key heads for 4 query heads where the variant can.
+
+    Arrays with a number for each place are for up to `length` tokens, or as many as there are.
+    """
     if kv_heads is None:
         kv_heads = heads // 2 if claims(spec).grouped and heads % 2 == 0 else heads
     key_width = key_width or width
@@ -127,7 +167,8 @@ def make(
     rng = np.random.default_rng(seed)
     shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
-    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys))
+    # Of a second layer: the first may be one in which an array plays no part.
+    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length), layer=2)
     trained, drawn = init(spec, jax.random.key(seed), sizes)
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
@@ -140,10 +181,45 @@ def make(
     return Inputs(*arrays, {**trained, **drawn}, beside)
 
 
+def part_of(spec: str, inputs: Inputs, queries: slice, keys: slice) -> Inputs:
+    """Some of the queries and some of the keys, with what is beside them."""
+    of = {"query": queries, "key": keys}
+    beside = {name: array[:, of[of_input(spec, name).of]] for name, array in inputs.beside.items()}
+    return Inputs(inputs.query[:, queries], inputs.key[:, keys], inputs.value[:, keys], inputs.params, beside)
+
+
+def of_heads(spec: str, inputs: Inputs, query_heads: np.ndarray, key_heads: np.ndarray) -> dict[str, jax.Array]:
+    """What is beside the tokens, of these query heads or of these key heads; an array for no head stays as it is."""
+    of = {"N": query_heads, "K": key_heads}
+    return {
+        name: array[:, :, of[of_input(spec, name).axes[0]]] if of_input(spec, name).by_head else array
+        for name, array in inputs.beside.items()
+    }
+
+
+def of_input(spec: str, name: str) -> PerToken:
+    """What a variant says of one of its inputs."""
+    return lookup(spec).mechanism.inputs[name]
+
+
 def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
     """`attend` on these inputs."""
     given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
     return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
+
+
+@functools.cache
+def goes_by_positions(spec: str) -> bool:
+    """Whether where tokens stand counts, beside their order: documents that are packed then need positions."""
+    inputs = make(spec)
+    try:
+        near, far = (run(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5))
+    except Refused:
+        return False
+    return not same_bits(near, far)
+
+
+PLACES = np.arange(7)
 
 
 def out_and_gradients(
@@ -215,9 +291,13 @@ def doubled(inputs: Inputs) -> Inputs:
 
 
 def error(result: Any, reference: Any) -> float:
-    """The largest difference over the standard deviation of the reference (over its size, when it is constant)."""
+    """The largest difference over the standard deviation of the reference (over its size, when it is constant).
+
+    Zeros stand for what is hidden, and say nothing of how large the others are: they are left out of the deviation.
+    """
     result, reference = np.asarray(result, np.float64), np.asarray(reference, np.float64)
-    return float(np.abs(result - reference).max() / (reference.std() or np.abs(reference).max() or 1.0))
+    deviation = reference[reference != 0].std() if reference.any() else 0.0
+    return float(np.abs(result - reference).max() / (deviation or np.abs(reference).max() or 1.0))
 
 
 def same_bits(left: Any, right: Any) -> bool:
@@ -277,13 +357,15 @@ def takes_mask(spec: str, mask: Mask | jax.Array | None) -> bool:
     """Whether a variant takes this mask, by its claims."""
     rules = None if mask is None else as_mask(mask)
     kinds, causal = claims(spec).masks, rules is not None and rules.causal
-    taken = claims(spec).causal != "no" if causal else claims(spec).bidirectional
-    return taken and all(kinds is None or type(rule).__name__ in kinds for rule in terms(rules))
+    return (claims(spec).causal != "no" if causal else claims(spec).bidirectional) and all(
+        kinds is None or type(rule).__name__ in kinds for rule in terms(rules)
+    )
 
 
-def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS)) -> list[tuple[str, str]]:
-    """Each of the specs with each of these kinds of mask that it takes."""
-    return [(spec, kind) for spec in specs for kind in kinds if takes(spec, kind)]
+def under(kinds: Iterable[str], specs: Iterable[str] = tuple(SPECS), *, first: int | None = None) -> list[Any]:
+    """Each of the specs with each of these kinds of mask that it takes; all but its `first` ones `widely`."""
+    taken = [[(spec, kind) for kind in kinds if takes(spec, kind)] for spec in specs]
+    return [case for cases in taken for case in (*cases[:first], *(() if first is None else widely(cases[first:])))]
 
 
 def visible(spec: str, kind: MaskKind, shape: tuple[int, int, int, int] = (2, 4, 7, 7)) -> np.ndarray:

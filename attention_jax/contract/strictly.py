@@ -32,6 +32,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`."""
+    from attention_jax.contract.cases import STANDING
+
+    for item in items:
+        spec = vars(item)["callspec"].params.get("spec") if "callspec" in vars(item) else None
+        if "contract" in item.path.parts and (spec is None or spec in STANDING):
+            item.add_marker(pytest.mark.one_of_each_engine)
+
+
 # A program takes about ten mappings of memory, and Linux gives a process 65530: XLA aborts when there are no more.
 MOST_MAPPINGS = 40_000
 # Between two looks at how many there are.

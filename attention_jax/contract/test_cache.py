@@ -17,6 +17,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     takes_mask,
+    widely,
 )
 from attention_jax.kernels import (
     Causal,
@@ -43,7 +44,7 @@ MASKS = {
     "global": Causal() & (Window(2) | Global(2)),
     "prefix": PrefixLM(np.array([3, 1])),
 }
-TOKENS, CHUNKS = (1,) * 7, (4, 1, 2)
+TOKENS, CHUNKS, PREFILLED = (1,) * 7, (4, 1, 2), (6, 1)
 # A prefix of three tokens is written in one step.
 CASES = [(kind, sizes) for kind in MASKS for sizes in (TOKENS, CHUNKS) if (kind, sizes) != ("prefix", TOKENS)]
 
@@ -79,16 +80,20 @@ def in_steps(spec, inputs, mask, sizes, *, bias=None, **arguments):
     return np.concatenate(outs, axis=1)
 
 
-@pytest.mark.parametrize(("kind", "sizes"), CASES, ids=str)
-@pytest.mark.parametrize("spec", CACHED)
+SPLIT = [(spec, *case) for spec in CACHED for case in CASES if takes_mask(spec, MASKS[case[0]])]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "sizes"),
+    [(spec, "causal", PREFILLED) for spec in CACHED] + widely(SPLIT),
+    ids=str,
+)
 def test_any_split_equals_one_pass(spec, kind, sizes):
     inputs, mask = make(spec), MASKS[kind]
-    if not takes_mask(spec, mask):
-        pytest.skip(f"{spec} does not take {mask}")
     assert error(in_steps(spec, inputs, mask, sizes), run(spec, inputs, mask=mask).out) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", [spec for spec in CACHED if claims(spec).bias])
+@pytest.mark.parametrize("spec", widely([spec for spec in CACHED if claims(spec).bias]))
 def test_a_bias_counts_by_slot(spec):
     inputs = make(spec)
     bias = jnp.asarray(np.random.default_rng(3).normal(size=(4, 7, 7)), jnp.float32)
@@ -96,7 +101,7 @@ def test_a_bias_counts_by_slot(spec):
     assert error(joined, run(spec, inputs, mask=Causal(), bias=bias).out) < AGREEMENT
 
 
-@pytest.mark.parametrize("spec", [spec for spec in CACHED if claims(spec).dropout])
+@pytest.mark.parametrize("spec", widely([spec for spec in CACHED if claims(spec).dropout]))
 def test_dropout_is_that_of_one_pass(spec):
     inputs, dropout = make(spec), {"rng": jax.random.key(4), "dropout_rate": 0.5}
     joined = in_steps(spec, inputs, Causal(), CHUNKS, **dropout)
@@ -104,7 +109,7 @@ def test_dropout_is_that_of_one_pass(spec):
     assert error(joined, run(spec, inputs, mask=Causal()).out) > 0.1
 
 
-@pytest.mark.parametrize("spec", CACHED)
+@pytest.mark.parametrize("spec", widely(CACHED))
 def test_sequences_of_unequal_lengths_padded_on_the_right(spec):
     inputs = make(spec)
     whole = np.asarray(run(spec, inputs, mask=Causal()).out)
@@ -129,7 +134,7 @@ def test_sequences_of_unequal_lengths_padded_on_the_right(spec):
     assert np.isnan(cache.key[:, 7:]).all()
 
 
-@pytest.mark.parametrize("spec", CACHED)
+@pytest.mark.parametrize("spec", widely(CACHED))
 def test_padding_by_slot_hides_tokens_that_the_cache_holds(spec):
     inputs = make(spec)
     real = np.random.default_rng(6).random((2, CAPACITY)) < 0.6

@@ -10,11 +10,12 @@ import pytest
 from attention_jax.contract.cases import (
     MASKS,
     SPECS,
-    causal_mask,
+    accepting,
     claims,
     error,
     like_output,
     make,
+    one_way,
     out_and_gradients,
     quick_jit,
     run,
@@ -23,7 +24,8 @@ from attention_jax.contract.cases import (
     takes,
     usual_mask,
 )
-from attention_jax.kernels import Claims, Refused, Sizes, init, lookup
+from attention_jax.kernels import Claims, Composition, Refused, Sizes, init, lookup
+from attention_jax.training.flops import count_flops
 
 KEY = jax.random.key(0)
 LIMITS = [
@@ -51,7 +53,7 @@ USES = {
     "weights": (lambda spec: {"outputs": ("out", "weights")}, "attention weights"),
     "lse": (lambda spec: {"outputs": ("out", "lse")}, "lse"),
     "steps": (lambda spec: {"outputs": ("out", "state")}, "a state"),
-    "state": (lambda spec: {"mask": causal_mask(spec), "outputs": ("out", "state")}, "a state"),
+    "state": (lambda spec: {"mask": one_way(spec), "outputs": ("out", "state")}, "a state"),
 }
 
 
@@ -105,7 +107,7 @@ def test_only_what_was_asked_for_is_returned(spec):
 
 @pytest.mark.parametrize(("limit", "mask"), LIMITS, ids=[f"{of.spec}={of.equals}-{mask}" for of, mask in LIMITS])
 def test_the_limit_equals_the_other_variant(limit, mask):
-    widths = Sizes(4, 2 if claims(limit.spec).grouped else 4, 8, 8, 5)
+    widths = Sizes(4, 2 if claims(limit.spec).grouped else 4, 8, 8, 5, length=7)
     inputs = make(limit.spec, scale=limit.input_scale)
     if limit.unit_norm:
         unit = (array / jnp.linalg.norm(array, axis=-1, keepdims=True) for array in inputs[:2])
@@ -122,9 +124,8 @@ def test_the_limit_equals_the_other_variant(limit, mask):
 
 def temporary_bytes(spec, tokens):
     """What the compiled forward and backward of causal attention need beside their inputs and outputs."""
-    inputs = make(spec)
-    inputs = inputs.with_tokens(lambda array: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32))
-    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=causal_mask(spec)).out.sum()))
+    inputs = jax.eval_shape(lambda: make(spec, batch=1, queries=tokens))
+    total = quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum()))
     return total.lower(inputs).compile().memory_analysis().temp_size_in_bytes
 
 
@@ -136,6 +137,28 @@ def test_memory_grows_with_the_number_of_tokens_as_claimed(spec):
         assert at_4096 <= 4.6 * at_1024
     else:
         assert at_4096 > 9 * at_1024, "it claims quadratic memory and needs less"
+
+
+def work(spec, tokens):
+    """The multiplications and additions of causal attention, forward and backward."""
+    inputs = jax.eval_shape(lambda: make(spec, batch=1, queries=tokens))
+    total = jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum())
+    return count_flops(jax.make_jaxpr(total)(inputs).jaxpr)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_work_grows_with_the_number_of_tokens_as_claimed(spec):
+    at_1024, at_4096 = (work(spec, tokens) for tokens in (1024, 4096))
+    ratio, claim = at_4096.count / at_1024.count, claims(spec).time
+    if claim == "quadratic":
+        # Tiles that are skipped where the mask hides all of them are counted as one.
+        assert ratio > 4.6 or not at_4096.complete, "it claims quadratic work and needs less"
+    else:
+        assert ratio <= {"linear": 4.6, "subquadratic": 9.2}[claim]
+        gathered = isinstance(lookup(spec).mechanism, Composition) or "gather" in accepting(
+            spec, make(spec, batch=1, queries=1024), mask=one_way(spec)
+        )
+        assert at_4096.complete or gathered, "its tiles are as many as the mask leaves, and that may be quadratic"
 
 
 def test_the_error_of_performer_falls_as_the_root_of_its_features():

@@ -21,6 +21,7 @@ from attention_jax.contract.cases import (
     run,
     takes_mask,
     usual_mask,
+    widely,
 )
 from attention_jax.kernels import Causal, FeatureMap, Refused, Sizes, SoftmaxScore, attend, init
 
@@ -46,7 +47,7 @@ def test_a_zero_vector_has_a_finite_gradient_that_can_move_it(spec):
     inputs = make(spec)
     inputs = inputs._replace(key=inputs.key.at[:, 2].set(0))
     mask, weighing = Causal(), jnp.cos(jnp.arange(5.0))[None, None, None]
-    found = jax.grad(lambda i: (run(spec, i, mask=mask).out * weighing).sum())(inputs)
+    found = quick_jit(jax.grad(lambda i: (run(spec, i, mask=mask).out * weighing).sum()))(inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     assert np.abs(found.key[:, 2]).max() > 0
 
@@ -65,7 +66,7 @@ def test_a_gate_is_finite_whatever_its_rate_and_so_are_its_gradients(spec, gate,
     inputs = inputs._replace(
         params=params, beside={**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], gate)}
     )
-    out, found = jax.value_and_grad(lambda i: (run(spec, i, mask=Causal()).out ** 2).sum())(inputs)
+    out, found = _loss_and_gradients(inputs, spec)
     assert np.isfinite(out)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     if log_rate >= 80 and gate >= 0:
@@ -102,7 +103,7 @@ def test_logits_near_the_largest_float_are_as_good_as_any(spec):
 
 
 @pytest.mark.parametrize("mask", [None, Causal()], ids=["full", "causal"])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", widely(SPECS))
 def test_weights_are_not_rounded_to_a_narrower_value(spec, mask):
     if not takes_mask(spec, mask):
         pytest.skip("it needs a causal mask, or has no causal form")
@@ -133,7 +134,7 @@ def test_dtypes_that_no_engine_computes_with_are_refused():
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_variants_arrays_are_float32_under_x64_too(spec):
     with jax.enable_x64(True):
-        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5)):
+        for arrays in init(spec, jax.random.key(0), Sizes(4, 2 if claims(spec).grouped else 4, 8, 8, 5, length=7)):
             assert {array.dtype for array in arrays.values()} <= {jnp.dtype(jnp.float32)}
 
 
@@ -147,7 +148,9 @@ def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, ne
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
         expected = run(spec, exact, mask=Causal()).out
-    assert error(found, expected) < 1e-5
+    # A state that every write turns around keeps the rounding of them all.
+    turns = lookup(spec).options.get("max_beta", (1, 1))[1] > 1
+    assert error(found, expected) < (1e-4 if turns else 1e-5)
 
 
 def test_which_engine_is_held_to_what():

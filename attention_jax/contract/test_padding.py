@@ -10,18 +10,19 @@ import pytest
 from attention_jax.contract.cases import (
     AGREEMENT,
     SPECS,
-    causal_mask,
     claiming,
     claims,
     doubled,
     error,
+    goes_by_positions,
     lookup,
     make,
     quick_jit,
     run,
     usual_mask,
+    widely,
 )
-from attention_jax.kernels import Causal, Padding, Refused, SoftmaxScore, attend
+from attention_jax.kernels import Causal, Padding, Refused, attend
 
 PADDED = [spec for spec in SPECS if claims(spec).causal == "strict"]
 # Of an alignment the keys are another sequence than the queries, of which padding says nothing: each takes its step.
@@ -40,9 +41,8 @@ def spread(spec, seed=0):
 
 
 @functools.partial(quick_jit, static_argnames=("spec", "engine"))
-def out_and_gradient(inputs, mask, weighing, spec, engine=None, positions=None):
-    arguments = {"mask": mask, "engine": engine, "positions": positions}
-    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, **arguments).out, inputs)
+def out_and_gradient(inputs, mask, weighing, spec, engine=None):
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine=engine).out, inputs)
     return out, pullback(weighing)[0]
 
 
@@ -52,11 +52,9 @@ def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_g
     weighing = np.random.default_rng(3).normal(size=(2, PLACES, 4, 5)).astype(np.float32)
     weighing[~REAL] = 0
     of_alone, gradient_alone = out_and_gradient(alone, Causal(), weighing[rows], spec)
-    # What goes by positions counts real tokens.
-    goes_by_them = isinstance(lookup(spec).mechanism, SoftmaxScore)
-    positions = np.maximum(REAL.cumsum(axis=1) - 1, 0) if goes_by_them else None
-    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec, positions=positions)
-    if lookup(spec).mechanism.mask is None:
+    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec)
+    # A rule of one's own may go by places in the array.
+    if not goes_by_positions(spec) and lookup(spec).mechanism.mask is None:
         assert error(np.asarray(out)[rows], of_alone) < AGREEMENT
         for found, expected in zip(gradient.tokens, gradient_alone.tokens, strict=True):
             assert error(np.asarray(found)[rows], expected) < 2 * AGREEMENT
@@ -64,7 +62,7 @@ def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_g
         np.testing.assert_array_equal(np.asarray(found)[~REAL], 0)
 
 
-@pytest.mark.parametrize("spec", PADDED)
+@pytest.mark.parametrize("spec", widely(PADDED))
 def test_padding_counts_where_the_batch_is_one(spec):
     inputs = make(spec, batch=1)
     mask = Causal() & Padding(np.array([4]))
@@ -86,23 +84,23 @@ def test_a_state_after_padding_is_that_before_it(spec):
     np.testing.assert_array_equal(after, before)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", widely(SPECS))
 def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(spec):
     inputs = make(spec)
     ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
     usual = usual_mask(spec)
+    # Packed documents count their positions each from 0.
+    places = {"positions": np.array([[0, 1, 2, 0, 1, 2, 3]])} if goes_by_positions(spec) else {}
     try:
-        both = run(spec, inputs, mask=causal_mask(spec, Padding(np.array([7, 6]))), segments=ids).out
+        both = run(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids, **places).out
     except Refused:
         return
-    if callable(lookup(spec).mechanism.mask):
-        return  # Its rule goes by the size of the whole, and is another one for each document alone.
     for start, end in ((0, 3), (3, 7)):
         part = inputs.with_tokens(lambda array, s=start, e=end: array[:, s:e])
         lengths = np.clip(np.array([7, 6]) - start, 0, end - start)
-        assert error(both[:, start:end], run(spec, part, mask=causal_mask(spec, Padding(lengths))).out) < AGREEMENT
+        assert error(both[:, start:end], run(spec, part, mask=Causal() & Padding(lengths)).out) < AGREEMENT
     if usual is None:
-        one_way = run(spec, inputs, segments=ids).out
+        one_way = run(spec, inputs, segments=ids, **places).out
         assert error(one_way[:, :3], run(spec, inputs.with_tokens(lambda array: array[:, :3])).out) < AGREEMENT
 
 
@@ -135,7 +133,7 @@ def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
     assert error(opened, expected) < 2 * AGREEMENT
 
 
-@pytest.mark.parametrize("spec", claiming(bias=True))
+@pytest.mark.parametrize("spec", widely(claiming(bias=True)))
 def test_a_bias_has_its_gradient_at_any_batch(spec):
     # Weights may have kinks, which a long step would meet.
     with jax.enable_x64(True):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import SPECS, claims, make, quick_jit, run, takes, usual_mask
+from attention_jax.contract.cases import SPECS, claims, make, quick_jit, run, takes, usual_mask, widely
 from attention_jax.kernels import Causal, Global, Padding, PrefixLM, Refused, Segments, Window, attend
 
 INT32 = np.iinfo(np.int32)
@@ -98,7 +98,7 @@ def test_positions_that_are_no_whole_numbers_or_leave_their_dtype_are_refused():
             attend(query, query, query, mask=PrefixLM(prefix))
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if takes(spec, "causal&padding&segments")])
+@pytest.mark.parametrize("spec", widely([spec for spec in SPECS if takes(spec, "causal&padding&segments")]))
 def test_ids_of_segments_are_whole_numbers_or_flags_in_any_form(spec):
     inputs = make(spec)
     ids = np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
@@ -111,7 +111,7 @@ def test_ids_of_segments_are_whole_numbers_or_flags_in_any_form(spec):
             run(spec, inputs, mask=Causal(), segments=wrong)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", widely(SPECS))
 def test_lengths_of_padding_are_whole_numbers_in_any_form(spec):
     inputs, usual = make(spec), usual_mask(spec)
     with_usual = (lambda mask: mask) if usual is None else (lambda mask: usual & mask)

@@ -14,6 +14,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     takes_mask,
+    widely,
 )
 from attention_jax.kernels import (
     Blocks,
@@ -86,7 +87,7 @@ def close(left, right):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("spec", SCORED)
+@pytest.mark.parametrize("spec", widely(SCORED))
 def test_a_function_that_is_singular_on_hidden_pairs_has_the_gradient_of_the_visible_ones(spec, name):
     inputs, a = make(spec), jnp.float32(0.5)
     for kind in ("causal", "padding"):

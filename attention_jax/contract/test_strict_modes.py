@@ -1,5 +1,8 @@
 """JAX's own strict modes: nothing is spread over axes or turned into another dtype unasked, and no step gives NaN."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,22 +12,27 @@ from attention_jax.contract.cases import (
     SPECS,
     Inputs,
     accepting,
-    causal_mask,
     claiming,
     claims,
     make,
+    one_way,
     reference_engine,
     run,
     takes_mask,
+    widely,
 )
 from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Sizes, attend_cached, lookup
+from attention_jax.kernels.mask_algebra import conjunction
 
-STRICT = {
-    "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
-}
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
 LENGTHS, SEGMENT = np.array([7, 4]), np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
-RULES = ((), (Padding(LENGTHS),), (Padding(LENGTHS), Segments(SEGMENT)))
+BESIDE = (None, Padding(LENGTHS), Padding(LENGTHS) & Segments(SEGMENT))
 CACHED = claiming(causal="strict", cross=True, rows_apart=True, state=False)
 
 
@@ -48,26 +56,30 @@ def gradients(spec: str, inputs: Inputs, **arguments) -> Inputs:
     return jax.grad(total)(inputs)
 
 
+def padded(spec):
+    """Padding, with a causal mask where the variant has one."""
+    return conjunction(one_way(spec), BESIDE[1])
+
+
 def masks_of(spec):
-    """Those of the masks that the variant takes; it takes the first two."""
-    return [mask for rules in RULES if takes_mask(spec, mask := causal_mask(spec, *rules))]
+    """Those of the masks that the variant takes."""
+    return [mask for mask in (conjunction(one_way(spec), other) for other in BESIDE) if takes_mask(spec, mask)]
 
 
-@pytest.mark.parametrize("mode", STRICT)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("spec", SPECS)
-def test_every_engine_is_traced_forward_and_backward_in_a_strict_mode(spec, dtype, mode):
-    inputs = make(spec, dtype=dtype)
-    for arguments in (*({"mask": mask} for mask in masks_of(spec)), {"mask": masks_of(spec)[1], **arguments_of(spec)}):
+@pytest.mark.parametrize(
+    ("spec", "dtype"), [(spec, "bfloat16") for spec in SPECS] + widely((spec, "float32") for spec in SPECS)
+)
+def test_every_engine_is_traced_forward_and_backward_in_the_strict_modes(spec, dtype):
+    inputs = make(spec, dtype=jnp.dtype(dtype))
+    for arguments in (*({"mask": mask} for mask in masks_of(spec)), {"mask": padded(spec), **arguments_of(spec)}):
         for engine in accepting(spec, inputs, **arguments):
-            with STRICT[mode]():
+            with strict():
                 jax.eval_shape(lambda i, a=arguments, e=engine: gradients(spec, i, engine=e, **a), inputs)
 
 
-@pytest.mark.parametrize("mode", STRICT)
-@pytest.mark.parametrize("spec", CACHED)
-def test_a_cache_is_traced_in_a_strict_mode(spec, mode):
-    inputs, lengths = make(spec), jnp.array([7, 3])
+@pytest.mark.parametrize("spec", widely(CACHED))
+def test_a_cache_is_traced_in_the_strict_modes(spec):
+    inputs, lengths = make(spec, length=600), jnp.array([7, 3])
     heads, kv_heads, width = inputs.query.shape[2], inputs.key.shape[2], inputs.query.shape[3]
     cache = KeyValueCache.empty(Sizes(heads, kv_heads, width, width, 5), batch=2, capacity=600)
 
@@ -77,14 +89,14 @@ def test_a_cache_is_traced_in_a_strict_mode(spec, mode):
 
     if lookup(spec).mechanism.inputs:
         pytest.skip("the cache holds no inputs of each token")
-    with STRICT[mode]():
+    with strict():
         jax.eval_shape(step, inputs, lengths)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_operation_gives_nan_on_the_way_to_finite_results(spec):
     inputs, engine = make(spec), reference_engine(spec)
-    for arguments in ({"mask": masks_of(spec)[-1]}, {"mask": masks_of(spec)[1], **arguments_of(spec)}):
+    for arguments in ({"mask": masks_of(spec)[-1]}, {"mask": padded(spec), **arguments_of(spec)}):
         with jax.debug_nans(True):
             found = gradients(spec, inputs, engine=engine, **arguments)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))

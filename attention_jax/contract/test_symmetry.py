@@ -9,11 +9,12 @@ from attention_jax.contract.cases import (
     AGREEMENT,
     SPECS,
     Inputs,
-    causal_mask,
     claiming,
     claims,
     error,
     make,
+    of_heads,
+    one_way,
     qualified,
     run,
     run_compiled,
@@ -52,9 +53,8 @@ def test_the_order_of_the_keys_does_not_matter(spec):
 def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     turned = inputs.with_tokens(lambda array: array[::-1])
-    mask = causal_mask(spec)
-    for engine in qualified(spec, inputs, mask=mask):
-        plain, back = (run(spec, case, mask=mask, engine=engine).out for case in (inputs, turned))
+    for engine in qualified(spec, inputs, mask=one_way(spec)):
+        plain, back = (run(spec, case, mask=one_way(spec), engine=engine).out for case in (inputs, turned))
         assert error(back[::-1], plain) < AGREEMENT
 
 
@@ -67,7 +67,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
         inputs.key[:, :, of_key],
         inputs.value[:, :, of_key],
         by_head(spec, inputs.params, of_query, of_key),
-        {name: array[:, :, of_key] for name, array in inputs.beside.items()},
+        of_heads(spec, inputs, of_query, of_key),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
@@ -84,7 +84,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         inputs.key[:, :, copies],
         inputs.value[:, :, copies],
         by_head(spec, inputs.params, np.arange(4), copies),
-        {name: array[:, :, copies] for name, array in inputs.beside.items()},
+        of_heads(spec, inputs, np.arange(4), copies),
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):

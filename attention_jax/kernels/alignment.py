@@ -39,7 +39,7 @@ class Alignment(Mechanism):
         has such a form; None where it has none.
     """
 
-    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "order_free": False, "rows_apart": False}
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "order_free": False, "rows_apart": False}
     reference: ClassVar[str] = "stepwise"
 
     prepare_query: Callable[[Array, Given], Array] = unchanged

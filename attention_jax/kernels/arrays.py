@@ -84,6 +84,11 @@ def shape_of(axes: Axes, sizes: Sizes | SequenceSizes, *, owner: str) -> tuple[i
     return tuple(map(length, axes))
 
 
+def in_words(axes: Axes) -> str:
+    """Returns axes as they are told, such as "[N, 8, half_width]"."""
+    return f"[{', '.join(axis.__name__ if callable(axis) else str(axis) for axis in axes)}]"
+
+
 @dataclass(frozen=True)
 class Declared:
     """An array of a mechanism's own. Arrays that must be drawn together are one array.
@@ -92,11 +97,13 @@ class Declared:
       axes: what each axis is for: a letter of `LETTERS`, a number, or a function of the sizes.
       init: (key, shape, sizes) -> the array, float32.
       trained: whether it is learned; otherwise it is drawn once and stays.
+      by_layer: whether it starts differently in each layer.
     """
 
     axes: Axes
     init: Callable[[PRNGKeyArray, tuple[int, ...], Any], Array]
     trained: bool = True
+    by_layer: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class PerToken:
         return (batch, tokens, *shape_of(self.axes, sizes, owner="an input of each token"))
 
     def __str__(self) -> str:
-        return f"[{', '.join(['B', 'T' if self.of == 'query' else 'S', *map(str, self.axes)])}]"
+        return in_words(("B", "T" if self.of == "query" else "S", *self.axes))
 
 
 # One number for each key head, and one for each channel of each key head.

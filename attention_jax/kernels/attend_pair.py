@@ -94,17 +94,18 @@ class PairClaims:
 PAIRS = Kind("pair", Catalogue("pair", "attention_jax.kernels.pairs"), example="co_attention")
 
 
-def register_pair(*, source: Source, claims: PairClaims) -> Callable[[Build], Build]:
+def register_pair(*, source: Source, claims: PairClaims, aliases: tuple[str, ...] = ()) -> Callable[[Build], Build]:
     """Registers the decorated function, which returns a `Pair`, by its name: see `Kind.register`.
 
     Args:
       source: where it was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
 
     Raises:
       Refused: another pair has the name.
     """
-    return PAIRS.register(source=source, claims=claims)
+    return PAIRS.register(source=source, claims=claims, aliases=aliases)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import and_
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import PrefixLM, Segments
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe
 from attention_jax.kernels.problem import AttentionOutput
-from attention_jax.kernels.registry import lookup
+from attention_jax.kernels.registry import Variant, lookup
 from attention_jax.kernels.score_functions import ScoreMod
 
 
@@ -146,25 +146,37 @@ def check_cached(variant: str) -> None:
       Refused: it has a recurrent state instead, or no steps.
     """
     resolved = lookup(variant)
-    claims = resolved.claims
-    if claims.state:
+    if resolved.claims.state:
         raise Refused(
             f"{resolved.spec} continues from a state and needs no cache: call attend(state=..., outputs=('out', "
             "'state'))."
         )
-    unfit = {
-        "is not strictly causal": claims.causal != "strict",
-        "takes as many keys as queries": not claims.cross,
-        "makes a query's weights of those of the queries before": not claims.rows_apart,
-    }
-    reason = next((why for why, holds in unfit.items() if holds), None)
+    reason = _unfit(resolved)
     if reason:
-        raise Refused(f"{resolved.spec} {reason}, so it has no steps to cache for. Use variant scaled_dot.")
-    if resolved.mechanism.inputs:
-        raise Refused(
-            f"{resolved.spec} takes inputs {sorted(resolved.mechanism.inputs)} of each token, which the cache does not "
-            "hold. Use variant scaled_dot."
-        )
+        raise Refused(f"{resolved.spec} {reason}. Use variant scaled_dot.")
+
+
+def decodes(variant: Variant) -> Literal["state", "steps", "cache"] | None:
+    """Returns how a variant goes on token by token: from a state, an alignment's steps or a cache; None for not."""
+    if variant.claims.state:
+        return "state"
+    if variant.claims.steps:
+        return "steps"
+    return None if _unfit(variant) else "cache"
+
+
+def _unfit(variant: Variant) -> str | None:
+    """Why a variant is not decoded with a cache of keys and values."""
+    claims, inputs = variant.claims, sorted(variant.mechanism.inputs)
+    reasons = {
+        "is not strictly causal, so it has no steps to cache for": claims.causal != "strict",
+        "takes as many keys as queries, so it has no steps to cache for": not claims.cross,
+        "makes a query's weights of those of the queries before, so it has no steps to cache for": (
+            not claims.rows_apart
+        ),
+        f"takes inputs {inputs} of each token, which the cache does not hold": bool(inputs),
+    }
+    return next((why for why, holds in reasons.items() if holds), None)
 
 
 def _check_tokens(query: Array, key: Array, value: Array, cache: KeyValueCache) -> None:

@@ -106,10 +106,10 @@ def checked(
         outputs=outputs,
         grid=grid,
     )
+    _check_dropout(problem)
     _check_claims(problem)
     _check_mask(problem)
     _check_bias(problem)
-    _check_dropout(problem)
     return problem
 
 
@@ -231,12 +231,12 @@ def _check_claims(problem: Problem) -> None:
         "lse (outputs): it has no log of a normaliser": "lse" in problem.outputs and not claims.lse,
         "a state": (problem.state is not None or "state" in problem.outputs) and not (claims.state or claims.steps),
     }
+    for what, asked in undeclared.items():
+        if asked:
+            raise Refused(f"{variant.spec} does not take {what}. Use variant scaled_dot, or leave it out.")
     unread = [rule for rule in terms(problem.mask) if claims.masks and type(rule).__name__ not in claims.masks]
     if unread:
         raise Refused(
             f"{variant.spec} takes masks of {', '.join(claims.masks or ())} joined by &, not {describe(unread[0])}: "
             "what it does goes over several keys at once. Use variant scaled_dot."
         )
-    for what, asked in undeclared.items():
-        if asked:
-            raise Refused(f"{variant.spec} does not take {what}. Use variant scaled_dot, or leave it out.")

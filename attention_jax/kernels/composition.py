@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
+from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import Mechanism
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -25,7 +27,7 @@ class Composition(Mechanism):
         over several tokens at once leaves out those that `problem.given.real` does not keep.
     """
 
-    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "convex": False}
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "convex": False}
 
     run: Callable[[Problem, Solve], AttentionOutput]
 
@@ -57,7 +59,8 @@ def on_other_tokens(
     """Returns a part whose tokens are others than the caller's: pooled, gathered or folded into sequences of their own.
 
     All that went by the caller's tokens is gone: mask, bias, score function, positions, inputs and grid. What of it
-    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own.
+    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own. Of the arrays
+    of the whole it has those that its mechanism declares, since its heads may be others too.
 
     Args:
       problem: the whole.
@@ -72,5 +75,29 @@ def on_other_tokens(
     rng = None if problem.rng is None else jax.random.fold_in(problem.rng, zlib.crc32(name.encode()))
     gone: dict[str, Any] = {"bias": None, "score_mod": None, "captures": (), "inputs": {}, "positions": None}
     gone |= {"share": None, "grid": None, "rng": rng}
+    gone["params"] = {array: problem.params[array] for array in mechanism.arrays}
     tokens = {"query": query, "key": key, "value": value, "mask": mask}
     return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})
+
+
+def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Problem, Solve], AttentionOutput]:
+    """Returns a `run` that has 0 in the place of what is not finite, and then NaN for the queries that see such.
+
+    For what a composition does beside its parts: NaN multiplied by a cotangent of 0 would reach the gradients of rows
+    that do not see it, and a sum over tokens would spread it to all.
+    """
+
+    def on_finite(problem: Problem, solve: Solve) -> AttentionOutput:
+        query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
+        inputs = {name: finite(array) for name, array in problem.inputs.items()}
+        result = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
+        poisoned, weights = poisoned_rows(problem), result.weights
+        lse = result.lse if "lse" in problem.outputs else None
+        return replace(
+            result,
+            out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
+            weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
+            lse=None if lse is None else jnp.where(poisoned, jnp.nan, lse),
+        )
+
+    return on_finite

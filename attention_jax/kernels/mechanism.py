@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, PerToken, Sizes
 from attention_jax.kernels.mask_algebra import Mask
 
@@ -64,7 +65,9 @@ class Mechanism:
     """
 
     # What a mechanism of the kind claims unless its own file says otherwise, and the engine that others are held to.
-    usual: ClassVar[dict[str, bool]] = {"order_free": True, "heads_apart": True, "rows_apart": True, "convex": True}
+    usual: ClassVar[dict[str, Any]] = {
+        "order_free": True, "heads_apart": True, "rows_apart": True, "convex": True, "time": "quadratic",
+    }  # fmt: skip
     reference: ClassVar[str] = "dense"
 
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
@@ -103,10 +106,11 @@ class Score(Mechanism):
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q' [B, T, N, P].
       prepare_key: (key [B, S, K, J], given) -> k' [B, S, K, P].
-      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head` alone, of these heads,
-        and where the block lies. What depends on the pair enters here: a bias by distance, an entry of a table that
-        q' brings along.
-      per_head: the params that `pairwise` reads, each [N, ...].
+      pairwise: (q', k', given) -> float32 [B, N, T, S]; given are the params named in `per_head`, of these heads, and
+        in `shared`, and where the block lies. What depends on the pair enters here: a bias by distance, an entry of a
+        table that q' brings along.
+      per_head: the params that `pairwise` reads of each head, each [N, ...].
+      shared: those that it reads whole, the same for all heads.
       scale: multiplies what `pairwise` returns; None is 1 / sqrt(P).
       soft_cap: c of c tanh(logit / c), taken after the bias; None for no cap.
     """
@@ -115,6 +119,7 @@ class Score(Mechanism):
     prepare_key: Callable[[Array, Given], Array] = unchanged
     pairwise: Callable[[Array, Array, Given], Array] = dot
     per_head: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     scale: float | None = 1.0
     soft_cap: float | None = None
 
@@ -131,14 +136,14 @@ class Rows(NamedTuple):
       logits: [B, N, t, S]; those of hidden keys are finite and stand for nothing.
       visible: [B, N, t, S], which keys each query sees.
       query: [B, t, N, P], prepared.
-      key: [B, S, K, P], prepared.
+      key: [B, S, K, R], prepared.
       carry: what the queries before them tell; None for a mechanism that has no carry.
     """
 
     logits: Float[Array, "B N t S"]
     visible: Bool[Array, "B N t S"]
     query: Float[Array, "B t N P"]
-    key: Float[Array, "B S K P"]
+    key: Float[Array, "B S K R"]
     carry: Any = None
 
 
@@ -182,6 +187,8 @@ class FeatureMap(Mechanism):
       key_features: (key [B, S, K, H], given) -> Features.
     """
 
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "time": "linear"}
+
     query_features: Callable[[Array, Given], Features]
     key_features: Callable[[Array, Given], Features]
 
@@ -192,26 +199,34 @@ class LinearRecurrence(Mechanism):
 
     q' = prepare_query(q), k' = prepare_key(k). In their order, from S = 0, "additive": S_t = diag(a_t) S_{t-1} +
     b_t k'_t v_t^T; "delta": the value that the state gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T)
-    diag(a_t) S_{t-1} + b_t k'_t v_t^T. There is no normaliser: what steadies the size of the output, a norm of each
-    head, belongs to the model.
+    diag(a_t) S_{t-1} + b_t k'_t v_t^T. With `erase` other keys than the one that is written do so, S_t = (I - e_t
+    c_t^T) diag(a_t) S_{t-1} + b_t k'_t v_t^T: the delta rule has c = k', e = b k'. There is no normaliser: what
+    steadies the size of the output, a norm of each head, belongs to the model.
 
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q', token by token.
       prepare_key: (key [B, S, K, J], given) -> k', token by token.
-      log_decay: given -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a last axis J for one of
-        each channel; None for no decay.
+      log_decay: (key [B, S, K, J], given) -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a
+        last axis J for one of each channel; None for no decay.
       strength: given -> b_t, [B or 1, S or 1, K]; None for 1.
       update: how a token is written.
+      erase: (key [B, S, K, J], given) -> (c, e), each [B, S, K, J], token by token; None for none. It goes with an
+        additive update.
     """
 
-    usual: ClassVar[dict[str, bool]] = {**Mechanism.usual, "order_free": False, "convex": False}
+    usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "order_free": False, "convex": False, "time": "linear"}
     reference: ClassVar[str] = "recurrence"
 
     prepare_query: Callable[[Array, Given], Array] = unchanged
     prepare_key: Callable[[Array, Given], Array] = unchanged
-    log_decay: Callable[[Given], Array] | None = None
+    log_decay: Callable[[Array, Given], Array] | None = None
     strength: Callable[[Given], Array] | None = None
     update: Literal["additive", "delta"] = "additive"
+    erase: Callable[[Array, Given], tuple[Array, Array]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.erase is not None and self.update != "additive":
+            raise Refused(f"update={self.update!r} erases by the key that it writes: leave `erase` out, or the update.")
 
 
 def statistics_dtype(dtype: jnp.dtype) -> jnp.dtype:

@@ -23,7 +23,7 @@ from attention_jax.kernels.checks import Arguments, checked
 from attention_jax.kernels.composition import Composition
 from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
 from attention_jax.kernels.engines.poison import bad_tokens, rows_that_see
-from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
+from attention_jax.kernels.engines.tiles import Differentiable, NonDifferentiable, Plan
 from attention_jax.kernels.engines.tiling import tile_size
 from attention_jax.kernels.mask_algebra import Axis, Run, rows
 from attention_jax.kernels.mechanism import SoftmaxScore
@@ -97,10 +97,20 @@ def attend_sharded(
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = checked(query, key, value, outputs=outputs, **arguments)
     spread = _Spread(mesh, axis, method, order, batch_axis, head_axis, engine)
+    _check_spread(spread)
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, Composition) and axis is not None and method != "all_to_all":
-        # Its parts meet other tokens than their own by the method; what is between them is left to XLA.
-        return mechanism.run(problem, partial(_solved, spread=spread))
+        # Its parts meet other tokens than their own by the method; what is between them is left to XLA, and goes by
+        # where the tokens stand in the sequence, not by their order in the arrays.
+        if order == "zigzag":
+            held = (jnp.asarray(zigzag(array.shape[1], _size(mesh, axis))) for array in (query, key))
+            problem = replace(problem, share=Share(*held))
+
+        def of_part(part: Problem) -> AttentionOutput:
+            # Tokens other than the caller's lie in the order that their mask and positions go by.
+            return _solved(part, spread=spread if part.share else replace(spread, order="contiguous"))
+
+        return mechanism.run(problem, of_part)
     return _solved(problem, spread=spread)
 
 
@@ -121,7 +131,7 @@ def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
     _check(problem, spread)
     axis, batch_axis, head_axis = spread.axis, spread.batch_axis, spread.head_axis
     (queries, keys), devices = (problem.query.shape[1], problem.key.shape[1]), _size(spread.mesh, axis)
-    crew = _Crew(
+    layout = _Layout(
         ring=ring.Ring(axis or "", devices),
         queries=_held(queries, devices, spread.order),
         keys=_held(keys, devices, spread.order),
@@ -140,7 +150,7 @@ def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
         }
     }
     out, lse = jax.shard_map(
-        lambda tokens, shared: of_device(crew, _local(crew, problem, tokens, shared)),
+        lambda tokens, shared: of_device(layout, _local(layout, problem, tokens, shared)),
         mesh=spread.mesh,
         in_specs=(of_arrays, PartitionSpec()),
         out_specs=(of_tokens, of_lse),
@@ -150,7 +160,7 @@ def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
 
 
 @dataclass(frozen=True)
-class _Crew:
+class _Layout:
     """The devices, and the index of each token, and of each run of tokens, that each of them holds, [n, ...]."""
 
     ring: ring.Ring
@@ -179,62 +189,62 @@ def _arrays(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
     return tokens, {name: getattr(problem, name) for name in shared}
 
 
-def _local(crew: _Crew, problem: Problem, tokens: dict[str, Any], shared: dict[str, Any]) -> Problem:
+def _local(layout: _Layout, problem: Problem, tokens: dict[str, Any], shared: dict[str, Any]) -> Problem:
     """What one device holds of a problem."""
     batch, _, heads, _ = tokens["query"].shape
-    sequence = _first_sequence(crew, batch)
-    head_group = jax.lax.axis_index(crew.head_axis) if crew.head_axis else jnp.asarray(0)
+    sequence = _first_sequence(layout, batch)
+    head_group = jax.lax.axis_index(layout.head_axis) if layout.head_axis else jnp.asarray(0)
     mask, positions = shared["mask"], shared["positions"]
     whole, my_heads = Run(sequence, batch), Run(head_group * heads, heads)
     if positions is not None:
         shared["positions"] = tuple(rows(position, whole) for position in positions)
     shared["mask"] = None if mask is None else mask.of(whole, my_heads)
-    shared["params"] = _of_heads(replace(problem, params=shared["params"]), crew.heads_over, head_group)
-    share = Share(jnp.asarray(crew.queries)[crew.me], jnp.asarray(crew.keys)[crew.me], sequence, my_heads.first)
+    shared["params"] = _of_heads(replace(problem, params=shared["params"]), layout.heads_over, head_group)
+    share = Share(jnp.asarray(layout.queries)[layout.me], jnp.asarray(layout.keys)[layout.me], sequence, my_heads.first)
     return replace(problem, **tokens, **shared, share=share)
 
 
-def _first_sequence(crew: _Crew, held: int) -> Array | int:
-    return jax.lax.axis_index(crew.batch_axis) * held if crew.batch_axis else 0
+def _first_sequence(layout: _Layout, held: int) -> Array | int:
+    return jax.lax.axis_index(layout.batch_axis) * held if layout.batch_axis else 0
 
 
-def _pieces(crew: _Crew, problem: Problem) -> tuple[Plan, Tensors, Fixed, Axis]:
+def _pieces(layout: _Layout, problem: Problem) -> tuple[Plan, Differentiable, NonDifferentiable, Axis]:
     """The blockwise engine's view of what a device holds, NaN rows counted over all keys, and the axis of all keys."""
     plan, tensors, fixed = blockwise.pieces(problem, blockwise.large_tiles(problem))
-    index = jnp.asarray(crew.keys.ravel())
+    index = jnp.asarray(layout.keys.ravel())
     position = index[None] if problem.positions is None else problem.positions[1][:, index]
     key = Axis(index, position)
     bad_query, bad_key = bad_tokens(problem)
-    poisoned = rows_that_see(bad_query, _gathered(crew, bad_key), problem.mask, problem.query_axis, key)
+    poisoned = rows_that_see(bad_query, _gathered(layout, bad_key), problem.mask, problem.query_axis, key)
     return plan, blockwise.reverse_mode(tensors), fixed._replace(poisoned=poisoned), key
 
 
-def _gathered(crew: _Crew, array: Array) -> Array:
-    return jax.lax.all_gather(array, crew.ring.axis, axis=1, tiled=True)
+def _gathered(layout: _Layout, array: Array) -> Array:
+    return jax.lax.all_gather(array, layout.ring.axis, axis=1, tiled=True)
 
 
-def _by_ring(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    plan, tensors, fixed, key = _pieces(crew, problem)
-    return ring.attention(crew.ring, plan, tensors, fixed, Axis(jnp.asarray(crew.keys), key.position))
+def _by_ring(layout: _Layout, problem: Problem) -> tuple[Array, Array]:
+    plan, tensors, fixed, key = _pieces(layout, problem)
+    return ring.attention(layout.ring, plan, tensors, fixed, Axis(jnp.asarray(layout.keys), key.position))
 
 
-def _by_all_gather(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    plan, tensors, fixed, key = _pieces(crew, problem)
-    gathered = tensors._replace(key=_gathered(crew, tensors.key), value=_gathered(crew, tensors.value))
+def _by_all_gather(layout: _Layout, problem: Problem) -> tuple[Array, Array]:
+    plan, tensors, fixed, key = _pieces(layout, problem)
+    gathered = tensors._replace(key=_gathered(layout, tensors.key), value=_gathered(layout, tensors.value))
     sizes = replace(plan.sizes, key=tile_size(key.index.shape[0], blockwise.largest(blockwise.KEY_TILE)))
     return blockwise.attention(replace(plan, sizes=sizes), gathered, fixed._replace(key=key))
 
 
-def _by_states(bring: chain.Bring, crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    return _with_lse(AttentionOutput(out=chain.attention(crew.ring, crew.runs, problem, bring)))
+def _by_states(exchange: chain.Exchange, layout: _Layout, problem: Problem) -> tuple[Array, Array]:
+    return _with_lse(AttentionOutput(out=chain.attention(layout.ring, layout.runs, problem, exchange)))
 
 
-def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    devices = crew.ring.size
-    swap = partial(jax.lax.all_to_all, axis_name=crew.ring.axis, tiled=True)
+def _by_all_to_all(layout: _Layout, problem: Problem) -> tuple[Array, Array]:
+    devices = layout.ring.size
+    swap = partial(jax.lax.all_to_all, axis_name=layout.ring.axis, tiled=True)
     to_heads = partial(swap, split_axis=2, concat_axis=1)
     heads = problem.query.shape[2] // devices
-    run = Run(crew.me * heads, heads)
+    run = Run(layout.me * heads, heads)
     batch = Run(0, problem.query.shape[0])
     traded = replace(
         problem,
@@ -242,24 +252,24 @@ def _by_all_to_all(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
         key=to_heads(problem.key),
         value=to_heads(problem.value),
         inputs={
-            name: to_heads(array) if problem.variant.mechanism.inputs[name].by_head else _gathered(crew, array)
+            name: to_heads(array) if problem.variant.mechanism.inputs[name].by_head else _gathered(layout, array)
             for name, array in problem.inputs.items()
         },
-        params=_of_heads(problem, devices, crew.me),
+        params=_of_heads(problem, devices, layout.me),
         mask=None if problem.mask is None else problem.mask.of(batch, run),
         share=Share(
-            jnp.arange(crew.queries.size),
-            jnp.arange(crew.keys.size),
-            _first_sequence(crew, batch.count),
+            jnp.arange(layout.queries.size),
+            jnp.arange(layout.keys.size),
+            _first_sequence(layout, batch.count),
             problem.origin[1] + run.first,
         ),
     )
-    out, lse = _whole(crew, traded)
+    out, lse = _whole(layout, traded)
     return swap(out, split_axis=1, concat_axis=2), swap(lse, split_axis=2, concat_axis=1)
 
 
-def _whole(crew: _Crew, problem: Problem) -> tuple[Array, Array]:
-    return _with_lse(solve(problem, crew.engine))
+def _whole(layout: _Layout, problem: Problem) -> tuple[Array, Array]:
+    return _with_lse(solve(problem, layout.engine))
 
 
 def _with_lse(result: AttentionOutput) -> tuple[Array, Array]:
@@ -267,11 +277,11 @@ def _with_lse(result: AttentionOutput) -> tuple[Array, Array]:
     return result.out, jnp.zeros(result.out.shape[:3]).swapaxes(1, 2) if result.lse is None else result.lse
 
 
-Part = Callable[[_Crew, Problem], tuple[Array, Array]]
+Part = Callable[[_Layout, Problem], tuple[Array, Array]]
 # How each method solves a softmax over scores, and how a recurrence.
 _METHODS: dict[str, tuple[Part, Part]] = {
-    "ring": (_by_ring, partial(_by_states, chain.handed_on)),
-    "all_gather": (_by_all_gather, partial(_by_states, chain.gathered)),
+    "ring": (_by_ring, partial(_by_states, chain.pass_states)),
+    "all_gather": (_by_all_gather, partial(_by_states, chain.gather_states)),
     "all_to_all": (_by_all_to_all, _by_all_to_all),
 }
 
@@ -305,16 +315,19 @@ def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
     return params
 
 
+def _check_spread(spread: _Spread) -> None:
+    if spread.method not in _METHODS:
+        raise Refused(f"there is no method {spread.method!r}.{did_you_mean(str(spread.method), _METHODS)}")
+    if spread.order not in get_args(Order):
+        raise Refused(f"there is no order {spread.order!r}.{did_you_mean(str(spread.order), get_args(Order))}")
+    for name in (*_named(spread.axis), *_named(spread.batch_axis), *_named(spread.head_axis)):
+        if name not in spread.mesh.shape:
+            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, spread.mesh.shape))}.")
+
+
 def _check(problem: Problem, spread: _Spread) -> None:
     mesh, axis, method, order, engine = spread.mesh, spread.axis, spread.method, spread.order, spread.engine
-    if method not in _METHODS:
-        raise Refused(f"there is no method {method!r}.{did_you_mean(str(method), _METHODS)}")
-    if order not in get_args(Order):
-        raise Refused(f"there is no order {order!r}.{did_you_mean(str(order), get_args(Order))}")
     batch_axis, head_axis = spread.batch_axis, spread.head_axis
-    for name in (*_named(axis), *_named(batch_axis), *_named(head_axis)):
-        if name not in mesh.shape:
-            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, mesh.shape))}.")
     devices = _size(mesh, axis)
     for name, array in (("query", problem.query), ("key", problem.key)):
         if array.shape[1] % devices:

@@ -93,17 +93,20 @@ class PoolingClaims:
 POOLINGS = Kind("pooling", Catalogue("pooling", "attention_jax.kernels.pooling"), example="mean")
 
 
-def register_pooling(*, source: Source, claims: PoolingClaims) -> Callable[[Build], Build]:
+def register_pooling(
+    *, source: Source, claims: PoolingClaims, aliases: tuple[str, ...] = ()
+) -> Callable[[Build], Build]:
     """Registers the decorated function, which returns a `Pooling`, by its name: see `Kind.register`.
 
     Args:
       source: where it was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
 
     Raises:
       Refused: another pooling has the name.
     """
-    return POOLINGS.register(source=source, claims=claims)
+    return POOLINGS.register(source=source, claims=claims, aliases=aliases)
 
 
 @functools.lru_cache(maxsize=1024)

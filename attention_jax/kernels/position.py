@@ -7,15 +7,18 @@ token embeddings is a function of the tokens, and belongs to the model.
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fitting
+from attention_jax.kernels.composition import Composition, Solve, part
 from attention_jax.kernels.integers import whole_numbers
-from attention_jax.kernels.mechanism import Given, Score, dot
+from attention_jax.kernels.mechanism import Given, Mechanism, Score, dot, to_statistics
+from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Limit, Variant, lookup
 from attention_jax.kernels.scores import scale_of
 from attention_jax.kernels.source import Source
@@ -27,17 +30,26 @@ PREFIX = "position_"
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """A way to tell where tokens stand: in the logits, or in the token embeddings. One of the two is given.
+    """A way to tell where tokens stand: in the logits, in the token embeddings, or in either. One at least is given.
 
     Attributes:
       encode: mechanism -> the same with positions in its logits, where all callables may read `given.place`.
+      values: (weights [B, N, T, S], given) -> [B, T, N, Hv], added to what the weights make of the values, for an
+        encoding that is in the values too: only an engine that has all weights can add it. None for nothing.
       embed: (hidden [B, T, D], positions int [B or 1, T], params) -> [B, T, D].
       arrays: its own arrays by name, each "position_..."; of `embed` the letter of their axes is D.
     """
 
     encode: Callable[[Score], Score] | None = None
+    values: Callable[[Array, Given], Array] | None = None
     embed: Callable[[Array, Array, Params], Array] | None = None
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """What the positions are in: of "logits", "values" and "tokens"."""
+        parts = {"logits": self.encode, "values": self.values, "tokens": self.embed}
+        return tuple(name for name, part in parts.items() if part is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +71,20 @@ class PositionClaims:
 POSITIONS = Kind("position encoding", Catalogue("position encoding", "attention_jax.kernels.positions"), example="rope")
 
 
-def register_position(*, source: Source, claims: PositionClaims) -> Callable[[Build], Build]:
+def register_position(
+    *, source: Source, claims: PositionClaims, aliases: tuple[str, ...] = ()
+) -> Callable[[Build], Build]:
     """Registers the decorated function, which returns a `Position`, by its name: see `Kind.register`.
 
     Args:
       source: where it was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
 
     Raises:
       Refused: another position encoding has the name.
     """
-    return POSITIONS.register(source=source, claims=claims)
+    return POSITIONS.register(source=source, claims=claims, aliases=aliases)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -107,9 +122,28 @@ def encoded(variant: str, position_encoding: str | None) -> Variant:
             f"{variant} takes no position_encoding ({position_encoding!r}): it has no logits of pairs to put it in. "
             "Use variant scaled_dot, or an encoding of the token embeddings, such as sinusoidal."
         )
-    changed = position.encode(mechanism)
-    changed = replace(changed, arrays=mechanism.arrays | position.arrays)
-    return replace(resolved, spec=f"{variant} with {position_encoding}", mechanism=changed)
+    changed = replace(position.encode(mechanism), arrays=mechanism.arrays | position.arrays)
+    resolved = replace(resolved, spec=f"{variant} with {position_encoding}", mechanism=changed)
+    if position.values is None:
+        return resolved
+    claims = replace(resolved.claims, memory="quadratic", convex=False)
+    return replace(resolved, mechanism=_with_values(changed, position.values), claims=claims)
+
+
+def _with_values(score: Score, values: Callable[[Array, Given], Array]) -> Composition:
+    """Returns a mechanism with what its weights make of positions added to its output."""
+
+    def run(problem: Problem, solve: Solve) -> AttentionOutput:
+        asked = (*problem.outputs, *(one for one in ("out", "weights") if one not in problem.outputs))
+        result = solve(part(problem, score, name="whose weights its values need", outputs=asked))
+        assert result.weights is not None
+        # NaN stays in `out`: multiplied by a cotangent of 0 it would reach the gradients of the arrays.
+        weights = jnp.where(jnp.isnan(result.weights), 0, result.weights)
+        out = to_statistics(result.out) + values(weights, problem.given)
+        kept = result.weights if "weights" in problem.outputs else None
+        return replace(result, out=out.astype(result.out.dtype), weights=kept)
+
+    return Composition(run=run, **{one.name: getattr(score, one.name) for one in fields(Mechanism)})
 
 
 def embed_positions(
@@ -160,17 +194,26 @@ def distances(given: Given) -> Int[Array, "b t s"]:
     return given.place.query[:, :, None] - given.place.key[:, None, :]
 
 
-def with_bias(mechanism: Score, bias: Callable[[Given], Array], *per_head: str) -> Score:
+def picked(columns: Float[Array, "B t N R"], index: Int[Array, "b t s"]) -> Float[Array, "B N t s"]:
+    """Returns, for each pair, the entry of a query's columns that its index names, in the dtype of statistics."""
+    columns = to_statistics(columns).swapaxes(1, 2)
+    index = jnp.broadcast_to(index[:, None], (*columns.shape[:3], index.shape[-1]))
+    return jnp.take_along_axis(columns, index, axis=-1, mode="promise_in_bounds")
+
+
+def with_bias(mechanism: Score, bias: Callable[[Given], Array], *per_head: str, shared: tuple[str, ...] = ()) -> Score:
     """Returns a mechanism with a term added to its scaled logits that depends on positions alone.
 
     Args:
       mechanism: any score.
       bias: given -> [b or 1, N, t, s].
-      *per_head: the names of the arrays that `bias` reads, each [N, ...].
+      *per_head: the names of the arrays that `bias` reads of each head, each [N, ...].
+      shared: the names of those that it reads whole.
     """
 
     def pairwise(query: Array, key: Array, given: Given) -> Array:
         logits = scaled(mechanism, query, key, given)
         return logits + bias(given).astype(logits.dtype)
 
-    return replace(mechanism, pairwise=pairwise, scale=1.0, per_head=(*mechanism.per_head, *per_head))
+    per_head, shared = (*mechanism.per_head, *per_head), (*mechanism.shared, *shared)
+    return replace(mechanism, pairwise=pairwise, scale=1.0, per_head=per_head, shared=shared)

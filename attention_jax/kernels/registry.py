@@ -60,7 +60,8 @@ class Claims:
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
       state: it continues from a state, in the form of a recurrence.
       steps: it continues from the state that earlier queries left, the keys being whole (an alignment).
-      memory: how the memory of forward and backward grows with the number of tokens.
+      time: how the work of forward and backward grows with the number of tokens, its options being as they are.
+      memory: how the memory of forward and backward grows with it.
       limits: what it must equal, and when.
       tried: the spec that the contract tries, whose options make it do at seven tokens what it is for; None for the
         name alone.
@@ -85,6 +86,7 @@ class Claims:
     masks: tuple[str, ...] | None = None
     state: bool = False
     steps: bool = False
+    time: Literal["quadratic", "subquadratic", "linear"] | None = None
     memory: Literal["quadratic", "linear"] = "linear"
     limits: tuple[Limit, ...] = ()
     tried: str | None = None
@@ -104,6 +106,7 @@ class Variant:
       doc: its description.
       options: name to (default, chosen value) of every option.
       family: the room that its file is in, such as "linear"; of a user's own file its name.
+      aliases: other names that papers and packages have for it.
     """
 
     spec: str
@@ -114,6 +117,7 @@ class Variant:
     doc: str
     options: dict[str, tuple[Any, Any]]
     family: str
+    aliases: tuple[str, ...] = ()
 
 
 VARIANTS = Kind(
@@ -121,17 +125,20 @@ VARIANTS = Kind(
 )
 
 
-def register(*, source: Source, claims: Claims) -> Callable[[Callable[..., Mechanism]], Callable[..., Mechanism]]:
+def register(
+    *, source: Source, claims: Claims, aliases: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Mechanism]], Callable[..., Mechanism]]:
     """Registers the decorated function, which returns the `Mechanism`, as the variant of its name: see `Kind.register`.
 
     Args:
       source: where the mechanism was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
 
     Raises:
       Refused: another variant has the name.
     """
-    return VARIANTS.register(source=source, claims=claims)
+    return VARIANTS.register(source=source, claims=claims, aliases=aliases)
 
 
 def names() -> list[str]:
@@ -163,4 +170,5 @@ def lookup(spec: str) -> Variant:
         doc=chosen.doc,
         options=chosen.options,
         family=f"{Path(file).name}.py" if in_file else chosen.module.split(".")[-2],
+        aliases=chosen.aliases,
     )

@@ -1,14 +1,27 @@
-"""Pairs of channels turned by an angle: what rope, xpos and complex_order share."""
+"""Pairs of channels turned by an angle: what rope, xpos, transformer_xl and complex_order share."""
 
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import statistics_dtype
 
 Pairs = Literal["half", "interleaved"]
+
+
+def frequencies(width: int, base: float) -> Float[np.ndarray, " half"]:
+    """Returns w_c = base^(-2c / width) of each of width / 2 pairs, float64: Vaswani et al. 2017, section 3.5."""
+    return base ** (-2.0 * np.arange(width // 2) / width)
+
+
+def angles_at(
+    positions: Int[Array, "b T"], rates: Float[Array | np.ndarray, " half"], dtype: jnp.dtype
+) -> Float[Array, "b T half"]:
+    """Returns the angle of each pair at each position, in a dtype of statistics."""
+    return positions[..., None].astype(dtype) * jnp.asarray(rates, dtype)[None, None]
 
 
 def rotated(

@@ -25,12 +25,14 @@ class Scorer:
       scale: multiplies what `pairwise` returns.
       soft_cap: c of c tanh(logit / c), or None.
       score_mod: the traced score function, its captured arrays first among its inputs, or None.
+      shared: the names of the params that `pairwise` reads whole, and not by head.
     """
 
     pairwise: Callable[[Array, Array, Given], Array]
     scale: float
     soft_cap: float | None
     score_mod: Any = None
+    shared: tuple[str, ...] = ()
 
 
 @jax.tree_util.register_dataclass
@@ -39,7 +41,7 @@ class Terms:
     """The arrays that enter the logits beside queries and keys.
 
     Attributes:
-      own: the params that `pairwise` reads, each [N, ...].
+      own: the params that `pairwise` reads, each [N, ...] but for those that heads share.
       bias: [B or 1, N or 1, T or 1, S or 1], or None.
       captures: the arrays that the score function closes over.
     """
@@ -115,7 +117,12 @@ def folded(scorer: Scorer, dtype: jnp.dtype) -> tuple[Scorer, float]:
 
 def scorer_of(mechanism: Score, score_mod: Any, *, width: int) -> Scorer:
     """Returns how a mechanism's logits are formed from queries of this width, with a traced score function or None."""
-    return Scorer(mechanism.pairwise, scale_of(mechanism, width), mechanism.soft_cap, score_mod)
+    return Scorer(mechanism.pairwise, scale_of(mechanism, width), mechanism.soft_cap, score_mod, mechanism.shared)
+
+
+def own_arrays(mechanism: Score, params: Params) -> Params:
+    """Returns the params that a mechanism's `pairwise` reads."""
+    return {name: params[name] for name in (*mechanism.per_head, *mechanism.shared)}
 
 
 def scale_of(mechanism: Score, width: int) -> float:

@@ -16,12 +16,12 @@ from attention_jax.kernels.mechanism import Given, Mechanism, SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
 
-def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"]]) -> Composition:
+def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"] | Float[Array, "B N T"]]) -> Composition:
     """Returns a softmax over scores with a sink.
 
     Args:
       score: the mechanism.
-      sink: given -> the logit of the sink of each query head, [N].
+      sink: given -> the logit of the sink, [N] for one of each query head, or [B, N, T] for one of each query.
     """
 
     def run(problem: Problem, solve: Solve) -> AttentionOutput:
@@ -32,10 +32,13 @@ def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"]]) 
     return Composition(run=run, **of_all)
 
 
-def _added(problem: Problem, result: AttentionOutput, sink: Float[Array, " N"]) -> AttentionOutput:
+def _added(
+    problem: Problem, result: AttentionOutput, sink: Float[Array, " N"] | Float[Array, "B N T"]
+) -> AttentionOutput:
     """What an engine computed with the sink added; a query that sees no key keeps its 0 and its -inf."""
     assert result.lse is not None
-    logit = sink.astype(result.lse.dtype)[None, :, None]
+    logit = sink.astype(result.lse.dtype)
+    logit = logit[None, :, None] if logit.ndim == 1 else logit
     empty, poisoned = result.lse == -jnp.inf, jnp.isnan(result.lse)
     # NaN is taken out and put back: multiplied by a cotangent of 0 it would reach the gradient of the sink.
     lse = jnp.where(empty | poisoned, 0, result.lse)

@@ -33,11 +33,13 @@ class Definition:
       kind: the name of its kind.
       source: where it was published.
       claims: what it says of itself.
+      aliases: other names that papers and packages have for it.
     """
 
     kind: str
     source: Source
     claims: Any
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class Chosen(Generic[Made]):
       doc: its description.
       options: name to (default, chosen value) of every option.
       module: the module of the function.
+      aliases: other names that papers and packages have for it.
     """
 
     spec: str
@@ -63,6 +66,7 @@ class Chosen(Generic[Made]):
     doc: str
     options: dict[str, tuple[Any, Any]]
     module: str
+    aliases: tuple[str, ...] = ()
 
 
 class Kind:
@@ -77,7 +81,7 @@ class Kind:
     def __init__(self, name: str, catalogue: Catalogue, *, example: str):
         self.name, self.catalogue, self.example = name, catalogue, example
 
-    def register(self, *, source: Source, claims: Any) -> Callable[[Build], Build]:
+    def register(self, *, source: Source, claims: Any, aliases: tuple[str, ...] = ()) -> Callable[[Build], Build]:
         """Returns a decorator that registers a function by its name.
 
         The function takes its options as keyword arguments, each with a type and a default; its docstring is what
@@ -86,13 +90,14 @@ class Kind:
         Args:
           source: where it was published.
           claims: what it says of itself; the contract tests hold it to every line.
+          aliases: other names that papers and packages have for it, for who looks for it by one of them.
 
         Raises:
           Refused: another one has the name.
         """
 
         def decorate(build: Build) -> Build:
-            vars(build)["definition"] = Definition(self.name, source, claims)
+            vars(build)["definition"] = Definition(self.name, source, claims, aliases)
             # Files of the user's own are found by their paths, so two of them may use one name.
             return build if build.__module__.startswith(_FILE_MODULE) else self.catalogue.register(build)
 
@@ -105,6 +110,8 @@ class Kind:
           Refused: the name, an option or a value is wrong, or it is of another kind.
         """
         name, options = parse_spec(spec, what=self.name.split()[0], example=self.example)
+        if ".py:" not in name and name not in self.catalogue.names() and name in self.aliases():
+            raise Refused(f"{self.name} {name!r} is called {self.aliases()[name]!r} here: give that name.")
         build = self._from_file(name) if ".py:" in name else self.catalogue.lookup(name)
         definition = definition_of(build)
         name = name.rpartition(":")[2]
@@ -121,7 +128,13 @@ class Kind:
             doc=inspect.getdoc(build) or "",
             options={key: (default, options.get(key, default)) for key, default in defaults.items()},
             module=build.__module__,
+            aliases=definition.aliases,
         )
+
+    def aliases(self) -> dict[str, str]:
+        """Returns the other names of those of the library, each with the name that it is registered by."""
+        catalogued = {name: definition_of(self.catalogue.lookup(name)) for name in self.catalogue.names()}
+        return {alias: name for name, definition in catalogued.items() for alias in definition.aliases}
 
     def _from_file(self, name: str) -> Build:
         """Returns the function of FILE.py:NAME."""

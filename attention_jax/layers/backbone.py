@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.kernels import Mask
+from attention_jax.kernels import Mask, lookup
 from attention_jax.layers.block import Block
 from attention_jax.layers.defaults import NORM_EPSILON, compute_dtype
 from attention_jax.layers.spread import spread_tokens
@@ -125,6 +125,11 @@ class Backbone(nn.Module, kw_only=True):
             for layer in range(self.num_layers):
                 hidden = run(self._block(f"block_{layer}", layer + 1, **initializers), hidden)
             return hidden
+        if any(one.by_layer for one in lookup(self.attention).mechanism.arrays.values()):
+            raise Refused(
+                f"model.scan_layers=True makes all layers alike, and {self.attention} starts differently in each: "
+                "leave it out."
+            )
         scanned = nn.scan(
             lambda block, hidden, _: (run(block, hidden), None),
             variable_axes={"params": 0, "buffers": 0},

@@ -31,6 +31,7 @@ def test_a_type_takes_its_values_alone(hint: Any, taken: list[Any], refused: lis
 def test_a_type_in_words() -> None:
     assert words(int | None) == "int or None"
     assert words(float) == "float"
+    assert words(Literal["half", "interleaved"]) == "'half' or 'interleaved'"
     assert kinds(int | None) == (int, type(None))
 
 

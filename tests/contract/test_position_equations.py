@@ -16,7 +16,8 @@ from attention_jax.kernels import Causal, embed_positions, lookup_position
 MORE = (
     "rope:pairs=interleaved", "rope:fraction=0.5", "rope:scaling=ntk,factor=4.0,base=100.0",
     "rope:scaling=yarn,factor=4.0,original=64,base=100.0", "rope:columns=3", "rope:columns=3,pairs=interleaved",
-    "t5:buckets=6,furthest=5,bidirectional=false", "t5",
+    "t5:buckets=6,furthest=5,bidirectional=false", "t5", "xpos", "xpos:scale_base=8.0,pairs=interleaved,gamma=1.0",
+    "kerple:kind=power", "fire", "shaw", "shaw:clip=3",
 )  # fmt: skip
 SEEN = {"none": np.ones((2, 7, 7), bool), "causal": POSITIONS_GIVEN[:, :, None] >= POSITIONS_GIVEN[:, None, :]}
 
@@ -40,12 +41,24 @@ def logits(spec, inputs):
     return found
 
 
-def attended(xp, found, inputs, seen):
-    """softmax(logits) v, in the dtype of the logits."""
+def in_values(spec, inputs):
+    """What is added to the value of each pair by the equation, float64 [B, T, S, Hv], or None."""
+    module, options = oracle_of(spec)
+    if not options.get("values"):
+        return None
+    own = {name: np.asarray(array, np.float64) for name, array in inputs.params.items()}
+    places = [[[(int(i), int(j)) for j in row] for i in row] for row in POSITIONS_GIVEN]
+    return np.array([[[module.value(pair, own, **options) for pair in row] for row in rows] for rows in places])
+
+
+def attended(xp, found, inputs, seen, added=None):
+    """softmax(logits) (v + what is added), in the dtype of the logits."""
     value = xp.repeat(xp.asarray(inputs.value, found.dtype), found.shape[1] // inputs.value.shape[2], axis=2)
     hidden = xp.where(seen[:, None], found, -np.inf)
     weights = xp.exp(hidden - hidden.max(-1, keepdims=True))
-    return xp.einsum("bnts,bsnh->btnh", weights / weights.sum(-1, keepdims=True), value)
+    weights = weights / weights.sum(-1, keepdims=True)
+    out = xp.einsum("bnts,bsnh->btnh", weights, value)
+    return out if added is None else out + xp.einsum("bnts,btsh->btnh", weights, added)
 
 
 @pytest.mark.parametrize("exact", [False, True], ids=["float32", "float64"])
@@ -53,12 +66,12 @@ def attended(xp, found, inputs, seen):
 @pytest.mark.parametrize("spec", [*OF_LOGITS, *MORE])
 def test_it_equals_the_equation_of_the_paper(spec, heads, exact):
     inputs = make(spec, heads=heads[0], kv_heads=heads[1])
-    found = logits(spec, inputs)
+    found, added = logits(spec, inputs), in_values(spec, inputs)
     with jax.enable_x64(exact):
         for kind, mask in (("none", None), ("causal", Causal())):
             call = quick_jit(lambda one, mask=mask: run(spec, one, mask=mask, positions=POSITIONS_GIVEN).out)
             out = call(doubled(inputs) if exact else inputs)
-            assert error(out, attended(np, found, inputs, SEEN[kind])) < (1e-12 if exact else 2 * ROUNDING)
+            assert error(out, attended(np, found, inputs, SEEN[kind], added)) < (1e-12 if exact else 2 * ROUNDING)
 
 
 @pytest.mark.parametrize("spec", OF_LOGITS)

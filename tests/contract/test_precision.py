@@ -9,30 +9,27 @@ import pytest
 
 from attention_jax.contract.cases import (
     ROUNDING,
-    causal_mask,
     doubled,
     error,
     like_output,
     make,
+    one_way,
     out_and_gradients,
     qualified,
     quick_jit,
     reference_engine,
     run_compiled,
 )
+from attention_jax.kernels import Causal
 from tests.contract.known import KNOWN, NAIVE
 from tests.oracle.equations import equation
 from tests.oracle.loops import naive, oracle
 
 OPTIONS = ["scaled_dot:scale=1.0", "sliding_window:window=1"]
 SIZE = {"batch": 1, "queries": 33, "heads": 2}
+PAST = np.tri(33, dtype=bool)
 # Of an array of one number for each head, one gradient is one draw of the rounding, and may be exact by chance.
 WEIGHINGS = range(8)
-
-
-def past(spec, tokens):
-    """The tokens that a query sees: those up to its own, or all where there is no causal form."""
-    return np.tri(tokens, k=0 if causal_mask(spec) else tokens, dtype=bool)
 
 
 @functools.cache
@@ -45,7 +42,7 @@ def in_float64(spec, dtype):
 
 def results(spec, inputs, engine):
     """The output, and the gradients of it weighed in several ways, [weighing, ...], as NumPy arrays."""
-    arguments = {"mask": causal_mask(spec), "engine": engine, "compiled": True}
+    arguments = {"mask": one_way(spec), "engine": engine, "compiled": True}
     each = [out_and_gradients(spec, inputs, like_output(inputs, seed), **arguments) for seed in WEIGHINGS]
     return each[0][0], jax.tree.map(
         lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *(g for _, g in each)
@@ -59,7 +56,7 @@ def naive_errors(spec):
 
     @quick_jit
     def run_naive(inputs, weighing):
-        out, pullback = jax.vjp(lambda inputs: naive(equation(spec), *inputs, visible=past(spec, 33)), inputs)
+        out, pullback = jax.vjp(lambda inputs: naive(equation(spec), *inputs, visible=PAST), inputs)
         return out, jax.vmap(pullback)(weighing)[0]
 
     weighings = jnp.asarray(np.stack([like_output(inputs, seed) for seed in WEIGHINGS]), jnp.bfloat16)
@@ -73,26 +70,27 @@ def errors(result, against):
 @pytest.mark.parametrize("spec", KNOWN + OPTIONS)
 def test_float64_equals_the_oracle(spec):
     inputs = make(spec, **SIZE)
-    expected = oracle(equation(spec), *inputs, visible=np.broadcast_to(past(spec, 33), (1, 2, 33, 33))).out
+    sees = np.ones_like(PAST) if one_way(spec) is None else PAST
+    expected = oracle(equation(spec), *inputs, visible=np.broadcast_to(sees, (1, 2, 33, 33))).out
     assert error(in_float64(spec, jnp.float32)[0], expected) < 1e-10
-    if "recurrence" in qualified(spec, inputs, mask=causal_mask(spec)):
+    if "recurrence" in qualified(spec, inputs, mask=one_way(spec)):
         with jax.enable_x64(True):
-            out = run_compiled(spec, doubled(inputs), "recurrence", mask=causal_mask(spec)).out
+            out = run_compiled(spec, doubled(inputs), "recurrence", mask=Causal()).out
         assert error(out, expected) < 1e-10
 
 
 @pytest.mark.parametrize("spec", NAIVE)
 def test_float32_equals_the_oracle_at_129_tokens(spec):
     inputs = make(spec, batch=1, queries=129, heads=2)
-    expected = oracle(equation(spec), *inputs, visible=np.broadcast_to(past(spec, 129), (1, 2, 129, 129))).out
-    for engine in qualified(spec, inputs, mask=causal_mask(spec)):
-        assert error(run_compiled(spec, inputs, engine, mask=causal_mask(spec)).out, expected) < ROUNDING, engine
+    expected = oracle(equation(spec), *inputs, visible=np.tri(129, dtype=bool)[None, None].repeat(2, axis=1)).out
+    for engine in qualified(spec, inputs, mask=Causal()):
+        assert error(run_compiled(spec, inputs, engine, mask=Causal()).out, expected) < ROUNDING, engine
 
 
 @pytest.mark.parametrize("spec", NAIVE)
 def test_bfloat16_is_within_twice_the_rounding_of_the_naive_implementation_and_thrice_for_gradients(spec):
     inputs = make(spec, **SIZE, dtype=jnp.bfloat16)
-    for engine in qualified(spec, inputs, mask=causal_mask(spec)):
+    for engine in qualified(spec, inputs, mask=Causal()):
         result = results(spec, inputs, engine)
         ours, theirs = errors(result, in_float64(spec, jnp.bfloat16)), naive_errors(spec)
         assert result[0].dtype == jnp.bfloat16

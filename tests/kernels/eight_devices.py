@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from attention_jax.contract.cases import Inputs, error, make  # noqa: E402
-from attention_jax.kernels import attend, attend_sharded, lookup, zigzag  # noqa: E402
+from attention_jax.kernels import Sizes, attend, attend_sharded, init, lookup, zigzag  # noqa: E402
 from attention_jax.kernels.engines import blockwise, recurrence  # noqa: E402
 from tests.kernels.sharded_cases import BATCH, CASES, Case  # noqa: E402
 
@@ -110,6 +110,10 @@ def measure(case: Case) -> dict[str, Any]:
         kv_heads=case.heads[1],
         dtype=case.dtype,
     )
+    encoding = case.more.get("position_encoding")
+    if encoding is not None:
+        sizes = Sizes(*case.heads, inputs.query.shape[-1], inputs.key.shape[-1], inputs.value.shape[-1])
+        inputs = inputs._replace(params=init(case.spec, jax.random.key(0), sizes, encoding)[0])
     rng = np.random.default_rng(1)
     table = jnp.asarray(rng.normal(size=(case.heads[0], 32)), jnp.float32)
     weighing = rng.integers(-8, 9, size=(*inputs.query.shape[:3], inputs.value.shape[-1])).astype(np.float32) / 8

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.kernels import Causal, Padding, PrefixLM, Segments, lookup
+from attention_jax.kernels import Causal, Composition, Padding, PrefixLM, Segments, lookup
 from attention_jax.kernels.mechanism import SoftmaxScore
 
 BATCH, TOKENS = 2, 32
@@ -52,9 +52,10 @@ class Case:
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def softmax(self) -> bool:
-        """Whether keys travel, and not states."""
-        return isinstance(lookup(self.spec).mechanism, SoftmaxScore)
+    def softmax(self) -> bool | None:
+        """Whether keys travel, and not states; None for what has parts, and more between them."""
+        mechanism = lookup(self.spec).mechanism
+        return None if isinstance(mechanism, Composition) else isinstance(mechanism, SoftmaxScore)
 
     @property
     def both_ways(self) -> bool:
@@ -80,6 +81,16 @@ CASES = {
     "all_to_all": Case("all_to_all", heads=EIGHT, score_mod=True, more={"mask": Causal() & SEGMENTS} | DROPOUT),
     "all_to_all additive": Case("all_to_all", spec="additive:hidden=3", heads=(16, 8), more={"mask": PADDING}),
     "all_to_all linear": Case("all_to_all", spec="linear", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}),
+    "ring rope": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS, "position_encoding": "rope"}),
+    "all_gather xpos": Case("all_gather", more=CAUSAL | {"position_encoding": "xpos", "positions": PACKED}),
+    "ring zigzag forgetting": Case("ring", "zigzag", spec="forgetting", more={"mask": Causal() & SEGMENTS & PADDING}),
+    "ring zigzag routing": Case(
+        "ring", "zigzag", spec="routing:clusters=2,window=8", more={"mask": Causal() & PADDING}
+    ),
+    "all_to_all fire": Case("all_to_all", heads=EIGHT, more={"position_encoding": "fire:threshold=4.0"}),
+    "all_to_all forgetting": Case(
+        "all_to_all", spec="forgetting", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}
+    ),
     "all_to_all of batches": Case("all_to_all", mesh=(2, 4), heads=(4, 4), more={"mask": PADDING} | DROPOUT),
 }
 
@@ -114,6 +125,7 @@ _OF_STATES = {
     "mamba2": _left_out("all_gather", "contiguous", "mamba2", Causal() & HOLES),
     "delta_net": _left_out("all_gather", "contiguous", "delta_net", Causal() & PACK & HOLES),
     "kimi_delta": _left_out("all_gather", "zigzag", "kimi_delta", Causal() & PACK, by_rule=True),
+    "rwkv7": _left_out("ring", "zigzag", "rwkv7", Causal() & PACK, by_rule=True),
 }
 CASES |= {f"states, {name}": case for name, case in _OF_STATES.items()}
 _OTHER = {"ring": "all_gather", "all_gather": "ring"}

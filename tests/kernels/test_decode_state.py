@@ -29,6 +29,8 @@ def test_a_window_holds_no_more_than_its_keys():
     for tokens in (16, 1000, 10**9):
         assert decode_bytes("sliding_window:window=16", WIDTHS, tokens=tokens) == window
     assert decode_bytes("sliding_window:window=16", WIDTHS, tokens=4) < window
+    with_sinks = held(KeyValueCache.empty(WIDTHS, batch=1, capacity=20))
+    assert decode_bytes("sliding_window:window=16,sinks=4", WIDTHS, tokens=10**9) == with_sinks
 
 
 STATEFUL = [name for name in names() if lookup(name).claims.state]

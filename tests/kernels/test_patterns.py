@@ -5,8 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, Inputs, error, make, quick_jit, run
-from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, lookup, names
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    GRADIENT_AGREEMENT,
+    Inputs,
+    accepting,
+    error,
+    make,
+    quick_jit,
+    run,
+)
+from attention_jax.kernels import Causal, Padding, Refused, Sizes, SoftmaxScore, attend, lookup, names
 from attention_jax.kernels.engines import blockwise, gather
 from attention_jax.kernels.mask_algebra import Axis, Tiles
 from attention_jax.kernels.variants.sparse.bigbird import chosen_blocks
@@ -18,6 +27,7 @@ TOKENS = 64
 # The spec, and whether a causal mask goes with it. Each hides half of the pairs and more, and has several blocks.
 PATTERNS = {
     "sliding_window:window=8": True,
+    "sliding_window:window=5,sinks=2": True,
     "strided:stride=7": True,
     "fixed:block=8,summaries=2": True,
     "bigbird:block=4,random=2": False,
@@ -43,8 +53,10 @@ def pairs(spec):
     return seen
 
 
-def test_every_variant_with_a_rule_of_its_own_is_here():
-    assert {lookup(spec).name for spec in PATTERNS} == {name for name in names() if lookup(name).mechanism.mask}
+def test_every_variant_of_scaled_dot_products_with_a_rule_of_its_own_is_here():
+    mechanisms = {name: lookup(name).mechanism for name in names()}
+    ruled = {name for name, of in mechanisms.items() if isinstance(of, SoftmaxScore) and of.mask and not of.arrays}
+    assert {lookup(spec).name for spec in PATTERNS} == ruled
 
 
 @pytest.mark.parametrize("spec", PATTERNS)
@@ -130,6 +142,7 @@ def temporary_bytes(spec, tokens, mask):
     [
         ("strided:stride=64", Causal()),
         ("fixed:block=64,summaries=8", Causal()),
+        ("sliding_window:window=64,sinks=4", Causal()),
         ("bigbird:block=32", None),
         ("swin:window=8,shift=4", None),
         ("neighbourhood:window=7", None),
@@ -144,6 +157,7 @@ def test_memory_is_linear(spec, mask):
 @pytest.mark.parametrize(
     ("spec", "grid", "message"),
     [
+        ("sliding_window:sinks=-1", None, r"sliding_window:sinks=-1 counts the first positions .* give 0 or more"),
         ("swin:window=5", GRID, r"swin:window=5 is larger than the grid of 4 x 16 tokens: give at most 4, or variant"),
         ("neighbourhood:window=5", GRID, r"neighbourhood:window=5 is larger than the grid of 4 x 16"),
         ("swin:window=65,dimensions=1", None, r"swin:window=65 is larger than the sequence of 64 tokens"),
@@ -170,6 +184,13 @@ def test_options_that_do_not_fit_are_refused_in_one_line(spec, grid, message):
     with pytest.raises(Refused, match=message) as refusal:
         attend(*inputs[:3], variant=spec, grid=grid)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_window_with_sinks_is_gathered_and_equals_the_dense_engine():
+    spec, inputs = "sliding_window:window=8,sinks=2", make("scaled_dot", batch=1, queries=300)
+    assert "gather" in accepting(spec, inputs, mask=Causal())
+    gathered, dense = (run(spec, inputs, mask=Causal(), engine=engine).out for engine in ("gather", "dense"))
+    assert error(gathered, dense) < AGREEMENT
 
 
 def test_a_grid_of_other_tokens_is_refused_in_one_line():

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from attention_jax.contract.cases import SPECS
+from attention_jax.contract.cases import SPECS, one_of_each_rule
 from attention_jax.kernels import lookup
 from tests.launch.command_line import ROOT, read_jsonl
 from tests.missing import missing
@@ -24,20 +24,11 @@ CAUSAL = ("--config=experiments/shakespeare_gpt.py", *SHORT)
 OTHERS = ("--config=experiments/fashion_vit.py", "--config.epochs=0", *SHORT)
 
 
-def kind(spec: str) -> Hashable:
-    """What decides which engine runs a variant, and by which rule: its mechanism, and how its state is updated."""
-    mechanism = lookup(spec).mechanism
-    return type(mechanism).__name__, getattr(mechanism, "update", None)
-
-
 def cases() -> Iterator[object]:
     """Yields every variant, with options that suit few tokens and no grid, the first of each kind marked for CI."""
-    seen = set()
-    # The plain one stands for those like it.
-    for spec in sorted(SPECS, key=lambda spec: (spec != "scaled_dot", spec)):
-        first = kind(spec) not in seen
-        seen.add(kind(spec))
-        yield pytest.param(spec, marks=[pytest.mark.one_of_each_engine] if first else [])
+    standing = one_of_each_rule(SPECS)
+    for spec in SPECS:
+        yield pytest.param(spec, marks=[pytest.mark.one_of_each_engine] if spec in standing else [])
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,10 @@ USAGE_ERRORS = {
     ("shard", "--config=experiments/demo.py", "--devices=two"): (
         "error: argument --devices: invalid int value: 'two'. See launch.py shard --help."
     ),
-    ("list", "everything"): "error: unrecognized arguments: everything. See launch.py --help.",
+    ("list", "everything"): (
+        "error: list knows no kind 'everything'. There is: data, experiments, models, pairs, pooling, positions, "
+        "slicings, tasks, variants."
+    ),
 }
 
 
@@ -117,18 +120,51 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     performer = variants["performer"]
     assert (performer["family"], performer["year"], performer["arxiv"]) == ("linear", 2020, "2009.14794")
     assert (performer["causal"], performer["memory"], performer["state"]) == ("strict", "linear", True)
+    assert (performer["time"], performer["decodes"], performer["weights"]) == ("linear", "state", False)
+    assert performer["engines"] == ["recurrence", "dense"]
+    assert variants["sliding_window"]["engines"][0] == "gather"
+    assert variants["scaled_dot"]["decodes"] == "cache"
+    assert variants["monotonic"]["decodes"] == "steps"
     assert performer["options"] == {"features": None}
     assert variants["kimi_delta"]["inputs"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
 
-def test_list_gives_a_program_the_source_and_the_options_of_poolings_and_pairs() -> None:
+def test_list_gives_a_program_the_source_and_the_options_of_what_is_no_variant() -> None:
     found = json.loads(launch("list", "--format=json").out)
     (pooling,) = [one for one in found["pooling"] if one["name"] == "self_attentive"]
     assert (pooling["year"], pooling["arxiv"], pooling["convex"]) == (2017, "1703.03130", True)
     assert pooling["options"] == {"hops": 4, "hidden": None}
+    positions = {one["name"]: one for one in found["position encoding"]}
+    assert (positions["shaw"]["year"], positions["shaw"]["is_in"]) == (2018, ["logits", "values"])
+    assert (positions["complex_order"]["is_in"], positions["learned"]["is_in"]) == (["logits", "tokens"], ["tokens"])
+    assert positions["alibi"]["limits"] == [{"spec": "alibi", "equals": "scaled_dot", "tolerance": 1e-6}]
     pairs = {one["name"]: one for one in found["pair"]}
     assert pairs["abcnn_2"]["options"] == {"window": 4}
     assert (bool(pairs["decomposable"]["swapped"]), pairs["bidaf"]["swapped"]) == (True, None)
+
+
+def test_list_takes_one_kind() -> None:
+    answer = launch("list", "pooling")
+    assert (answer.code, answer.err) == (0, "")
+    assert "self_attentive" in answer.out
+    assert "scaled_dot" not in answer.out
+    assert list(json.loads(launch("list", "positions", "--format=json").out)) == ["position encoding"]
+
+
+def test_other_names_of_papers_are_known() -> None:
+    shown = launch("show", "rotary")
+    assert shown.out == launch("show", "rope").out
+    assert "also called rotary, roformer" in shown.out
+    assert launch("show", "bahdanau:hidden=3").out == launch("show", "additive:hidden=3").out
+    refused = launch("compare", "--config=experiments/demo.py", "--variants=bahdanau")
+    assert (refused.code, refused.out) == (2, "")
+    assert "attention variant 'bahdanau' is called 'additive' here: give that name." in refused.err
+
+
+def test_another_name_is_of_one_thing_and_no_name_of_another() -> None:
+    taken = [name for kind in KINDS for name in kind.catalogue.names()]
+    others = [alias for kind in KINDS for alias in kind.aliases()]
+    assert len({*taken, *others}) == len(taken) + len(others)
 
 
 def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:
@@ -163,6 +199,7 @@ SHOWN = [
     "tests/launch/my_attention.py:my_attention:temperature=0.5",
     "gated_pooling:hidden=3",
     "bidaf",
+    "complex_order",
     "gpt",
     "token_prediction",
     "digits",
@@ -195,6 +232,14 @@ def test_show_tells_all_of_a_pooling_and_of_a_pair(shown: dict[str, Answer]) -> 
         assert line in pooling
     assert pair[0] == "pair bidaf"
     assert "  product [D]" in pair
+
+
+def test_show_tells_all_of_a_position_encoding(shown: dict[str, Answer]) -> None:
+    lines = shown["complex_order"].out.splitlines()
+    assert lines[0] == "position encoding complex_order"
+    for line in ("  position_rates [half_width]", "is in: logits, tokens", "  relative: True"):
+        assert line in lines
+    assert "  limit: complex_order equals scaled_dot within 1e-06" in lines
 
 
 def test_show_tells_all_of_a_variant_in_a_file_of_the_users(shown: dict[str, Answer]) -> None:

@@ -99,6 +99,14 @@ def test_each_block_by_itself_is_computed_again_where_no_common_part_is_found():
     assert barriers("full") == barriers(None) + 2
 
 
+def test_layers_that_start_apart_are_not_scanned_over():
+    with pytest.raises(Refused, match="scan_layers=True makes all layers alike, and differential starts differently"):
+        jax.eval_shape(lambda: blocks(attention="differential", scan_layers=True).init(jax.random.key(0), EMBEDDED))
+    model = blocks(attention="differential")
+    starts = [float(leaf) for leaf in jax.tree.leaves(quick_jit(model.init)(jax.random.key(0), EMBEDDED)["buffers"])]
+    np.testing.assert_allclose(sorted(starts), [0.2, 0.8 - 0.6 * np.exp(-0.3)], rtol=1e-6)
+
+
 def test_blocks_that_are_scanned_over_give_what_they_give_one_by_one():
     options = {"attention": "performer:features=4", "engine": None}
     one_by_one, scanned = blocks(**options), blocks(**options, scan_layers=True)

@@ -1,11 +1,11 @@
-"""(I - b k k^T) S + b k v^T, k a unit vector, b = sigmoid(beta): Yang et al. 2024, section 2.2."""
+"""(I - b k k^T) S + b k v^T, k a unit vector, b = max_beta sigmoid(beta): Yang et al. 2024, section 2.2."""
 
 from tests.oracle.equations import Recurrence
 from tests.oracle.functions import replace, sigmoid, unit, unit_read
 
 
-def delta_net() -> Recurrence:
+def delta_net(*, max_beta) -> Recurrence:
     def step(xp, state, key, value, params, beside, head):
-        return replace(xp, state, unit(xp, key), value, sigmoid(xp, beside["beta"]))
+        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, beside["beta"]))
 
     return Recurrence(step, unit_read)

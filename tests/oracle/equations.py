@@ -75,9 +75,11 @@ class Whole:
     Attributes:
       run: (query, key, value, params, beside, visible, positions) in float64, as of `loops.oracle`, positions the pair
         ([b, T], [b, S]) -> `loops.Result`.
+      after: (the sums of values by the weights, params) -> `out`; None where they are `out`.
     """
 
     run: Callable[..., Any]
+    after: Callable[[Any, Any], Any] | None = None
 
 
 def equation(spec: str) -> Equation | Recurrence | Whole:

@@ -4,9 +4,9 @@ from tests.oracle.equations import Recurrence
 from tests.oracle.functions import replace, selective, sigmoid, unit, unit_read
 
 
-def kimi_delta() -> Recurrence:
+def kimi_delta(*, max_beta) -> Recurrence:
     def step(xp, state, key, value, params, beside, head):
         state = selective(xp, params, beside, head)[:, None] * state
-        return replace(xp, state, unit(xp, key), value, sigmoid(xp, beside["beta"]))
+        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, beside["beta"]))
 
     return Recurrence(step, unit_read)

@@ -1,6 +1,6 @@
 """Attention by explicit loops in NumPy float64 (the oracle), and as one writes it without care (the naive)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -53,7 +53,8 @@ def oracle(
     if isinstance(equation, Whole):
         places = (np.arange(query.shape[1])[None], np.arange(key.shape[1])[None])
         result = equation.run(query, key, value, params, beside, visible, places)
-        return result if keep is None else _dropped(result, value, keep, rate)
+        result = result if keep is None else _dropped(result, value, keep, rate)
+        return result if equation.after is None else replace(result, out=equation.after(result.out, params))
     if isinstance(equation, Recurrence):
         return Result(_recurrent(equation, query, key, value, params, beside, visible))
     batch, queries, heads, _ = query.shape

@@ -20,11 +20,11 @@ from jaxtyping import Array, Float
 from attention_jax.kernels.engines import products
 from attention_jax.kernels.engines.derivatives import forward_only, reverse_only
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
-from attention_jax.kernels.engines.tiles import Fixed, Layout, Plan, Tensors, Unit
+from attention_jax.kernels.engines.tiles import Differentiable, Layout, NonDifferentiable, Plan, Unit
 from attention_jax.kernels.engines.tiling import TileSizes, tile_size
 from attention_jax.kernels.mechanism import SoftmaxScore, unchanged
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, folded, scorer_of
+from attention_jax.kernels.scores import Terms, folded, own_arrays, scorer_of
 
 # The largest tiles, chosen by measurement (docs/decisions.md): a device of several threads shares each product out
 # among them and wants large ones; a device of one thread wants its tile in the cache.
@@ -77,7 +77,7 @@ def solve(problem: Problem, sizes: TileSizes) -> AttentionOutput:
     return AttentionOutput(out=out.astype(problem.query.dtype), lse=lse if "lse" in problem.outputs else None)
 
 
-def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
+def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Differentiable, NonDifferentiable]:
     """Splits a problem into what is static, what is differentiated and what is neither."""
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, SoftmaxScore)
@@ -91,11 +91,11 @@ def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
     captures = list(zip(problem.captures, floating, strict=True))
     bias = problem.bias
     terms = Terms(
-        own={name: problem.params[name] for name in mechanism.per_head},
+        own=own_arrays(mechanism, problem.params),
         bias=None if bias is None else bias.reshape((1,) * (4 - bias.ndim) + bias.shape),
         captures=tuple(array for array, is_float in captures if is_float),
     )
-    fixed = Fixed(
+    fixed = NonDifferentiable(
         mask=problem.mask,
         query=problem.query_axis,
         key=problem.key_axis,
@@ -112,10 +112,10 @@ def pieces(problem: Problem, sizes: TileSizes) -> tuple[Plan, Tensors, Fixed]:
         dropout_rate=problem.dropout_rate,
         floating=floating,
     )
-    return plan, Tensors(query, key, problem.value, terms), fixed
+    return plan, Differentiable(query, key, problem.value, terms), fixed
 
 
-def reverse_mode(tensors: Tensors) -> Tensors:
+def reverse_mode(tensors: Differentiable) -> Differentiable:
     """Returns what is differentiated, in a form whose forward-mode derivative is refused in our words."""
     return jax.tree.map(partial(reverse_only, refusal=_ONLY_REVERSE), tensors)
 
@@ -125,13 +125,13 @@ def _raw(rng: Array | None) -> Array | None:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def attention(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[Array, Array]:
+def attention(plan: Plan, tensors: Differentiable, fixed: NonDifferentiable) -> tuple[Array, Array]:
     """Returns out [B, T, N, Hv] and the log-normaliser [B, N, T], each differentiable."""
     return forward(plan, tensors, fixed)
 
 
 @partial(jax.jit, static_argnums=0)
-def forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[Array, Array]:
+def forward(plan: Plan, tensors: Differentiable, fixed: NonDifferentiable) -> tuple[Array, Array]:
     """Returns out [B, T, N, Hv] and the log-normaliser [B, N, T]."""
     layout = Layout(plan, tensors, fixed)
 
@@ -194,13 +194,13 @@ def _over_slabs(layout: Layout, unit: Unit, meet: Callable[..., Any], carry: Any
 @partial(jax.jit, static_argnums=0)
 def backward(
     plan: Plan,
-    tensors: Tensors,
-    fixed: Fixed,
+    tensors: Differentiable,
+    fixed: NonDifferentiable,
     out: Float[Array, "B T N Hv"],
     lse: Float[Array, "B N T"],
-    of_out: Float[Array, "B T N Hv"],
+    d_out: Float[Array, "B T N Hv"],
     of_lse: Float[Array, "B N T"],
-) -> Tensors:
+) -> Differentiable:
     """Returns the gradients of what has any.
 
     Args:
@@ -209,15 +209,15 @@ def backward(
       fixed: as of `forward`.
       out: what the rows gave over all their keys, which may be more than these.
       lse: their log-normaliser over all their keys.
-      of_out: the cotangent of `out`.
+      d_out: the cotangent of `out`.
       of_lse: the cotangent of `lse`.
     """
     layout = Layout(plan, tensors, fixed)
 
-    def step(number: Array, total: Tensors) -> Tensors:
+    def step(number: Array, total: Differentiable) -> Differentiable:
         unit = layout.unit(number)
         live = unit.fresh[None, None] & ~layout.of_rows(fixed.poisoned, unit)
-        given = products.by_head(layout.of_queries(of_out, unit)).swapaxes(1, 2)
+        given = products.by_head(layout.of_queries(d_out, unit)).swapaxes(1, 2)
         given = jnp.where(live[..., None], given, 0)
         result = jnp.where(live[..., None], layout.of_queries(out, unit).swapaxes(1, 2), 0)
         delta = jnp.sum(given.astype(layout.dtype) * result.astype(layout.dtype), axis=-1)
@@ -237,15 +237,15 @@ def backward(
 def _unit_gradients(
     layout: Layout,
     unit: Unit,
-    total: Tensors,
+    total: Differentiable,
     given: Float[Array, "1 G t Hv"],
     delta: Float[Array, "1 G t"],
     reference: Float[Array, "1 G t"],
-) -> Tensors:
+) -> Differentiable:
     query = layout.query(unit)
 
     def meet(number: Array, carry: Any, *, cut: bool) -> Any:
-        of_query, of_key, of_value, of_terms = carry
+        d_query, d_key, d_value, d_terms = carry
         slab = layout.slab(unit, number)
         key = layout.of_keys(layout.tensors.key, unit, slab)
         value = layout.of_keys(layout.tensors.value, unit, slab)
@@ -260,29 +260,31 @@ def _unit_gradients(
         value_part = products.over_queries(dropped, given, layout.dtype, kv_heads=value.shape[2])
         query_part, key_part, terms_part = pullback(of_scores)
         return (
-            of_query + query_part.astype(layout.dtype),
-            layout.add_keys(of_key, key_part.astype(layout.dtype), unit, slab),
-            layout.add_keys(of_value, value_part, unit, slab),
-            layout.add_terms(of_terms, terms_part, unit, slab),
+            d_query + query_part.astype(layout.dtype),
+            layout.add_keys(d_key, key_part.astype(layout.dtype), unit, slab),
+            layout.add_keys(d_value, value_part, unit, slab),
+            layout.add_terms(d_terms, terms_part, unit, slab),
         )
 
     carry = (jnp.zeros(query.shape, layout.dtype), total.key, total.value, total.terms)
-    of_query, of_key, of_value, of_terms = _over_slabs(layout, unit, meet, carry)
-    of_query = layout.write(total.query, (of_query * layout.plan.query_scale).astype(total.query.dtype), unit)
-    return Tensors(of_query, of_key, of_value, of_terms)
+    d_query, d_key, d_value, d_terms = _over_slabs(layout, unit, meet, carry)
+    d_query = layout.write(total.query, (d_query * layout.plan.query_scale).astype(total.query.dtype), unit)
+    return Differentiable(d_query, d_key, d_value, d_terms)
 
 
-def once(gradients: Tensors) -> Tensors:
+def once(gradients: Differentiable) -> Differentiable:
     """Returns gradients in a form whose own reverse-mode derivative is refused in our words."""
     return jax.tree.map(partial(forward_only, refusal=_ONLY_ONCE), gradients)
 
 
-def _attention_forward(plan: Plan, tensors: Tensors, fixed: Fixed) -> tuple[tuple[Array, Array], Any]:
+def _attention_forward(
+    plan: Plan, tensors: Differentiable, fixed: NonDifferentiable
+) -> tuple[tuple[Array, Array], Any]:
     out, lse = forward(plan, tensors, fixed)
     return (out, lse), (tensors, fixed, out, lse)
 
 
-def _attention_backward(plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Tensors, None]:
+def _attention_backward(plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Differentiable, None]:
     tensors, fixed, out, lse = kept
     return once(backward(plan, tensors, fixed, out, lse, *cotangents)), None
 

@@ -1,10 +1,10 @@
 """A recurrence over tokens that are spread over devices: each computes its own, and only states travel.
 
 What a run of tokens does to the state S before it is S' = A S + E, with E the state that it gives from nothing. An
-additive update has A = diag(the product of its decays). For the delta rule A is a product of matrices, found by the
-engine itself: the run started from the identity, writing values of 0. Where a segment starts in the run, A = 0. So a
-device computes A and E of its runs first, then the state that comes in, then its rows from there. For an additive
-update the first is one product over all its tokens, without a loop.
+additive update has A = diag(the product of its decays). For the delta rule, and where a token erases, A is a product of
+matrices, found by the engine itself: the run started from the identity, writing values of 0. Where a segment starts in
+the run, A = 0. So a device computes A and E of its runs first, then the state that comes in, then its rows from there.
+For an additive update the first is one product over all its tokens, without a loop.
 
 - Handed on (LASP: Sun et al. 2024, arXiv 2404.02882): n - 1 hops of S to the next device.
 - Gathered (LASP-2: Sun et al. 2025, arXiv 2502.07563): A and E of all devices, [n, ...], in one collective.
@@ -29,13 +29,13 @@ from attention_jax.kernels.engines.ring import Ring
 from attention_jax.kernels.problem import Problem
 
 
-class Passage(NamedTuple):
+class Transition(NamedTuple):
     """What a run of tokens does to the state before it.
 
     Attributes:
       end: the state after it when there is none before.
       log_decay: [B, K, 1], or [B, K, M] by channel, the log of A's diagonal; None for no decay, and for a matrix.
-      matrix: [B, K, M, M], A of the delta rule; None for an additive update.
+      matrix: [B, K, M, M], A of what takes out what it reads; None for an additive update.
       through: [B], whether no segment starts in it; None without Segments.
     """
 
@@ -47,17 +47,19 @@ class Passage(NamedTuple):
 
 # (devices, the number of each run [n, runs of one device], what a device's runs do [runs, ...], the empty state) -> the
 # state before each run of this device, [runs, ...].
-Bring = Callable[[Ring, Int[np.ndarray, "n r"], Passage, RecurrentState], RecurrentState]
+Exchange = Callable[[Ring, Int[np.ndarray, "n r"], Transition, RecurrentState], RecurrentState]
 
 
-def attention(ring: Ring, runs: Int[np.ndarray, "n r"], problem: Problem, bring: Bring) -> Float[Array, "B T N Hv"]:
+def attention(
+    ring: Ring, runs: Int[np.ndarray, "n r"], problem: Problem, exchange: Exchange
+) -> Float[Array, "B T N Hv"]:
     """Returns the rows of a device's queries over all tokens.
 
     Args:
       ring: the devices.
       runs: where in the sequence each run that each device holds stands, counted in runs.
       problem: what the device holds.
-      bring: `handed_on` or `gathered`.
+      exchange: `pass_states` or `gather_states`.
     """
     tokens, bad_query = recurrence.pieces(problem)
     if recurrence.looks_back(problem):
@@ -65,7 +67,7 @@ def attention(ring: Ring, runs: Int[np.ndarray, "n r"], problem: Problem, bring:
         tokens = _in_segments(problem, tokens)
         parts = recurrence.cut(tokens, length // runs.shape[1])
         empty = recurrence.empty_state(tokens, None)
-        before = bring(ring, runs, jax.vmap(passage, in_axes=(0, None))(parts, empty), empty)
+        before = exchange(ring, runs, jax.vmap(transition, in_axes=(0, None))(parts, empty), empty)
         rows = recurrence.joined(jax.vmap(recurrence.in_chunks)(parts, before)[0], length)
     else:
         rows = recurrence.read(tokens, _summed(ring, recurrence.all_at_once(tokens)))
@@ -82,7 +84,7 @@ def _in_segments(problem: Problem, tokens: Tokens) -> Tokens:
     return segments.packed(tokens, starts[:, index], returned[:, index])
 
 
-def passage(tokens: Tokens, empty: RecurrentState) -> Passage:
+def transition(tokens: Tokens, empty: RecurrentState) -> Transition:
     """Returns what a run of tokens does to the state before it.
 
     Args:
@@ -90,12 +92,12 @@ def passage(tokens: Tokens, empty: RecurrentState) -> Passage:
       empty: the state before the first token of all.
     """
     log_decay = matrix = None
-    if tokens.strength is None:
+    if tokens.asked is None:
         end = recurrence.all_at_once(tokens)
         log_decay = None if tokens.log_decay is None else tokens.log_decay.sum(-2)
     else:
         end, matrix = _of_delta_rule(tokens, empty)
-    return Passage(end, log_decay, matrix, through=None if tokens.starts is None else ~tokens.starts.any(-1))
+    return Transition(end, log_decay, matrix, through=None if tokens.starts is None else ~tokens.starts.any(-1))
 
 
 def _of_delta_rule(tokens: Tokens, empty: RecurrentState) -> tuple[RecurrentState, Float[Array, "B K M M"]]:
@@ -109,7 +111,7 @@ def _of_delta_rule(tokens: Tokens, empty: RecurrentState) -> tuple[RecurrentStat
     return replace(end, total=end.total[..., :values]), end.total[..., values:]
 
 
-def after(before: RecurrentState, run: Passage) -> RecurrentState:
+def after(before: RecurrentState, run: Transition) -> RecurrentState:
     """Returns the state after a run of tokens, from the one before it."""
     end = run.end
     if run.through is None:
@@ -137,11 +139,13 @@ def after(before: RecurrentState, run: Passage) -> RecurrentState:
     )
 
 
-def handed_on(ring: Ring, runs: Int[np.ndarray, "n r"], passages: Passage, empty: RecurrentState) -> RecurrentState:
+def pass_states(
+    ring: Ring, runs: Int[np.ndarray, "n r"], transitions: Transition, empty: RecurrentState
+) -> RecurrentState:
     """Returns the states before a device's runs, each device telling the next: n - 1 hops for each of its runs."""
     before, head = [], empty
     for leg in range(runs.shape[1]):
-        mine = jax.tree.map(lambda array, leg=leg: array[leg], passages)
+        mine = jax.tree.map(lambda array, leg=leg: array[leg], transitions)
         before.append(_relayed(ring, np.argsort(runs[:, leg]).tolist(), mine, head, empty))
         # The last device of one run is the first of the next.
         head = after(before[-1], mine)
@@ -149,7 +153,7 @@ def handed_on(ring: Ring, runs: Int[np.ndarray, "n r"], passages: Passage, empty
 
 
 def _relayed(
-    ring: Ring, order: list[int], mine: Passage, head: RecurrentState, empty: RecurrentState
+    ring: Ring, order: list[int], mine: Transition, head: RecurrentState, empty: RecurrentState
 ) -> RecurrentState:
     """The state before a device's run, from `head`, which the first device of `order` starts with.
 
@@ -167,7 +171,9 @@ def _relayed(
     return jax.lax.fori_loop(0, ring.size - 1, hop, or_head(empty))
 
 
-def gathered(ring: Ring, runs: Int[np.ndarray, "n r"], passages: Passage, empty: RecurrentState) -> RecurrentState:
+def gather_states(
+    ring: Ring, runs: Int[np.ndarray, "n r"], transitions: Transition, empty: RecurrentState
+) -> RecurrentState:
     """Returns the states before a device's runs, from what the runs of all devices do: one collective."""
     order = np.argsort(runs.ravel())
 
@@ -175,7 +181,7 @@ def gathered(ring: Ring, runs: Int[np.ndarray, "n r"], passages: Passage, empty:
         every = jax.lax.all_gather(array, ring.axis)
         return every.reshape(-1, *array.shape[1:])[order]
 
-    every = jax.tree.map(in_order, passages)
+    every = jax.tree.map(in_order, transitions)
     _, before = jax.lax.scan(lambda state, run: (after(state, run), state), empty, every)
     mine = jnp.asarray(runs)[jax.lax.axis_index(ring.axis)]
     return jax.tree.map(lambda array: array[mine], before)

@@ -7,7 +7,9 @@ The state of row i is what each write has left there, the decays between the two
 so that out = W u + (q decayed) S_0 with the C x C weights W_ij = sum_m q_im k_jm (a_j+1 .. a_i)_m. An additive update
 writes u = v. The delta rule writes u_i = b_i (v_i - k_i^T diag(a_i) S_{i-1}), that is (I + diag(b) L) u =
 diag(b) (v - (k decayed) S_0) with L the weights of keys in place of queries below the diagonal: one triangular system
-(the UT transform of Yang et al. 2024, arXiv 2406.06484, section 3.2), and the rest is the same.
+(the UT transform of Yang et al. 2024, arXiv 2406.06484, section 3.2), and the rest is the same. An erase of its own
+writes twice, k_i v_i^T and -e_i z_i^T with z_i = c_i^T diag(a_i) S_{i-1}, that is (I + E) z = A v + (c decayed) S_0,
+with A the weights of c in place of queries on k below the diagonal, and E those on e.
 
 Products of decays are sums of logs that are not above 0, each formed from the decays between its two tokens alone
 (`_by_halves`): no difference of two sums is taken, so a gate that closes wholly neither overflows nor rounds away what
@@ -57,6 +59,8 @@ class Tokens(NamedTuple):
       log_scale: [B, K, C], of a feature map; otherwise None.
       log_decay: [B, K, C, 1], or [B, K, C, M] by channel; None for no decay.
       strength: [B, K, C], b of the delta rule; None for an additive update.
+      reads: [B, K, C, M], c of an erase: what the state is asked for before it is written; None for no erase.
+      erases: [B, K, C, M], e of it: where the answer is taken out; None for no erase.
       visible: [B, C].
       poisoned: [B, K, C], whether it is visible and holds NaN or infinity.
       starts: [B, C], whether a segment starts here; None without Segments.
@@ -68,9 +72,16 @@ class Tokens(NamedTuple):
     log_scale: Float[Array, "B K C"] | None
     log_decay: Float[Array, "B K C D"] | None
     strength: Float[Array, "B K C"] | None
+    reads: Float[Array, "B K C M"] | None
+    erases: Float[Array, "B K C M"] | None
     visible: Bool[Array, "B C"]
     poisoned: Bool[Array, "B K C"]
     starts: Bool[Array, "B C"] | None
+
+    @property
+    def asked(self) -> Float[Array, "B K C M"] | None:
+        """What each token reads of the state before it writes; None where that plays no part."""
+        return self.reads if self.strength is None else self.key
 
 
 class Rows(NamedTuple):
@@ -96,6 +107,14 @@ class _Reach(NamedTuple):
     through: Bool[Array, "b 1"]
 
 
+class _Write(NamedTuple):
+    """What the tokens leave in the state: keys [B, K, C, M], values [B, K, C, V], their weights in each row."""
+
+    key: Float[Array, "B K C M"]
+    value: Float[Array, "B K C V"]
+    weights: Float[Array, "B K R C C"]
+
+
 class _Left(NamedTuple):
     """The log of what is left of a write: of token j's at token i, of the state's at i, of j's and of it at the end."""
 
@@ -114,32 +133,51 @@ def step(state: RecurrentState, tokens: Tokens) -> tuple[RecurrentState, Rows]:
     if tokens.starts is not None:
         state = usable(state)
     groups = tokens.query.shape[2]
-    rows = tokens.query
-    if tokens.strength is not None:
-        rows = jnp.concatenate([rows, tokens.key[:, :, None]], axis=2)
+    rows = tokens.query if tokens.asked is None else jnp.concatenate([tokens.query, tokens.asked[:, :, None]], axis=2)
     weights, left, log_scale = _weights(rows, tokens, state, reach)
     carried = jnp.where(reach.from_state[:, :, None, :, None], rows * jnp.exp(left.into)[:, :, None], 0)
     carried = jnp.einsum("bkrim,bkmv->bkriv", carried, state.total)
-    value = tokens.value
-    if tokens.strength is not None:
-        strength = tokens.strength[..., None]
-        value = solve_unit_lower(strength * weights[:, :, -1], strength * (value - carried[:, :, -1]))
-        # What overflows here is for the rows that see it, and 0 times infinity would reach those that do not.
-        finite = jnp.isfinite(value)
-        value = jnp.where(finite, value, 0)
-        tokens = tokens._replace(poisoned=tokens.poisoned | ~finite.all(-1))
-    out = jnp.einsum("bkgij,bkjv->bkgiv", weights[:, :, :groups], value) + carried[:, :, :groups]
-    key = jnp.where(reach.to_end[..., None], tokens.key * jnp.exp(left.onto), 0)
-    kept = jnp.where(reach.through[..., None, None], state.total * jnp.exp(left.through)[..., None], 0)
+    writes, overflown = _writes(rows, weights, carried, tokens, state, reach)
+    tokens = tokens._replace(poisoned=tokens.poisoned | overflown)
+    out = carried[:, :, :groups]
+    total = jnp.where(reach.through[..., None, None], state.total * jnp.exp(left.through)[..., None], 0)
+    for write in writes:
+        out = jnp.einsum("bkgij,bkjv->bkgiv", write.weights[:, :, :groups], write.value) + out
+        key = jnp.where(reach.to_end[..., None], write.key * jnp.exp(left.onto), 0)
+        total = total + jnp.einsum("bkjm,bkjv->bkmv", key, write.value)
     poisoned, seen = _marks(state, tokens, reach)
     state = RecurrentState(
-        total=kept + jnp.einsum("bkjm,bkjv->bkmv", key, value),
-        log_scale=log_scale,
-        poisoned=poisoned[..., -1],
-        seen=seen[..., -1],
-        segment=state.segment,
+        total=total, log_scale=log_scale, poisoned=poisoned[..., -1], seen=seen[..., -1], segment=state.segment
     )
     return state, Rows(out, poisoned, seen)
+
+
+def _writes(
+    rows: Float[Array, "B K R C M"],
+    weights: Float[Array, "B K R C C"],
+    carried: Float[Array, "B K R C V"],
+    tokens: Tokens,
+    state: RecurrentState,
+    reach: _Reach,
+) -> tuple[list[_Write], Bool[Array, "B K C"] | bool]:
+    """Returns what the tokens write, and which of them overflow there."""
+    if tokens.asked is None:
+        return [_Write(tokens.key, tokens.value, weights)], False
+    writes, found = [], carried[:, :, -1]
+    if tokens.strength is not None:
+        key, strength = tokens.key, tokens.strength[..., None]
+        system, right = strength * weights[:, :, -1], strength * (tokens.value - found)
+    else:
+        assert tokens.erases is not None
+        key, writes = tokens.erases, [_Write(tokens.key, tokens.value, weights)]
+        right = -(jnp.tril(weights[:, :, -1], -1) @ tokens.value + found)
+        weights, _, _ = _weights(rows, tokens._replace(key=key), state, reach)
+        system = weights[:, :, -1]
+    # What overflows here is for the rows that see it, and 0 times infinity would reach those that do not.
+    fits = jnp.isfinite(right)
+    solved = solve_unit_lower(system, jnp.where(fits, right, 0))
+    finite = jnp.isfinite(solved)
+    return [*writes, _Write(key, jnp.where(finite, solved, 0), weights)], ~(fits & finite).all(-1)
 
 
 def _reach(tokens: Tokens) -> _Reach:
@@ -154,7 +192,7 @@ def _reach(tokens: Tokens) -> _Reach:
 
 
 def usable(state: RecurrentState) -> RecurrentState:
-    """A state that has overflowed is one of NaN, cleaned, so that it ends where its segment ends."""
+    """Returns the state with its non-finite numbers marked and taken out: an overflow stays within its segment."""
     finite = jnp.isfinite(state.total)
     return RecurrentState(
         total=jnp.where(finite, state.total, 0),

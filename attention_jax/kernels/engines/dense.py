@@ -13,7 +13,7 @@ from attention_jax.kernels.engines import rows, stepwise
 from attention_jax.kernels.engines.poison import bad_tokens, finite
 from attention_jax.kernels.mechanism import FeatureMap, RowScore, Score, SoftmaxScore, dot
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
+from attention_jax.kernels.scores import Terms, folded, logits, own_arrays, scorer_of
 from attention_jax.kernels.softmax import masked_exponentials
 
 
@@ -79,8 +79,7 @@ def _logits(
 ) -> Float[Array, "B N T S"]:
     given = problem.given
     query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
-    own = {name: problem.params[name] for name in mechanism.per_head}
-    terms = Terms(own=own, bias=problem.bias, captures=problem.captures)
+    terms = Terms(own=own_arrays(mechanism, problem.params), bias=problem.bias, captures=problem.captures)
     scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
     return logits(scorer, query * factor, key, terms, problem.place, None if problem.mask is None else visible)
 
@@ -90,6 +89,6 @@ def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Proble
     of_query, of_key = mechanism.query_features(query, given), mechanism.key_features(key, given)
     kernel = dot(of_query.values, of_key.values, given)
     log_scale = jnp.repeat(of_key.log_scale, query.shape[2] // key.shape[2], axis=2)
-    # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0.
-    some = kernel > 0
+    # The inner where keeps the derivative of log finite for a kernel that has underflowed to 0. NaN is not 0.
+    some = ~(kernel <= 0)
     return jnp.where(some, jnp.log(jnp.where(some, kernel, 1)), -jnp.inf) + log_scale.transpose(0, 2, 1)[:, :, None]

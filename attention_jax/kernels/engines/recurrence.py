@@ -100,7 +100,7 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
     inputs, bad_rest = _inputs(problem, visible)
     key, value = _shown(key, visible), to_statistics(_shown(value, visible))
     mechanism, given = problem.variant.mechanism, problem.given._replace(per_token=inputs)
-    log_scale = log_decay = strength = None
+    log_scale = log_decay = strength = reads = erases = None
     if isinstance(mechanism, FeatureMap):
         query, features = mechanism.query_features(query, given).values, mechanism.key_features(key, given)
         key, bad_rest = features.values, ~jnp.isfinite(features.log_scale)
@@ -109,12 +109,18 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
     else:
         assert isinstance(mechanism, LinearRecurrence)
         query = to_statistics(mechanism.prepare_query(query, given))
-        key = to_statistics(mechanism.prepare_key(key, given))
-        log_decay, strength = _decay_and_strength(problem, given, visible)
+        raw_key, key = key, to_statistics(mechanism.prepare_key(key, given))
+        log_decay, strength = _decay_and_strength(problem, raw_key, given, visible)
         if strength is not None and mechanism.update == "additive":
             value, strength = value * strength.swapaxes(1, 2)[..., None], None
+        if mechanism.erase is not None:
+            reads, erases = (to_statistics(_shown(array, visible)) for array in mechanism.erase(raw_key, given))
     (query, worse_query), (key, worse_key), (value, worse_value) = map(without_nonfinite, (query, key, value))
     bad = bad_key | bad_value | bad_rest | worse_key | worse_value
+    if reads is not None and erases is not None:
+        (reads, worse_reads), (erases, worse_erases) = map(without_nonfinite, (reads, erases))
+        bad = bad | worse_reads | worse_erases
+        reads, erases = reads.swapaxes(1, 2), erases.swapaxes(1, 2)
 
     def by_key_head(array: Array) -> Array:
         return jnp.moveaxis(array.reshape(*array.shape[:2], key.shape[2], -1, *array.shape[3:]), 1, 3)
@@ -126,6 +132,8 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
         log_scale=log_scale,
         log_decay=log_decay,
         strength=strength,
+        reads=reads,
+        erases=erases,
         visible=visible,
         poisoned=_shown(bad, visible).swapaxes(1, 2),
         starts=None,
@@ -159,7 +167,7 @@ def _inputs(problem: Problem, visible: Bool[Array, "B S"]) -> tuple[dict[str, Ar
 
 
 def _decay_and_strength(
-    problem: Problem, given: Given, visible: Bool[Array, "B S"]
+    problem: Problem, key: Float[Array, "B S K J"], given: Given, visible: Bool[Array, "B S"]
 ) -> tuple[Float[Array, "B K S D"] | None, Float[Array, "B K S"] | None]:
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, LinearRecurrence)
@@ -167,7 +175,7 @@ def _decay_and_strength(
     given = given._replace(params={name: array.astype(dtype) for name, array in given.params.items()})
     decay = strength = None
     if mechanism.log_decay is not None:
-        decay = mechanism.log_decay(given).astype(dtype)
+        decay = mechanism.log_decay(key, given).astype(dtype)
         decay = decay[..., None] if decay.ndim == 3 else decay
         decay = _shown(jnp.broadcast_to(decay, (*per_head, decay.shape[-1])), visible).swapaxes(1, 2)
     if mechanism.strength is not None or mechanism.update == "delta":
@@ -245,7 +253,7 @@ def cut(tokens: Tokens, size: int) -> Tokens:
     """Returns the tokens in parts of `size`, [parts, ...] each; the last one is filled up with hidden tokens."""
     length = tokens.key.shape[2]
     parts = -(-length // size)
-    wide = {"query", "key", "value", "log_decay"}
+    wide = {"query", "key", "value", "log_decay", "reads", "erases"}
 
     def part(name: str, array: Array) -> Array:
         axis = array.ndim - (2 if name in wide else 1)

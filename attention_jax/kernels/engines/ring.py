@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.kernels.engines import blockwise
-from attention_jax.kernels.engines.tiles import Fixed, Plan, Tensors
+from attention_jax.kernels.engines.tiles import Differentiable, NonDifferentiable, Plan
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import statistics_dtype
 
@@ -34,7 +34,9 @@ class Ring:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def attention(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis) -> tuple[Array, Array]:
+def attention(
+    ring: Ring, plan: Plan, tensors: Differentiable, fixed: NonDifferentiable, keys: Axis
+) -> tuple[Array, Array]:
     """Returns out [B, t, N, Hv] and the log-normaliser [B, N, t] of a device's queries over all keys.
 
     Args:
@@ -47,14 +49,16 @@ def attention(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis
     return _forward(ring, plan, tensors, fixed, keys)
 
 
-def _forward(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis) -> tuple[Array, Array]:
+def _forward(
+    ring: Ring, plan: Plan, tensors: Differentiable, fixed: NonDifferentiable, keys: Axis
+) -> tuple[Array, Array]:
     part = replace(plan, partial=True)
 
     def step(number: Array, carry: Any) -> Any:
         out, lse, key, value = carry
         held = tensors._replace(key=key, value=value)
         merged = _merge(out, lse, *blockwise.forward(part, held, _met(ring, fixed, keys, number)))
-        return *merged, *_handed_on(ring, (key, value))
+        return *merged, *_pass_on(ring, (key, value))
 
     batch, queries, heads, _ = tensors.query.shape
     shape = (batch, queries, heads, tensors.value.shape[-1])
@@ -64,7 +68,7 @@ def _forward(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis)
     return out.astype(tensors.query.dtype), lse
 
 
-def _met(ring: Ring, fixed: Fixed, keys: Axis, step: Array) -> Fixed:
+def _met(ring: Ring, fixed: NonDifferentiable, keys: Axis, step: Array) -> NonDifferentiable:
     holder = (jax.lax.axis_index(ring.axis) - step) % ring.size
     index = keys.index[holder]
     size = index.shape[0]
@@ -72,7 +76,7 @@ def _met(ring: Ring, fixed: Fixed, keys: Axis, step: Array) -> Fixed:
     return fixed._replace(key=Axis(index, position))
 
 
-def _handed_on(ring: Ring, arrays: Any) -> Any:
+def _pass_on(ring: Ring, arrays: Any) -> Any:
     return jax.lax.ppermute(arrays, ring.axis, [(i, (i + 1) % ring.size) for i in range(ring.size)])
 
 
@@ -84,12 +88,14 @@ def _merge(
     return out + (part - out) * share, jnp.logaddexp(lse, of_part)
 
 
-def _kept(ring: Ring, plan: Plan, tensors: Tensors, fixed: Fixed, keys: Axis) -> tuple[tuple[Array, Array], Any]:
+def _kept(
+    ring: Ring, plan: Plan, tensors: Differentiable, fixed: NonDifferentiable, keys: Axis
+) -> tuple[tuple[Array, Array], Any]:
     out, lse = _forward(ring, plan, tensors, fixed, keys)
     return (out, lse), (tensors, fixed, keys, out, lse)
 
 
-def _backward(ring: Ring, plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Tensors, None, None]:
+def _backward(ring: Ring, plan: Plan, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Differentiable, None, None]:
     tensors, fixed, keys, out, lse = kept
     part = replace(plan, partial=True)
 
@@ -98,8 +104,8 @@ def _backward(ring: Ring, plan: Plan, kept: Any, cotangents: tuple[Array, Array]
         held = tensors._replace(key=key, value=value)
         met = _met(ring, fixed, keys, number)
         total = jax.tree.map(jnp.add, total, blockwise.backward(part, held, met, out, lse, *cotangents))
-        of_key, of_value, key, value = _handed_on(ring, (total.key, total.value, key, value))
-        return total._replace(key=of_key, value=of_value), key, value
+        d_key, d_value, key, value = _pass_on(ring, (total.key, total.value, key, value))
+        return total._replace(key=d_key, value=d_value), key, value
 
     dtype = statistics_dtype(tensors.query.dtype)
     zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, dtype), tensors)

@@ -17,7 +17,7 @@ from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.mechanism import Place, Rows, RowScore, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, folded, logits, scorer_of
+from attention_jax.kernels.scores import Terms, folded, logits, own_arrays, scorer_of
 
 # How many logits are formed at a time, at most: 16 MiB of float32.
 ELEMENTS = 2**22
@@ -123,7 +123,7 @@ def _rows(
     problem: Problem,
     mechanism: RowScore,
     query: Float[Array, "B t N P"],
-    key: Float[Array, "B S K P"],
+    key: Float[Array, "B S K R"],
     bias: Float[Array, "..."] | None,
     axis: Axis,
 ) -> tuple[Rows, Place]:
@@ -131,8 +131,7 @@ def _rows(
     place = problem.place
     place = Place(place.batch, place.heads, axis.position, place.key)
     visible = visible_to(problem, axis)
-    own = {name: problem.params[name] for name in mechanism.per_head}
-    terms = Terms(own=own, bias=bias, captures=problem.captures)
+    terms = Terms(own=own_arrays(mechanism, problem.params), bias=bias, captures=problem.captures)
     scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
     scores = logits(scorer, query * factor, key, terms, place, visible)
     # A bias of -inf hides too.

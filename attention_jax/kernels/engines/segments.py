@@ -32,7 +32,7 @@ def none_yet(ids: Int[Array, "B T"]) -> Int[Array, "B 3"]:
 
 
 def runs(ids: Int[Array, "B T"], before: Int[Array, "B 3"]) -> tuple[Bool[Array, "B T"], Bool[Array, "B T"]]:
-    """Returns where a segment starts, and where one does whose id, as far as is known, has been there before."""
+    """Returns where segments start, and which of these starts reuse the id of an earlier segment."""
     last, lowest, highest = (before[:, column, None] for column in range(3))
     starts = ids != jnp.concatenate([last, ids[:, :-1]], axis=1)
     # In the order of their ids, each token beside the one before it with the same id, if there is one.

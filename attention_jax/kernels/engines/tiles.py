@@ -44,8 +44,8 @@ class Plan:
     partial: bool = False
 
 
-class Tensors(NamedTuple):
-    """What has a gradient: prepared query [B, T, N, P] and key [B, S, K, P], value [B, S, K, Hv], and the score's."""
+class Differentiable(NamedTuple):
+    """Inputs with a gradient: prepared query [B, T, N, P], key [B, S, K, P], value [B, S, K, Hv], and the score's."""
 
     query: Array
     key: Array
@@ -53,8 +53,8 @@ class Tensors(NamedTuple):
     terms: Terms
 
 
-class Fixed(NamedTuple):
-    """What has none.
+class NonDifferentiable(NamedTuple):
+    """Inputs without a gradient: mask, axes, dropout key, rows that are NaN.
 
     Attributes:
       mask: who may see whom.
@@ -135,7 +135,7 @@ _put = partial(jax.lax.dynamic_update_slice, allow_negative_indices=False)
 class Layout:
     """The units of a problem."""
 
-    def __init__(self, plan: Plan, tensors: Tensors, fixed: Fixed):
+    def __init__(self, plan: Plan, tensors: Differentiable, fixed: NonDifferentiable):
         self.plan, self.tensors, self.fixed = plan, tensors, fixed
         self.batch, self.queries, self.heads, _ = tensors.query.shape
         self.keys, self.kv_heads = tensors.key.shape[1:3]
@@ -236,7 +236,8 @@ class Layout:
     def terms(self, unit: Unit, slab: Slab) -> Terms:
         """Returns the score's own arrays, for a unit and a slab."""
         terms = self.tensors.terms
-        own = {name: rows(array, unit.heads) for name, array in terms.own.items()}
+        shared = self.plan.scorer.shared
+        own = {name: array if name in shared else rows(array, unit.heads) for name, array in terms.own.items()}
         bias = None if terms.bias is None else self._of_bias(terms.bias, unit, slab)
         return Terms(own, bias, terms.captures)
 
@@ -249,8 +250,9 @@ class Layout:
 
     def add_terms(self, total: Terms, part: Terms, unit: Unit, slab: Slab) -> Terms:
         """Returns the sum of gradients of the score's own arrays with those of a unit and a slab added."""
+        heads, shared = unit.heads.first + jnp.arange(self.groups), self.plan.scorer.shared
         own = {
-            name: array.at[unit.heads.first + jnp.arange(self.groups)].add(part.own[name])
+            name: array + part.own[name] if name in shared else array.at[heads].add(part.own[name])
             for name, array in total.own.items()
         }
         captures = tuple(a + b for a, b in zip(total.captures, part.captures, strict=True))

@@ -50,6 +50,7 @@ def _swapped(params: Params) -> Params:
         arxiv="1606.00061",
     ),
     claims=PairClaims(swapped=_swapped, tried="co_attention:hidden=3"),
+    aliases=("coattention", "parallel_co_attention"),
 )
 def co_attention(*, hidden: int | None = None) -> Pair:
     """Parallel co-attention: a vector of each sequence, by weights that come of its own tokens and the other's.

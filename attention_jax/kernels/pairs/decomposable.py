@@ -41,6 +41,7 @@ def _pair(first: Float[Array, "B T D"], second: Float[Array, "B S D"], given: Pa
         arxiv="1606.01933",
     ),
     claims=PairClaims(swapped=lambda params: params, tried="decomposable:hidden=3"),
+    aliases=("decomposable_attention",),
 )
 def decomposable(*, hidden: int | None = None) -> Pair:
     """Of each token of either sequence its soft alignment: what it takes of the other.

@@ -38,6 +38,7 @@ def _mean(logits: Float[Array, "B T"], hidden: Float[Array, "B T D"], given: Poo
         venue="NAACL 2016",
     ),
     claims=PoolingClaims(equal_at_zero=("weight", "context"), tried="by_query:hidden=3"),
+    aliases=("general_attention", "han"),
 )
 def by_query(*, hidden: int | None = None) -> Pooling:
     """The mean by the softmax of a bilinear form of a query and each token; without a query, of a learned context.

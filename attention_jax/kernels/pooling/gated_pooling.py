@@ -28,6 +28,7 @@ def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
         arxiv="1802.04712",
     ),
     claims=PoolingClaims(equal_at_zero=("weight",), tried="gated_pooling:hidden=3"),
+    aliases=("gated_attention_mil",),
 )
 def gated_pooling(*, hidden: int | None = None) -> Pooling:
     """The mean by the softmax of a gated one-layer network on the tokens.

@@ -58,6 +58,7 @@ def _multihead(
         arxiv="1810.00825",
     ),
     claims=PoolingClaims(convex=False, equal_at_zero=("seeds",), tried="multihead_pooling:seeds=2,heads=2"),
+    aliases=("pma",),
 )
 def multihead_pooling(*, seeds: int = 1, heads: int = 4) -> Pooling:
     """What learned seeds gather from the tokens by multi-head attention, with a layer behind it.

@@ -30,6 +30,7 @@ def _pool(hidden: Float[Array, "B T D"], given: PoolingGiven) -> Pooled:
         arxiv="1703.03130",
     ),
     claims=PoolingClaims(equal_at_zero=("hops",), tried="self_attentive:hops=2,hidden=3"),
+    aliases=("structured_self_attention",),
 )
 def self_attentive(*, hops: int = 4, hidden: int | None = None) -> Pooling:
     """Several means, each by the softmax of a one-layer network on the tokens; its aux is the penalty |A A^T - I|^2.

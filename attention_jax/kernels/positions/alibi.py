@@ -52,6 +52,7 @@ def _encode(mechanism: Score) -> Score:
     claims=PositionClaims(
         limits=(Limit("alibi", "scaled_dot", 1e-6, params=lambda sizes: {SLOPES: jnp.zeros(sizes.heads)}),)
     ),
+    aliases=("linear_biases",),
 )
 def alibi() -> Position:
     """A penalty on each logit in proportion to the distance, with a fixed slope for each head."""

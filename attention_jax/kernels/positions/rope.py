@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
 from attention_jax.kernels.position import Position, PositionClaims, register_position
-from attention_jax.kernels.rotation import Pairs, check_pairs, rotated
+from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
 Scaling = Literal["none", "ntk", "yarn"]
@@ -25,11 +25,11 @@ Scaling = Literal["none", "ntk", "yarn"]
 SLOW, FAST = 1.0, 32.0
 
 
-def frequencies(width: int, *, base: float, scaling: Scaling, factor: float, original: int) -> np.ndarray:
+def scaled_frequencies(width: int, *, base: float, scaling: Scaling, factor: float, original: int) -> np.ndarray:
     """Returns w of each of width / 2 pairs, float64."""
     if scaling == "ntk" and width > 2:
         base *= factor ** (width / (width - 2))
-    plain = base ** (-2.0 * np.arange(width // 2) / width)
+    plain = frequencies(width, base)
     if scaling != "yarn":
         return plain
 
@@ -51,6 +51,7 @@ def frequencies(width: int, *, base: float, scaling: Scaling, factor: float, ori
         arxiv="2104.09864",
     ),
     claims=PositionClaims(),
+    aliases=("rotary", "roformer"),
 )
 def rope(
     *,
@@ -77,7 +78,7 @@ def rope(
     Raises:
       Refused: an option is out of its range, or scaling is none and a factor is given.
     """
-    _check(base, pairs, fraction, scaling, factor, original, columns)
+    _check(base, fraction, scaling, factor, original, columns)
     stretch = 0.1 * math.log(factor) + 1 if scaling == "yarn" else 1.0
 
     def turn(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
@@ -85,9 +86,9 @@ def rope(
         check_pairs(f"rope with fraction={fraction:g}", width, of=4 if columns else 2)
         # A position of a grid is two, each with half of the channels.
         parts = (positions // columns, positions % columns) if columns else (positions,)
-        each = frequencies(width // len(parts), base=base, scaling=scaling, factor=factor, original=original)
+        each = scaled_frequencies(width // len(parts), base=base, scaling=scaling, factor=factor, original=original)
         wide = statistics_dtype(array.dtype)
-        angles = [part[..., None].astype(wide) * jnp.asarray(each, wide)[None, None] for part in parts]
+        angles = [angles_at(part, each, wide) for part in parts]
         return rotated(array, jnp.concatenate(angles, -1)[:, :, None], pairs, stretch)
 
     def encode(mechanism: Score) -> Score:
@@ -104,12 +105,10 @@ def rope(
     return Position(encode=encode)
 
 
-def _check(base: float, pairs: str, fraction: float, scaling: str, factor: float, original: int, columns: int) -> None:
+def _check(base: float, fraction: float, scaling: str, factor: float, original: int, columns: int) -> None:
     wrong = {
         f"base={base:g}: give more than 1": not base > 1,
-        f"pairs={pairs!r}: give half or interleaved": pairs not in ("half", "interleaved"),
         f"fraction={fraction:g}: give a share in (0, 1]": not 0 < fraction <= 1,
-        f"scaling={scaling!r}: give none, ntk or yarn": scaling not in ("none", "ntk", "yarn"),
         f"factor={factor:g}: give at least 1": not factor >= 1,
         f"factor={factor:g} without scaling: give scaling=ntk or yarn": scaling == "none" and factor != 1,
         f"original={original}: give at least 1": original < 1,

@@ -42,6 +42,7 @@ def pairwise(query: Array, key: Array, given: Given) -> Array:
         arxiv="1409.0473",
     ),
     claims=Claims(unequal_widths=True, tried="additive:hidden=3"),
+    aliases=("bahdanau", "mlp"),
 )
 def additive(*, hidden: int | None = None) -> SoftmaxScore:
     """Softmax of the output of a one-layer network on query and key, one network for each head.

@@ -29,7 +29,9 @@ def _both(sizes: Sizes) -> int:
     return sizes.query + sizes.key
 
 
-@register(source=SOURCE, claims=Claims(unequal_widths=True, grouped=False, tried="concat:hidden=3"))
+@register(
+    source=SOURCE, claims=Claims(unequal_widths=True, grouped=False, tried="concat:hidden=3"), aliases=("luong_concat",)
+)
 def concat(*, hidden: int | None = None) -> SoftmaxScore:
     """Softmax of the output of a one-layer network on query and key side by side, one network for each head.
 

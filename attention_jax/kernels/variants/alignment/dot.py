@@ -5,7 +5,11 @@ from attention_jax.kernels.registry import Claims, Limit, register
 from attention_jax.kernels.variants.alignment.luong import SOURCE
 
 
-@register(source=SOURCE, claims=Claims(limits=(Limit("dot", equals="scaled_dot:scale=1.0", tolerance=2e-6),)))
+@register(
+    source=SOURCE,
+    claims=Claims(limits=(Limit("dot", equals="scaled_dot:scale=1.0", tolerance=2e-6),)),
+    aliases=("luong_dot",),
+)
 def dot() -> SoftmaxScore:
     """Softmax of the dot products of query and key as they are."""
     return SoftmaxScore()

@@ -24,6 +24,7 @@ def _scaled_identity(sizes: Sizes) -> Params:
         unequal_widths=True,
         limits=(Limit("general", equals="scaled_dot", tolerance=1e-5, params=_scaled_identity),),
     ),
+    aliases=("multiplicative", "bilinear"),
 )
 def general() -> SoftmaxScore:
     """Softmax of a learned bilinear form of query and key, one for each head."""

@@ -54,6 +54,7 @@ def _start(key: Float[Array, "B S K J"], heads: int, components: int) -> Float[A
         arxiv="1308.0850",
     ),
     claims=CLAIMS(convex=False, memory="linear", tried="gmm:components=2"),
+    aliases=("graves",),
 )
 def gmm(*, components: int = 10) -> Alignment:
     """A mixture of Gaussians over the places of the keys, whose centers move on as each query says.

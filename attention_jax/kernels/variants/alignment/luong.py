@@ -1,4 +1,4 @@
-"""The paper that `dot`, `general` and `concat` are from."""
+"""The paper that `dot`, `general`, `concat` and `location` are from."""
 
 from attention_jax.kernels.registry import Source
 

@@ -23,6 +23,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS
         arxiv="1906.05218",
     ),
     claims=CLAIMS(convex=False, tried="milk:hidden=3,bias=-1.0"),
+    aliases=("monotonic_infinite_lookback",),
 )
 def milk(*, hidden: int | None = None, bias: float = -4.0, hard: bool = False) -> Alignment:
     """Soft attention to all keys up to where a monotonic head stops.

@@ -21,6 +21,7 @@ from attention_jax.kernels.variants.alignment.states import CLAIMS
         arxiv="1712.05382",
     ),
     claims=CLAIMS(convex=False, tried="mocha:hidden=3,window=2,bias=-1.0"),
+    aliases=("monotonic_chunkwise",),
 )
 def mocha(*, hidden: int | None = None, window: int = 8, bias: float = -4.0, hard: bool = False) -> Alignment:
     """Soft attention to the few keys that end where a monotonic head stops.

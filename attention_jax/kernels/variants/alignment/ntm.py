@@ -74,6 +74,7 @@ def _step(
         arxiv="1410.5401",
     ),
     claims=CLAIMS(weighted="some"),
+    aliases=("neural_turing_machine",),
 )
 def ntm(*, shift: int = 1) -> Alignment:
     """Where the keys are alike and next to where the query before has looked, sharpened (NTM addressing).

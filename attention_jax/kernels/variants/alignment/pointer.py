@@ -19,6 +19,7 @@ from attention_jax.kernels.variants.alignment.additive import by_network
         arxiv="1506.03134",
     ),
     claims=Claims(unequal_widths=True, tried="pointer:hidden=3"),
+    aliases=("pointer_network",),
 )
 def pointer(*, hidden: int | None = None) -> SoftmaxScore:
     """A distribution over the keys by the additive score, for outputs=("weights",) or ("logits",).

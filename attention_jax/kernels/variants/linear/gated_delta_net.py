@@ -37,15 +37,23 @@ def _never_forgets(sizes: Sizes) -> Params:
     claims=replace(
         CLAIMS, limits=(Limit("gated_delta_net", equals="delta_net", tolerance=2e-6, params=_never_forgets),)
     ),
+    aliases=("gdn",),
 )
-def gated_delta_net() -> LinearRecurrence:
-    """The delta rule, and a state that forgets as much as each token says, by head; no normaliser."""
+def gated_delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
+    """The delta rule, and a state that forgets as much as each token says, by head; no normaliser.
+
+    Args:
+      max_beta: what a strength comes near to at most; 2 lets a token turn a state around, so that it can be tracked.
+
+    Raises:
+      Refused: max_beta is not in (0, 2].
+    """
     return LinearRecurrence(
         arrays=selective_gate(),
         inputs={"gate": PER_HEAD, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,
-        strength=write_strength,
+        strength=write_strength(max_beta, owner="gated_delta_net"),
         update="delta",
     )

@@ -20,6 +20,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered
         arxiv="2312.06635",
     ),
     claims=CLAIMS,
+    aliases=("gla",),
 )
 def gated_linear(*, temperature: float = 16.0) -> LinearRecurrence:
     """A linear recurrence that forgets as much as each token says, by channel (GLA); no normaliser.

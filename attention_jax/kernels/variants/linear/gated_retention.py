@@ -23,6 +23,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered
         arxiv="2405.05254",
     ),
     claims=CLAIMS,
+    aliases=("simple_gla",),
 )
 def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
     """A linear recurrence that forgets as much as each token says, by head (gRet); no normaliser.

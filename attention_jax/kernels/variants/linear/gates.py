@@ -40,12 +40,21 @@ def unit_key(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K 
     return unit(key)
 
 
-def write_strength(given: Given) -> Float[Array, "B S K"]:
-    """The `strength` of the delta rule: b = sigmoid(beta), in (0, 1)."""
-    return jax.nn.sigmoid(given.per_token["beta"])
+def write_strength(max_beta: float, *, owner: str) -> Callable[[Given], Array]:
+    """Returns the `strength` of the delta rule, b = max_beta sigmoid(beta).
+
+    Up to 1, I - b k k^T has its eigenvalues in (0, 1]; up to 2, in (-1, 1]: a token can then turn a state around and so
+    count modulo 2, which none can with those of one sign (Grazzi et al. 2024, arXiv 2411.12537, theorem 1).
+
+    Raises:
+      Refused: max_beta is not in (0, 2].
+    """
+    if not 0 < max_beta <= 2:
+        raise Refused(f"{owner} has max_beta={max_beta}: above 2 a write grows what it takes out; give 1, or up to 2.")
+    return lambda given: max_beta * jax.nn.sigmoid(given.per_token["beta"])
 
 
-def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], Array]:
+def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Array, Given], Array]:
     """Returns the `log_decay` of sigmoid(gate)^(1 / temperature).
 
     Raises:
@@ -53,7 +62,7 @@ def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], A
     """
     if not temperature > 0:
         raise Refused(f"{owner} has temperature={temperature}: it must be positive; the paper's is 16.")
-    return lambda given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
+    return lambda key, given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
 
 
 def selective_gate(*channels: str) -> dict[str, Declared]:
@@ -75,7 +84,7 @@ def _step_bias(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array
     return step + jnp.log(-jnp.expm1(-step))
 
 
-def selective_log_decay(given: Given) -> Float[Array, "B S K *channels"]:
+def selective_log_decay(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K *channels"]:
     """The `log_decay` of Mamba-2's gate: -exp(log_rate) softplus(gate + step_bias).
 
     Its logarithm is formed first, since a large rate times a small step overflows before it is multiplied.

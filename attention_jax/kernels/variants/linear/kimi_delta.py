@@ -38,15 +38,23 @@ def _never_forgets(sizes: Sizes) -> Params:
         arxiv="2510.26692",
     ),
     claims=replace(CLAIMS, limits=(Limit("kimi_delta", equals="delta_net", tolerance=2e-6, params=_never_forgets),)),
+    aliases=("kda",),
 )
-def kimi_delta() -> LinearRecurrence:
-    """The delta rule, and a state that forgets as much as each token says, by channel (KDA); no normaliser."""
+def kimi_delta(*, max_beta: float = 1.0) -> LinearRecurrence:
+    """The delta rule, and a state that forgets as much as each token says, by channel (KDA); no normaliser.
+
+    Args:
+      max_beta: what a strength comes near to at most; 2 lets a token turn a state around, so that it can be tracked.
+
+    Raises:
+      Refused: max_beta is not in (0, 2].
+    """
     return LinearRecurrence(
         arrays=selective_gate("J"),
         inputs={"gate": PER_CHANNEL, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,
-        strength=write_strength,
+        strength=write_strength(max_beta, owner="kimi_delta"),
         update="delta",
     )

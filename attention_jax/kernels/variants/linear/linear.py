@@ -23,6 +23,7 @@ def _features(array: Array, given: Given) -> Features:
         arxiv="2006.16236",
     ),
     claims=Claims(bias=False, dropout=False, weights=False, lse=False, state=True),
+    aliases=("linear_transformer",),
 )
 def linear() -> FeatureMap:
     """Linear attention: elu(x) + 1 of query and key in place of the exponential of their product."""

@@ -29,6 +29,7 @@ def _step(given: Given) -> Array:
         arxiv="2405.21060",
     ),
     claims=CLAIMS,
+    aliases=("ssd",),
 )
 def mamba2() -> LinearRecurrence:
     """A linear recurrence whose steps each token sizes: a long one writes much and forgets much; no normaliser."""

@@ -86,6 +86,7 @@ def _features(array: Array, given: Given) -> Features:
         tried="performer:features=16",
         limits=(Limit("performer:features=16384", equals="scaled_dot", tolerance=0.1, input_scale=0.25),),
     ),
+    aliases=("favor",),
 )
 def performer(*, features: int | None = None) -> FeatureMap:
     """Softmax attention with its exponential estimated from random features, which makes it linear.

@@ -50,6 +50,7 @@ def _prepare_key(key: Array, given: Given) -> Array:
             ),
         )
     ),
+    aliases=("qk_norm",),
 )
 def cosine(*, beta: float = 10.0) -> SoftmaxScore:
     """Softmax of the cosine between query and key, times a learned factor for each head.

@@ -29,6 +29,7 @@ from attention_jax.kernels.variants.softmax.drawing import largest, perturbed
         weighted="some",
         limits=(Limit("gumbel", equals="scaled_dot", tolerance=2e-6),),
     ),
+    aliases=("gumbel_softmax",),
 )
 def gumbel(*, tau: float = 1.0, hard: bool = False) -> RowScore:
     """Softmax of scaled dot products with noise: a draw of a key that has a derivative.

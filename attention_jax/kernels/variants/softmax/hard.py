@@ -40,6 +40,7 @@ def _report(rows: Rows, weights: Float[Array, "B N t S"], given: Given) -> dict[
         arxiv="1502.03044",
     ),
     claims=Claims(lse=False, weighted="some", aux=("log_probability", "entropy")),
+    aliases=("stochastic_hard",),
 )
 def hard() -> RowScore:
     """One key for each query, drawn from the softmax of scaled dot products; trained by REINFORCE."""

@@ -38,6 +38,7 @@ from attention_jax.kernels.sink import with_sink
             ),
         ),
     ),
+    aliases=("attention_sink",),
 )
 def learned_sink() -> Composition:
     """Softmax of scaled dot products that may also attend to nothing, by a logit that each head learns."""

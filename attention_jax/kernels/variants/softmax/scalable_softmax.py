@@ -38,6 +38,7 @@ def _normalise(rows: Rows, given: Given) -> tuple[Float[Array, "B N t S"], None]
             ),
         ),
     ),
+    aliases=("ssmax",),
 )
 def scalable_softmax() -> RowScore:
     """Softmax that sharpens with the log of the number of keys seen, so that it does not fade as they grow."""

@@ -17,6 +17,7 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         arxiv="1706.03762",
     ),
     claims=Claims(limits=(Limit("scaled_dot:scale=0.0", equals="uniform", tolerance=2e-6),)),
+    aliases=("sdpa", "softmax_attention"),
 )
 def scaled_dot(*, scale: float | None = None) -> SoftmaxScore:
     """Softmax of the dot products of query and key, divided by the square root of their width.

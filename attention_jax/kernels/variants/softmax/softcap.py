@@ -19,6 +19,7 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
     claims=Claims(
         limits=(Limit("softcap:cap=1e5", equals="scaled_dot", tolerance=2e-6),),
     ),
+    aliases=("logit_softcap",),
 )
 def softcap(*, cap: float = 50.0) -> SoftmaxScore:
     """Softmax of scaled dot products held within (-cap, cap), smoothly.

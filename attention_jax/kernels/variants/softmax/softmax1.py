@@ -16,6 +16,7 @@ def _zero(given: Given) -> Float[Array, " 1"]:
 @register(
     source=Source("Attention Is Off By One", "softmax-1", authors="Miller, Evan", year=2023),
     claims=Claims(convex=False),
+    aliases=("softmax_off_by_one", "quiet_softmax"),
 )
 def softmax1() -> Composition:
     """Softmax of scaled dot products with 1 added to what divides them, so that a query may attend to nothing."""

@@ -36,6 +36,7 @@ def _log_left(rows: Rows, counted: Bool[Array, "B N t S"]) -> Float[Array, "B N 
         arxiv="2410.17980",
     ),
     claims=Claims(bidirectional=False, lse=False, weighted="some", convex=False, aux=("remainder",)),
+    aliases=("sb_attention",),
 )
 def stick_breaking(*, own: bool = False) -> RowScore:
     """Weights that break a stick, from the key nearest before the query backwards; it needs no positions.

@@ -59,6 +59,7 @@ class Summaries(Mask):
         limits=(Limit("fixed:block=3,summaries=3", equals="scaled_dot", tolerance=2e-6),),
         tried="fixed:block=3,summaries=1",
     ),
+    aliases=("sparse_transformer_fixed",),
 )
 def fixed(*, block: int = 128, summaries: int = 16) -> SoftmaxScore:
     """Scaled dot-product attention to the query's own block and to the last positions of each block.

@@ -56,6 +56,7 @@ class Strides(Mask):
         limits=(Limit("strided:stride=1", equals="scaled_dot", tolerance=2e-6),),
         tried="strided:stride=3",
     ),
+    aliases=("sparse_transformer_strided",),
 )
 def strided(*, stride: int = 128) -> SoftmaxScore:
     """Scaled dot-product attention to the last `stride` positions and to those at whole strides.

@@ -1,0 +1,86 @@
+"""Re sum_c q_c conj(k_c) e^(i w_c (i - j)) zeta_c^((i - j) / scale_base): Sun et al. 2022, section 3.2 and algorithm 1.
+
+RoPE, and in it each pair of channels decays with the distance, the slow pairs least: zeta_c = (2c / H + gamma) /
+(1 + gamma). Distances count by `scale_base`, which the paper leaves out and the authors' code has. For causal masks: to
+keys behind the query it grows as it decays to those before it. The paper multiplies queries by zeta^i and keys by
+zeta^-j, which overflow at large positions; here both powers count from the middle of each block, so that only a gap
+within a block can overflow, of some 140 times `scale_base`.
+"""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from attention_jax.base.errors import Refused
+from attention_jax.kernels.mechanism import Given, Score, dot, statistics_dtype
+from attention_jax.kernels.position import Position, PositionClaims, register_position, scaled
+from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
+from attention_jax.kernels.source import Source
+
+
+@register_position(
+    source=Source(
+        "A Length-Extrapolatable Transformer",
+        "section 3.2 and algorithm 1",
+        authors=(
+            "Sun, Yutao and Dong, Li and Patra, Barun and Ma, Shuming and Huang, Shaohan and Benhaim, Alon and "
+            "Chaudhary, Vishrav and Song, Xia and Wei, Furu"
+        ),
+        year=2022,
+        venue="ACL 2023",
+        arxiv="2212.10554",
+    ),
+    claims=PositionClaims(tried="xpos:scale_base=16.0"),
+)
+def xpos(*, base: float = 10000.0, pairs: Pairs = "half", gamma: float = 0.4, scale_base: float = 512.0) -> Position:
+    """Queries and keys turned by their positions, each pair of channels fading with the distance (xPos).
+
+    Args:
+      base: of the frequencies base^(-2c/width).
+      pairs: which channels go together: "half" or "interleaved".
+      gamma: how little the fastest pair keeps: gamma / (1 + gamma) of it after a distance of `scale_base`.
+      scale_base: the distance by which decays count.
+
+    Raises:
+      Refused: an option is out of its range.
+    """
+    for name, value, least in (("base", base, 1), ("gamma", gamma, 0), ("scale_base", scale_base, 0)):
+        if not value > least:
+            raise Refused(f"xpos has {name}={value:g}: give more than {least}.")
+
+    def turned(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
+        width, wide = array.shape[-1], statistics_dtype(array.dtype)
+        check_pairs("xpos", width)
+        angles = angles_at(positions, frequencies(width, base), wide)
+        return rotated(array, angles[:, :, None], pairs)
+
+    def faded(array: Float[Array, "b t n P"], distance: Int[Array, "b t"]) -> Float[Array, "b t n P"]:
+        width, wide = array.shape[-1], statistics_dtype(array.dtype)
+        rates = np.log((2 * np.arange(width // 2) / width + gamma) / (1 + gamma)) / scale_base
+        rates = np.tile(rates, 2) if pairs == "half" else np.repeat(rates, 2)
+        powers = jnp.exp(distance[..., None].astype(wide) * jnp.asarray(rates, wide)[None, None])
+        return (array.astype(wide) * powers[:, :, None]).astype(array.dtype)
+
+    def encode(mechanism: Score) -> Score:
+        if mechanism.pairwise is not dot:
+            raise Refused("xpos is for logits that are dot products: use variant scaled_dot, or alibi in its place.")
+
+        def query(array: Array, given: Given) -> Array:
+            assert given.place is not None
+            return turned(mechanism.prepare_query(array, given), given.place.query)
+
+        def key(array: Array, given: Given) -> Array:
+            assert given.place is not None
+            return turned(mechanism.prepare_key(array, given), given.place.key)
+
+        def pairwise(query: Array, key: Array, given: Given) -> Array:
+            place = given.place
+            assert place is not None
+            middle = place.query.min(-1, keepdims=True) // 2 + place.key.max(-1, keepdims=True) // 2
+            return scaled(mechanism, faded(query, place.query - middle), faded(key, middle - place.key), given)
+
+        return replace(mechanism, prepare_query=query, prepare_key=key, pairwise=pairwise, scale=1.0)
+
+    return Position(encode=encode)

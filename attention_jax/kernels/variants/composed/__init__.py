@@ -1,0 +1,1 @@
+"""Several attentions joined into one."""

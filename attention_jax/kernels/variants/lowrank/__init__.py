@@ -1,0 +1,1 @@
+"""Softmax attention over few tokens that stand for all."""

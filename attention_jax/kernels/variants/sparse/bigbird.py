@@ -8,27 +8,83 @@ block and of the last but one again, and for some lengths draws among the first 
 The paper is of encoders: its decoders see all that came before. The last block is known at the end alone.
 """
 
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Array, Bool, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Sizes
-from attention_jax.kernels.mask import Blocks
+from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Tiles, pytree
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 
 
-def chosen_blocks(count: int, random: int, seed: int) -> Bool[np.ndarray, "n n"]:
-    """Returns which of `count` blocks of keys each block of queries sees."""
+@functools.lru_cache(maxsize=64)
+def random_blocks(count: int, random: int, seed: int) -> Int[np.ndarray, "n r"]:
+    """Returns the random ones of `count` blocks of keys that each block of queries sees.
+
+    Where fewer are left than `random`, others that it sees already fill the row.
+    """
     place = np.arange(count)
-    chosen = np.abs(place[:, None] - place[None]) <= 1
-    chosen[[0, -1]] = chosen[:, [0, -1]] = True
+    seen = np.abs(place[:, None] - place[None]) <= 1
+    seen[[0, -1]] = seen[:, [0, -1]] = True
     # Each pair has a number, and a block takes its lowest. The bits of a generator stay the same in every version of
     # NumPy, and with them a trained model; its permutations may not.
     lots = np.random.Philox(key=seed).random_raw(count * count).reshape(count, count)
-    lots[chosen] = np.iinfo(lots.dtype).max
-    np.put_along_axis(chosen, np.argsort(lots, axis=1, kind="stable")[:, :random], values=True, axis=1)
-    return chosen
+    lots[seen] = np.iinfo(lots.dtype).max
+    return np.argpartition(lots, min(random, count - 1), axis=1)[:, :random].astype(np.int32)
+
+
+@pytree(data=("picked",), meta=("block", "count"))
+@dataclass(frozen=True, eq=False)
+class NearGlobalRandom(Mask):
+    """Blocks see themselves, their neighbours and those picked for them; the first and the last see all and are seen.
+
+    Attributes:
+      picked: int [count, r].
+      block: tokens in a block.
+      count: how many blocks there are.
+    """
+
+    picked: Any
+    block: int
+    count: int
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        return self.block, self.block
+
+    def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
+        mine, theirs = query.index[:, None] // self.block, key.index[None] // self.block
+        seen = (jnp.abs(mine - theirs) <= 1) | self._is_global(mine) | self._is_global(theirs)
+        picked = jnp.asarray(self.picked)[mine[:, 0]]
+        for number in range(picked.shape[1]):
+            seen |= picked[:, number, None] == theirs
+        return seen[None, None]
+
+    def cover(self, query: Tiles, key: Tiles) -> Cover:
+        top, bottom = query.first[:, None] // self.block, query.last[:, None] // self.block
+        left, right = key.first[None] // self.block, key.last[None] // self.block
+        # XLA would fold this while it compiles, a number at a time.
+        picked = jax.lax.optimization_barrier(jnp.asarray(self.picked))
+        rows = jnp.minimum(top + jnp.arange(query.size // self.block + 2)[None], bottom)
+        of_tile = picked[rows].reshape(len(rows), -1, 1)
+        some = ((of_tile >= left[None]) & (of_tile <= right[None])).any(1)
+        some |= (left - 1 <= bottom) & (top <= right + 1)
+        some |= self._reaches_global(top, bottom) | self._reaches_global(left, right)
+        every = (jnp.maximum(bottom - left, right - top) <= 1) | ((top == bottom) & (left == right) & some)
+        return some[None, None], every[None, None]
+
+    def _is_global(self, block: Array) -> Array:
+        return (block == 0) | (block == self.count - 1)
+
+    def _reaches_global(self, first: Array, last: Array) -> Array:
+        return (first == 0) | (last == self.count - 1)
 
 
 @register(
@@ -65,12 +121,13 @@ def bigbird(*, block: int = 64, random: int = 3, seed: int = 0) -> SoftmaxScore:
             f"bigbird:block={block},random={random},seed={seed} chooses no blocks: give block >= 1, the others >= 0."
         )
 
-    def mask(sizes: Sizes) -> Blocks:
+    def mask(sizes: Sizes) -> Mask:
         if sizes.length is None or sizes.length % block:
             raise Refused(
                 f"bigbird:block={block} does not divide a sequence of {sizes.length} tokens: give a block that does, "
                 "or pad the tokens to a multiple, hidden by mask=Padding(lengths)."
             )
-        return Blocks(chosen_blocks(sizes.length // block, random, seed)[None, None], block, block)
+        count = sizes.length // block
+        return NearGlobalRandom(random_blocks(count, random, seed), block, count)
 
     return SoftmaxScore(scale=None, mask=mask)

@@ -167,7 +167,8 @@ def make(
     rng = np.random.default_rng(seed)
     shapes = ((queries, heads, width), (keys, kv_heads, key_width), (keys, kv_heads, value_width))
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
-    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length))
+    # Of a second layer: the first may be one in which an array plays no part.
+    sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length), layer=2)
     trained, drawn = init(spec, jax.random.key(seed), sizes)
     # As after some training: no two heads alike.
     trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}

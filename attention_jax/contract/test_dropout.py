@@ -71,9 +71,9 @@ def test_another_key_drops_others_and_rate_zero_drops_none(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_rate_outside_its_range_or_without_a_key_is_refused(spec):
-    inputs = make(spec)
+    inputs, mask = make(spec), usual_mask(spec)
     for rate in (-0.1, 1.0, 1.5, float("nan")):
         with pytest.raises(Refused, match=r"dropout_rate=.* is not in \[0, 1\)"):
-            run(spec, inputs, rng=KEY, dropout_rate=rate)
+            run(spec, inputs, mask=mask, rng=KEY, dropout_rate=rate)
     with pytest.raises(Refused, match=r"dropout_rate=0.4 needs rng"):
-        run(spec, inputs, dropout_rate=RATE)
+        run(spec, inputs, mask=mask, dropout_rate=RATE)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.kernels.composition import Solve, on_other_tokens
-from attention_jax.kernels.engines.poison import finite
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -24,7 +23,7 @@ ELEMENTS = 2**22
 
 
 class Ordered(NamedTuple):
-    """The tokens of a causal problem in the order of their positions, with 0 for what is not finite.
+    """The tokens of a causal problem in the order of their positions.
 
     Attributes:
       query: [B, T, N, H], as they lie.
@@ -53,9 +52,9 @@ def in_order(problem: Problem) -> Ordered:
     seen = jnp.minimum(before, real.sum(1, keepdims=True, dtype=before.dtype))
 
     def ordered(array: Array) -> Array:
-        return jnp.take_along_axis(finite(array), order[:, :, None, None], axis=1)
+        return jnp.take_along_axis(array, order[:, :, None, None], axis=1)
 
-    return Ordered(finite(problem.query), ordered(problem.key), ordered(problem.value), seen - 1)
+    return Ordered(problem.query, ordered(problem.key), ordered(problem.value), seen - 1)
 
 
 def in_blocks(array: Float[Array, "B S K J"], size: int) -> Float[Array, "B K c b J"]:
@@ -100,7 +99,7 @@ def attend_chosen(
       name: what the part is, for `explain` and for refusals.
 
     Returns:
-      `out` and `lse` of the queries; those that see what is not finite are not NaN yet.
+      `out` and `lse` of the queries.
     """
     batch, queries, heads, width = tokens.query.shape
     key, value = in_blocks(tokens.key, block), in_blocks(tokens.value, block)

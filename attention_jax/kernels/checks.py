@@ -106,10 +106,10 @@ def checked(
         outputs=outputs,
         grid=grid,
     )
+    _check_dropout(problem)
     _check_claims(problem)
     _check_mask(problem)
     _check_bias(problem)
-    _check_dropout(problem)
     return problem
 
 

@@ -59,7 +59,8 @@ def on_other_tokens(
     """Returns a part whose tokens are others than the caller's: pooled, gathered or folded into sequences of their own.
 
     All that went by the caller's tokens is gone: mask, bias, score function, positions, inputs and grid. What of it
-    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own.
+    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own. Of the arrays
+    of the whole it has those that its mechanism declares, since its heads may be others too.
 
     Args:
       problem: the whole.
@@ -74,23 +75,9 @@ def on_other_tokens(
     rng = None if problem.rng is None else jax.random.fold_in(problem.rng, zlib.crc32(name.encode()))
     gone: dict[str, Any] = {"bias": None, "score_mod": None, "captures": (), "inputs": {}, "positions": None}
     gone |= {"share": None, "grid": None, "rng": rng}
+    gone["params"] = {array: problem.params[array] for array in mechanism.arrays}
     tokens = {"query": query, "key": key, "value": value, "mask": mask}
     return part(problem, mechanism, name=name, **{**gone, **tokens, **changes})
-
-
-def with_poison(problem: Problem, result: AttentionOutput) -> AttentionOutput:
-    """Returns the result with NaN for each query that sees a token that is not finite, whether chosen or not.
-
-    What was made of all that such a query sees stands for nothing. A normaliser that was not asked for is left out.
-    """
-    poisoned = poisoned_rows(problem)
-    weights, lse = result.weights, result.lse if "lse" in problem.outputs else None
-    return replace(
-        result,
-        out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
-        weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
-        lse=None if lse is None else jnp.where(poisoned, jnp.nan, lse),
-    )
 
 
 def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Problem, Solve], AttentionOutput]:
@@ -103,7 +90,14 @@ def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Prob
     def on_finite(problem: Problem, solve: Solve) -> AttentionOutput:
         query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
         inputs = {name: finite(array) for name, array in problem.inputs.items()}
-        found = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
-        return with_poison(problem, found)
+        result = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
+        poisoned, weights = poisoned_rows(problem), result.weights
+        lse = result.lse if "lse" in problem.outputs else None
+        return replace(
+            result,
+            out=jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, result.out),
+            weights=None if weights is None else jnp.where(poisoned[..., None], jnp.nan, weights),
+            lse=None if lse is None else jnp.where(poisoned, jnp.nan, lse),
+        )
 
     return on_finite

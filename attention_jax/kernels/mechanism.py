@@ -206,8 +206,8 @@ class LinearRecurrence(Mechanism):
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q', token by token.
       prepare_key: (key [B, S, K, J], given) -> k', token by token.
-      log_decay: given -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a last axis J for one of
-        each channel; None for no decay.
+      log_decay: (key [B, S, K, J], given) -> log a_t, not above 0, [B or 1, S or 1, K] for one of each head, with a
+        last axis J for one of each channel; None for no decay.
       strength: given -> b_t, [B or 1, S or 1, K]; None for 1.
       update: how a token is written.
       erase: (key [B, S, K, J], given) -> (c, e), each [B, S, K, J], token by token; None for none. It goes with an
@@ -219,7 +219,7 @@ class LinearRecurrence(Mechanism):
 
     prepare_query: Callable[[Array, Given], Array] = unchanged
     prepare_key: Callable[[Array, Given], Array] = unchanged
-    log_decay: Callable[[Given], Array] | None = None
+    log_decay: Callable[[Array, Given], Array] | None = None
     strength: Callable[[Given], Array] | None = None
     update: Literal["additive", "delta"] = "additive"
     erase: Callable[[Array, Given], tuple[Array, Array]] | None = None

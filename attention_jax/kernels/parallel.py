@@ -105,7 +105,12 @@ def attend_sharded(
         if order == "zigzag":
             held = (jnp.asarray(zigzag(array.shape[1], _size(mesh, axis))) for array in (query, key))
             problem = replace(problem, share=Share(*held))
-        return mechanism.run(problem, partial(_solved, spread=spread))
+
+        def of_part(part: Problem) -> AttentionOutput:
+            # Tokens other than the caller's lie in the order that their mask and positions go by.
+            return _solved(part, spread=spread if part.share else replace(spread, order="contiguous"))
+
+        return mechanism.run(problem, of_part)
     return _solved(problem, spread=spread)
 
 

@@ -84,6 +84,9 @@ CASES = {
     "ring rope": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS, "position_encoding": "rope"}),
     "all_gather xpos": Case("all_gather", more=CAUSAL | {"position_encoding": "xpos", "positions": PACKED}),
     "ring zigzag forgetting": Case("ring", "zigzag", spec="forgetting", more={"mask": Causal() & SEGMENTS & PADDING}),
+    "ring zigzag routing": Case(
+        "ring", "zigzag", spec="routing:clusters=2,window=8", more={"mask": Causal() & PADDING}
+    ),
     "all_to_all fire": Case("all_to_all", heads=EIGHT, more={"position_encoding": "fire:threshold=4.0"}),
     "all_to_all forgetting": Case(
         "all_to_all", spec="forgetting", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}

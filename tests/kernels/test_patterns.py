@@ -15,7 +15,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
 )
-from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, lookup, names
+from attention_jax.kernels import Causal, Padding, Refused, Sizes, SoftmaxScore, attend, lookup, names
 from attention_jax.kernels.engines import blockwise, gather
 from attention_jax.kernels.mask_algebra import Axis, Tiles
 from attention_jax.kernels.variants.sparse.bigbird import chosen_blocks
@@ -53,8 +53,10 @@ def pairs(spec):
     return seen
 
 
-def test_every_variant_with_a_rule_of_its_own_is_here():
-    assert {lookup(spec).name for spec in PATTERNS} == {name for name in names() if lookup(name).mechanism.mask}
+def test_every_variant_of_scaled_dot_products_with_a_rule_of_its_own_is_here():
+    mechanisms = {name: lookup(name).mechanism for name in names()}
+    ruled = {name for name, of in mechanisms.items() if isinstance(of, SoftmaxScore) and of.mask and not of.arrays}
+    assert {lookup(spec).name for spec in PATTERNS} == ruled
 
 
 @pytest.mark.parametrize("spec", PATTERNS)

@@ -29,6 +29,16 @@ def test_a_token_changes_by_its_own_position_alone(spec):
 
 
 @pytest.mark.parametrize("spec", OF_TOKENS)
+def test_every_trained_array_and_every_token_has_a_gradient(spec):
+    def total(hidden, own):
+        return jnp.sin(embed_positions(hidden, POSITIONS_GIVEN, position_encoding=spec, params=own)).sum()
+
+    of_hidden, of_own = jax.grad(total, argnums=(0, 1))(HIDDEN, params(spec))
+    assert np.asarray(of_hidden).all()
+    assert all(np.asarray(array).any() for array in of_own.values())
+
+
+@pytest.mark.parametrize("spec", OF_TOKENS)
 def test_it_is_traced_in_strict_modes_in_the_dtype_of_the_tokens(spec):
     for dtype in (jnp.float32, jnp.bfloat16):
         with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):

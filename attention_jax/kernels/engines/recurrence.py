@@ -110,7 +110,7 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
         assert isinstance(mechanism, LinearRecurrence)
         query = to_statistics(mechanism.prepare_query(query, given))
         raw_key, key = key, to_statistics(mechanism.prepare_key(key, given))
-        log_decay, strength = _decay_and_strength(problem, given, visible)
+        log_decay, strength = _decay_and_strength(problem, raw_key, given, visible)
         if strength is not None and mechanism.update == "additive":
             value, strength = value * strength.swapaxes(1, 2)[..., None], None
         if mechanism.erase is not None:
@@ -167,7 +167,7 @@ def _inputs(problem: Problem, visible: Bool[Array, "B S"]) -> tuple[dict[str, Ar
 
 
 def _decay_and_strength(
-    problem: Problem, given: Given, visible: Bool[Array, "B S"]
+    problem: Problem, key: Float[Array, "B S K J"], given: Given, visible: Bool[Array, "B S"]
 ) -> tuple[Float[Array, "B K S D"] | None, Float[Array, "B K S"] | None]:
     mechanism = problem.variant.mechanism
     assert isinstance(mechanism, LinearRecurrence)
@@ -175,7 +175,7 @@ def _decay_and_strength(
     given = given._replace(params={name: array.astype(dtype) for name, array in given.params.items()})
     decay = strength = None
     if mechanism.log_decay is not None:
-        decay = mechanism.log_decay(given).astype(dtype)
+        decay = mechanism.log_decay(key, given).astype(dtype)
         decay = decay[..., None] if decay.ndim == 3 else decay
         decay = _shown(jnp.broadcast_to(decay, (*per_head, decay.shape[-1])), visible).swapaxes(1, 2)
     if mechanism.strength is not None or mechanism.update == "delta":

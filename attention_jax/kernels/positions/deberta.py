@@ -76,7 +76,7 @@ def _entry(distance: Int[Array, "b t s"], clip: int) -> Int[Array, "b t s"]:
         ),
         tried="deberta:clip=3",
     ),
-    aliases=("disentangled",),
+    aliases=("disentangled", "deberta_disentangled"),
 )
 def deberta(*, clip: int = 512) -> Position:
     """Content compared with content, with the distance from the query and with that from the key (disentangled).

@@ -38,7 +38,7 @@ def _nothing(sizes: Sizes) -> dict[str, Array]:
     claims=PositionClaims(
         limits=(Limit("shaw:clip=2", "scaled_dot", 1e-6, params=_nothing),), tried="shaw:clip=3,values=false"
     ),
-    aliases=("relative_embeddings",),
+    aliases=("relative_embeddings", "shaw_relative"),
 )
 def shaw(*, clip: int = 16, values: bool = True) -> Position:
     """A learned vector for each distance up to a clip, added to the keys and to the values.

@@ -50,7 +50,7 @@ def bucket(distance: Int[Array, "*a"], *, buckets: int, furthest: int, bidirecti
         limits=(Limit("t5:buckets=4", "scaled_dot", 1e-6, params=lambda sizes: {TABLE: jnp.zeros((sizes.heads, 4))}),),
         tried="t5:buckets=8,furthest=6",
     ),
-    aliases=("relative_bias",),
+    aliases=("relative_bias", "t5_bias"),
 )
 def t5(*, buckets: int = 32, furthest: int = 128, bidirectional: bool = True) -> Position:
     """A learned number for each head and each bucket of distances, added to the logit.

@@ -54,7 +54,7 @@ def write_strength(max_beta: float, *, owner: str) -> Callable[[Given], Array]:
     return lambda given: max_beta * jax.nn.sigmoid(given.per_token["beta"])
 
 
-def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], Array]:
+def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Array, Given], Array]:
     """Returns the `log_decay` of sigmoid(gate)^(1 / temperature).
 
     Raises:
@@ -62,7 +62,7 @@ def tempered_log_decay(temperature: float, *, owner: str) -> Callable[[Given], A
     """
     if not temperature > 0:
         raise Refused(f"{owner} has temperature={temperature}: it must be positive; the paper's is 16.")
-    return lambda given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
+    return lambda key, given: jax.nn.log_sigmoid(given.per_token["gate"]) / temperature
 
 
 def selective_gate(*channels: str) -> dict[str, Declared]:
@@ -84,7 +84,7 @@ def _step_bias(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array
     return step + jnp.log(-jnp.expm1(-step))
 
 
-def selective_log_decay(given: Given) -> Float[Array, "B S K *channels"]:
+def selective_log_decay(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K *channels"]:
     """The `log_decay` of Mamba-2's gate: -exp(log_rate) softplus(gate + step_bias).
 
     Its logarithm is formed first, since a large rate times a small step overflows before it is multiplied.

@@ -18,7 +18,7 @@ def _init(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
     return jnp.log1p(-(2.0 ** (-5 - jnp.arange(shape[0], dtype=jnp.float32))))
 
 
-def _log_decay(given: Given) -> Array:
+def _log_decay(key: Array, given: Given) -> Array:
     return jax.lax.stop_gradient(given.params["log_decay"])[None, None]
 
 

@@ -23,7 +23,7 @@ from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS
 
 
-def _log_decay(given: Given) -> Float[Array, "B S K J"]:
+def _log_decay(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K J"]:
     return -math.exp(-0.5) * jax.nn.sigmoid(given.per_token["gate"])
 
 
@@ -35,7 +35,7 @@ def _written(key: Float[Array, "B S K J"], given: Given) -> Float[Array, "B S K 
 def _erased(key: Float[Array, "B S K J"], given: Given) -> tuple[Array, Array]:
     key = to_statistics(key)
     taken = unit(key * given.params["removal"].astype(key.dtype)[None, None])
-    return taken * jnp.exp(-_log_decay(given)), taken * jax.nn.sigmoid(given.per_token["rate"])
+    return taken * jnp.exp(-_log_decay(key, given)), taken * jax.nn.sigmoid(given.per_token["rate"])
 
 
 @register(
@@ -52,6 +52,7 @@ def _erased(key: Float[Array, "B S K J"], given: Given) -> tuple[Array, Array]:
         arxiv="2503.14456",
     ),
     claims=CLAIMS,
+    aliases=("goose",),
 )
 def rwkv7() -> LinearRecurrence:
     """The delta rule with a key of its own to take out, a decay and a rate for each channel (RWKV-7); no normaliser."""

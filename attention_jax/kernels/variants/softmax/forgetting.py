@@ -120,6 +120,7 @@ def _running(amounts: Float[Array, "B n K"], starts: Bool[Array, "B n 1"]) -> Fl
         arxiv="2503.02130",
     ),
     claims=Claims(bidirectional=False, convex=True, masks=("Causal", "Padding", "Segments")),
+    aliases=("fox",),
 )
 def forgetting() -> Composition:
     """Softmax of scaled dot products that fade by what each token after the key says is kept (FoX)."""

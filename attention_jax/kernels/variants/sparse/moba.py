@@ -9,13 +9,15 @@ The paper's text may be read as `top_k` blocks beside the query's own; here as i
 counts as one of them. Where fewer blocks are past, there are fewer.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.block_choice import attend_chosen, highest, in_blocks, in_order
-from attention_jax.kernels.composition import Composition, Solve, with_poison
+from attention_jax.kernels.composition import Composition, Solve, past_nan
 from attention_jax.kernels.mechanism import to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Limit, Source, register
@@ -73,6 +75,7 @@ def moba(*, block: int = 512, top_k: int = 3) -> Composition:
             return highest(jnp.where(number == own, jnp.inf, scores), number <= own, top_k)
 
         sizes = {"block": block, "count": top_k, "scored": means.shape[2]}
-        return with_poison(problem, attend_chosen(problem, solve, tokens, choose, **sizes, name="the blocks chosen"))
+        result = attend_chosen(problem, solve, tokens, choose, **sizes, name="the blocks chosen")
+        return replace(result, lse=result.lse if "lse" in problem.outputs else None)
 
-    return Composition(run=run)
+    return Composition(run=past_nan(run))

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, PerToken, normal
 from attention_jax.kernels.block_choice import Choose, Ordered, attend_chosen, highest, in_order
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, with_poison
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.mask import Causal, Window
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics
@@ -111,10 +111,10 @@ def nsa(*, length: int = 32, stride: int = 16, block: int = 64, selected: int = 
         )
         gates = jax.nn.sigmoid(to_statistics(problem.given.per_token["gates"]))
         out = sum(gates[..., n, None] * to_statistics(branch) for n, branch in enumerate(branches))
-        return with_poison(problem, AttentionOutput(out=jnp.asarray(out, problem.query.dtype)))
+        return AttentionOutput(out=jnp.asarray(out, problem.query.dtype))
 
     gates = PerToken(("N", FIRST + LOCAL), of="query")
-    return Composition(run=run, arrays=_arrays(length), inputs={"gates": gates})
+    return Composition(run=past_nan(run), arrays=_arrays(length), inputs={"gates": gates})
 
 
 def _arrays(length: int) -> dict[str, Declared]:

@@ -20,8 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, with_poison
-from attention_jax.kernels.engines.poison import finite
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.mask_algebra import Dense
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics, unit
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -73,9 +72,9 @@ def reformer_lsh(*, rounds: int = 4, buckets: int = 32, chunk: int = 64) -> Comp
     def run(problem: Problem, solve: Solve) -> AttentionOutput:
         order = _orders(problem)
         chunk_of = jnp.argsort(order) // chunk
-        query = finite(problem.query).swapaxes(1, 2)
+        query = problem.query.swapaxes(1, 2)
         heads = query.shape[1] // problem.value.shape[2]
-        value = jnp.repeat(finite(problem.value).swapaxes(1, 2), heads, axis=1)
+        value = jnp.repeat(problem.value.swapaxes(1, 2), heads, axis=1)
         arrays = (query, unit(query).astype(query.dtype), value)
 
         def of_round(order: Int[Array, "B N T"]) -> tuple[Array, Array]:
@@ -107,14 +106,14 @@ def reformer_lsh(*, rounds: int = 4, buckets: int = 32, chunk: int = 64) -> Comp
         merged = jnp.einsum("bntr,rbnth->bnth", share, to_statistics(out))
         alone = _is_real(problem)[:, None] & (lse == -jnp.inf).all(0)
         merged = jnp.where(alone[..., None], to_statistics(value), merged)
-        return with_poison(problem, AttentionOutput(out=merged.swapaxes(1, 2).astype(problem.query.dtype)))
+        return AttentionOutput(out=merged.swapaxes(1, 2).astype(problem.query.dtype))
 
     rotations = Declared(
         ("N", rounds, "H", buckets // 2),
         lambda rng, shape, sizes: jax.random.normal(rng, shape, jnp.float32),
         trained=False,
     )
-    return Composition(run=run, arrays={"rotations": rotations})
+    return Composition(run=past_nan(run), arrays={"rotations": rotations})
 
 
 def _is_real(problem: Problem) -> Bool[Array, "B T"]:
@@ -124,7 +123,7 @@ def _is_real(problem: Problem) -> Bool[Array, "B T"]:
 
 def _orders(problem: Problem) -> Int[Array, "r B N T"]:
     """The tokens of each round and head by bucket, then by position, those that padding hides last."""
-    query = to_statistics(jax.lax.stop_gradient(finite(problem.query)))
+    query = to_statistics(jax.lax.stop_gradient(problem.query))
     rotated = jnp.einsum("btnh,nrhd->rbntd", query, problem.params["rotations"].astype(query.dtype))
     bucket = jnp.concatenate([rotated, -rotated], axis=-1).argmax(-1)
     position = jnp.broadcast_to(problem.key_axis.position[None, :, None], bucket.shape)

@@ -23,8 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, with_poison
-from attention_jax.kernels.engines.poison import finite
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.mask import Causal, Padding
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics, unit
@@ -73,10 +72,9 @@ def routing(*, clusters: int = 16, window: int = 128) -> Composition:
 
     def run(problem: Problem, solve: Solve) -> AttentionOutput:
         batch, tokens, heads, _ = problem.query.shape
-        query = finite(problem.query).swapaxes(1, 2)
+        query = problem.query.swapaxes(1, 2)
         key, value = (
-            jnp.repeat(finite(array).swapaxes(1, 2), heads // array.shape[2], axis=1)
-            for array in (problem.key, problem.value)
+            jnp.repeat(array.swapaxes(1, 2), heads // array.shape[2], axis=1) for array in (problem.key, problem.value)
         )
         real = jnp.ones((batch, tokens), bool) if problem.given.real is None else problem.given.real
         centroids = unit(problem.params["centroids"].astype(statistics_dtype(query.dtype)))
@@ -102,13 +100,15 @@ def routing(*, clusters: int = 16, window: int = 128) -> Composition:
         assert result.lse is not None
         gives = of_mine & (result.lse > -jnp.inf).reshape(mine.shape)
         out = _mean(result.out.reshape(*mine.shape, -1), mine, gives, tokens).swapaxes(1, 2)
-        found = with_poison(problem, AttentionOutput(out=out.astype(problem.query.dtype)))
+        found = AttentionOutput(out=out.astype(problem.query.dtype))
         if "aux" not in problem.outputs:
             return found
         losses = (_commitment(array, centroids, real) for array in (query, key))
         return replace(found, aux=dict(zip(("query_commitment", "key_commitment"), losses, strict=True)))
 
-    return Composition(run=run, arrays={"centroids": Declared(("N", clusters, "H"), _directions, trained=False)})
+    return Composition(
+        run=past_nan(run), arrays={"centroids": Declared(("N", clusters, "H"), _directions, trained=False)}
+    )
 
 
 def _directions(rng: Array, shape: tuple[int, ...], sizes: object) -> Float[Array, "N c H"]:

@@ -44,13 +44,13 @@ class Line:
     Attributes:
       words: what holds.
       passed: how many cases did.
-      failures: of each case that failed, its name and what was seen.
+      failures: of each case that failed, its name, and "tried", "came out" and "should have" in words.
       reasons: why cases were not run.
     """
 
     words: str
     passed: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -63,14 +63,20 @@ class Line:
             return f"  -       {self.words}: {'; '.join(dict.fromkeys(self.reasons)) or 'not run'}"
         verdict = "FAILED" if self.failures else "ok"
         cases = f" ({self.cases} cases)" if self.cases > 1 else ""
-        cases_of: dict[str, list[str]] = {}
-        for case, what in self.failures:
-            cases_of.setdefault(what, []).append(case)
-        seen = (
-            "\n            " + ": ".join(filter(None, (", ".join(filter(None, of)), what)))
-            for what, of in cases_of.items()
-        )
-        return f"  {verdict:<7} {self.words}{cases}" + "".join(seen)
+        return "\n".join([f"  {verdict:<7} {self.words}{cases}", *self._told()])
+
+    def _told(self) -> Iterator[str]:
+        """Yields what failed, once for all cases that should have come out alike, in the words of the first."""
+        alike: dict[str, list[tuple[str, dict[str, str]]]] = {}
+        for case, said in self.failures:
+            alike.setdefault(said.get("should have", ""), []).append((case, said))
+        for (first, said), *others in alike.values():
+            tried = ", ".join(filter(None, (first, said.get("tried"))))
+            for label, words in ({"tried": tried} | {k: v for k, v in said.items() if k != "tried"}).items():
+                if words:
+                    yield f"            {label + ':':<12} {words}"
+            if others:
+                yield f"            {'also of:':<12} {', '.join(case for case, _ in others)}"
 
 
 @dataclass

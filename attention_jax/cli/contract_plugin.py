@@ -3,20 +3,28 @@
 It imports nothing of the house: the tests watch the kernels as they are imported, so that must not have happened.
 
   {"collected": 61}
-  {"test": "test_masks.py::test_x", "case": "causal", "outcome": "passed" | "failed" | "skipped", "said": "why"}
+  {"test": "test_masks.py::test_x", "case": "causal", "outcome": "passed"}
+  {"test": "test_masks.py::test_x", "case": "causal", "outcome": "skipped", "said": "why"}
+  {"test": "test_masks.py::test_x", "case": "causal", "outcome": "failed", "said": {"tried": "what"}}
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import Any
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+from attention_jax.cli.contract_failure import failure
 
 # The names of the variables that the caller sets: the number of the file, and the spec that is checked.
 EVENTS, SPEC = "ATTENTION_JAX_CONTRACT_EVENTS", "ATTENTION_JAX_VARIANTS"
+# Under which a report has what a failure says.
+FAILURE = "attention_jax failure"
+
+Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
 
 def tell(event: dict[str, Any]) -> None:
@@ -47,25 +55,25 @@ def why_not(item: pytest.Function) -> str:
     return "not claimed" if empty else "about the library, not about one variant"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]) -> Reporting:
+    """Adds to the report of a failure what was tried, what came out and what should have."""
+    report = yield
+    if report.failed and call.excinfo is not None:
+        report.user_properties.append((FAILURE, failure(call.excinfo, item)))
+    return report
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Tells of a case that passed, failed, broke before it began, or was not run."""
     if report.when == "call" or not report.passed:
         case = report.nodeid.partition("[")[2].removesuffix("]")
-        event = {"test": test_of(report.nodeid), "case": case, "outcome": report.outcome}
-        tell({**event, "said": "" if report.passed else said(report)})
-
-
-def said(report: pytest.TestReport) -> str:
-    """Returns, in one line, what failed: the statement and what was seen; or why a case was not run."""
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    if crash is None:
-        return str(report.longrepr).strip().splitlines()[-1]
-    seen = [line.strip() for line in crash.message.splitlines() if line.strip()]
-    seen = seen[:1] + [line for line in seen[1:] if line.startswith(("Max ", "Mismatched ", "Not equal "))]
-    statement = [line[1:].strip() for line in str(report.longrepr).splitlines() if line.startswith(">")]
-    return f"{statement[-1] if statement else ''}: {'; '.join(seen)}"
+        event: dict[str, Any] = {"test": test_of(report.nodeid), "case": case, "outcome": report.outcome}
+        if report.failed:
+            event["said"] = dict(report.user_properties)[FAILURE]
+        elif isinstance(report.longrepr, tuple):
+            event["said"] = report.longrepr[2].removeprefix("Skipped: ")
+        tell(event)
 
 
 def test_of(nodeid: str) -> str:

@@ -57,7 +57,7 @@ def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spe
         rows = np.broadcast_to(used, sees.shape)
         allowed = (rows if of_input(spec, name).of == "query" else sees for name in inputs.beside)
         for array, where in zip((of_key, *of_others), (sees, *allowed), strict=True):
-            assert (array[~where] == 0).all()
+            assert (array[~where] == 0).all(), "a key that is not seen does not count"
         assert all((array != 0).any() for array in of_others)
         assert (of_value[~sees] == 0).all(), "a value that is not seen does not count"
         # Of several heads each may leave out another key; the own key of the first token is all that it sees.
@@ -89,7 +89,7 @@ def test_causality_is_by_position_in_whatever_order_the_tokens_lie(spec):
     )
     assert error(out, np.asarray(run(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
     for gradient in gradients[:3]:
-        assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all()
+        assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all(), "what stands later does not count, wherever it lies"
     counts = np.asarray(gradients.value)[:, ORDER < 4] != 0
     assert counts.any() if claims(spec).weighted == "some" else counts.all()
 

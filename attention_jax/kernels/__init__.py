@@ -1,6 +1,7 @@
 """Pure functions on arrays: `attend` computes any variant under any mask, or refuses what it cannot honour."""
 
 from attention_jax.base.errors import Refused
+from attention_jax.kernels.alignment import Alignment, Looked
 from attention_jax.kernels.arrays import (
     PER_CHANNEL,
     PER_HEAD,
@@ -18,6 +19,7 @@ from attention_jax.kernels.attend_pair import (
     Paired,
     PairGiven,
     attend_pair,
+    by_place,
     lookup_pair,
     pair_init,
     register_pair,
@@ -34,6 +36,7 @@ from attention_jax.kernels.mechanism import (
     Rows,
     RowScore,
     SoftmaxScore,
+    dot,
 )
 from attention_jax.kernels.parallel import attend_sharded, zigzag
 from attention_jax.kernels.pool import (
@@ -46,14 +49,24 @@ from attention_jax.kernels.pool import (
     pooling_init,
     register_pooling,
 )
-from attention_jax.kernels.position import Position, PositionClaims, embed_positions, lookup_position, register_position
+from attention_jax.kernels.position import (
+    Position,
+    PositionClaims,
+    distances,
+    embed_positions,
+    lookup_position,
+    register_position,
+    with_bias,
+)
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 from attention_jax.kernels.sink import with_sink
+from attention_jax.kernels.softmax import masked_softmax
 
 __all__ = [
     "PER_CHANNEL",
     "PER_HEAD",
+    "Alignment",
     "AttentionOutput",
     "Blocks",
     "Candidate",
@@ -69,6 +82,7 @@ __all__ = [
     "KeyValueCache",
     "Limit",
     "LinearRecurrence",
+    "Looked",
     "Mask",
     "Padding",
     "Pair",
@@ -98,7 +112,10 @@ __all__ = [
     "attend_cached",
     "attend_pair",
     "attend_sharded",
+    "by_place",
     "constant",
+    "distances",
+    "dot",
     "embed_positions",
     "explain",
     "init",
@@ -106,6 +123,7 @@ __all__ = [
     "lookup_pair",
     "lookup_pooling",
     "lookup_position",
+    "masked_softmax",
     "names",
     "normal",
     "on_other_tokens",
@@ -117,6 +135,7 @@ __all__ = [
     "register_pair",
     "register_pooling",
     "register_position",
+    "with_bias",
     "with_sink",
     "zigzag",
 ]

@@ -1,5 +1,6 @@
 """`launch.py check`: the verdict on a mechanism that holds the contract, on one that leaks, and on wrong files."""
 
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -57,14 +58,50 @@ def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_pa
     found = verdicts(answer.out)
     assert found["derivatives of the past with respect to the future are exactly zero"] == "FAILED"
     assert found["changing the future does not change a bit of the past"] == "FAILED"
-    line = answer.out.splitlines().index("  FAILED  changing the future does not change a bit of the past")
-    assert "np.testing.assert_array_equal(" in answer.out.splitlines()[line + 1]
-    assert "Max absolute difference" in answer.out.splitlines()[line + 1]
+    said = told(answer.out, "changing the future does not change a bit of the past")
+    assert said.keys() == {"tried", "came out", "should have"}
+    assert said["tried"].startswith("engine ")
+    assert re.fullmatch(r"\d+ of 160 numbers differ, by up to \S+", said["came out"])
+    assert said["should have"] == "the same numbers, bit for bit"
+    assert told(answer.out, "derivatives of the past")["came out"] == "not so: a key that is not seen does not count"
     assert re.search(r"\d of \d lines hold, 1 do not apply\.$", answer.out, re.MULTILINE)
     assert answer.out.splitlines()[-1] == (
         f"more of a failure: ATTENTION_JAX_VARIANTS={spec} python -m pytest --pyargs attention_jax.contract"
     )
     assert "Traceback" not in answer.err
+
+
+LIES = """
+from attention_jax.kernels import PER_HEAD, Claims, SoftmaxScore, Source, register
+
+@register(source=Source("this test", "none"), claims=Claims(memory="quadratic"))
+def lies() -> SoftmaxScore:
+    'Declares a gate that it reads nowhere, and needs less memory than it says.'
+    return SoftmaxScore(scale=None, inputs={"gate": PER_HEAD})
+"""
+
+
+def told(out: str, words: str) -> dict[str, str]:
+    """What is said of a line that failed."""
+    lines = out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"  FAILED  {words}"))
+    found = (re.fullmatch(r" {12}(\S[^:]*): +(.*)", line) for line in lines[start + 1 : start + 6])
+    return dict(one.groups() for one in itertools.takewhile(bool, found) if one)
+
+
+def test_a_claim_that_is_false_and_an_array_that_nothing_reads_are_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LIES)
+    answer = launch("check", f"{tmp_path / 'mine.py'}:lies", "--only=claims")
+    assert answer.code == 1, answer.err
+    memory = told(answer.out, "memory grows with the number of tokens as claimed")
+    assert memory["came out"].startswith("at_4096 is ")
+    assert memory["should have"].startswith("more than (9 * ")
+    assert memory["that is"] == "it claims quadratic memory and needs less"
+    assert told(answer.out, "every array that is declared is read")["came out"] == (
+        "gate: declared and read by nothing: take it out, or read given.params or given.per_token"
+    )
+    assert list(verdicts(answer.out).values()).count("FAILED") == 2
+    assert not re.search(r"Traceback|assert |^E ", answer.out, re.MULTILINE)
 
 
 OWN_POOLING = """
@@ -130,3 +167,122 @@ def test_what_pytest_cannot_collect_is_refused(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(Refused, match=r"pytest ended with code 2 before the contract: .*not_there_at_all"):
         check("scaled_dot", only=None, contract=tmp_path)
     assert capsys.readouterr().out == ""
+
+
+MADE_UP = '''
+"""Made up."""
+
+import numpy as np
+import pytest
+
+from attention_jax.base.errors import Refused
+
+
+def error(result, reference):
+    return abs(result - reference)
+
+
+def refuse():
+    raise Refused("mine does not take a bias. Use variant scaled_dot.")
+
+
+@pytest.mark.parametrize("kind", ["causal", "window"])
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_results_agree(spec, kind):
+    for engine in ("dense", "rows"):
+        assert error(0.5, 0.0) < 1e-6, engine
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_numbers_stay(spec):
+    np.testing.assert_array_equal(np.arange(4.0), [0, 1, 2, 5])
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_numbers_stay_near(spec):
+    np.testing.assert_allclose(np.arange(4.0), [0, 1, 2, 5], rtol=1e-6, err_msg="it is linear")
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_it_is_refused(spec):
+    with pytest.raises(Refused, match="a bias"):
+        pass
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_it_is_refused_in_these_words(spec):
+    with pytest.raises(Refused, match="a dropout"):
+        refuse()
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_it_is_taken(spec):
+    refuse()
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_all_is_finite(spec):
+    found = np.array([1.0, np.nan])
+    assert np.isfinite(found).all(), "a query without a key gives 0"
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_it_runs(spec):
+    raise ValueError("no such thing")
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_nothing_is_left(spec):
+    left = ["gate"]
+    assert not left, f"{', '.join(left)}: read by nothing"
+
+
+@pytest.mark.parametrize("spec", ["scaled_dot"])
+def test_memory(spec):
+    at_1024, at_4096 = 10, 160
+    assert at_4096 <= 4.6 * at_1024
+'''
+TOLD = """
+  FAILED  results agree (2 cases)
+            tried:       causal, engine dense
+            came out:    a largest difference of 0.5 standard deviations
+            should have: less than 1e-06
+            also of:     window
+  FAILED  numbers stay
+            came out:    1 of 4 numbers differ, by up to 2.
+            should have: the same numbers, bit for bit
+  FAILED  numbers stay near
+            came out:    1 of 4 numbers differ, by up to 2.
+            should have: the same numbers within rtol=1e-06, atol=0
+            that is:     it is linear
+  FAILED  it is refused
+            came out:    an answer
+            should have: a refusal that says 'a bias'
+  FAILED  it is refused in these words
+            came out:    a refusal that says: mine does not take a bias. Use variant scaled_dot.
+            should have: one that says a dropout
+  FAILED  it is taken
+            came out:    a refusal: mine does not take a bias. Use variant scaled_dot.
+            should have: an answer, or a claim that it does not take this
+  FAILED  all is finite
+            came out:    not so: a query without a key gives 0
+            should have: as the line says
+  FAILED  it runs
+            came out:    ValueError: no such thing (test_made_up.py, line 60)
+            should have: no error
+  FAILED  nothing is left
+            came out:    gate: read by nothing
+            should have: as the line says
+  FAILED  memory
+            tried:       at 1024 10, at 4096 160
+            came out:    at_4096 is 160
+            should have: at most (4.6 * 10)
+"""
+
+
+def test_a_failure_says_what_was_tried_what_came_out_and_what_should_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_made_up.py").write_text(MADE_UP)
+    assert not check("scaled_dot", only=None, contract=tmp_path)
+    assert TOLD in capsys.readouterr().out

@@ -69,7 +69,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     57: ("performer",),
     58: ("linear", "cosformer"),
     59: ("retention", "gated_retention", "gated_linear", "mamba2", "hgrn2"),
-    60: ("delta_net", "gated_delta_net", "kimi_delta"),
+    60: ("delta_net", "gated_delta_net", "kimi_delta", "delta_product"),
     61: "Luna, ISAB, Perceiver, slots, synthesizer, AFT, XCA, YOSO, MEGA: compositions and mixers",
     62: "a gate on the output: a mixer's recipe",
     63: "short convolutions: a mixer's recipe",

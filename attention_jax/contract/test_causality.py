@@ -67,8 +67,7 @@ def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spe
 @pytest.mark.parametrize("spec", STRICT)
 def test_changing_the_future_does_not_change_a_bit_of_the_past(spec):
     inputs, other = make(spec), make(spec, seed=9, scale=30.0)
-    later = (jnp.arange(7) >= 4)[None, :, None, None]
-    changed = inputs.with_tokens(lambda old, new: jnp.where(later[..., 0] if old.ndim == 3 else later, new, old), other)
+    changed = inputs.with_tokens(lambda old, new: jnp.concatenate([old[:, :4], new[:, 4:]], axis=1), other)
     for engine in qualified(spec, inputs, mask=Causal()):
         before, after = (np.asarray(run(spec, case, mask=Causal(), engine=engine).out) for case in (inputs, changed))
         np.testing.assert_array_equal(after[:, :4], before[:, :4])

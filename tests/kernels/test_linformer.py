@@ -15,7 +15,7 @@ REAL = np.array([[1, 0, 1, 1, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0]], bool)
 @pytest.mark.parametrize("sharing", ["none", "heads", "key_value"])
 def test_each_sharing_is_the_equation_with_its_own_arrays(sharing):
     spec = f"linformer:rank=3,sharing={sharing}"
-    inputs = make(spec)
+    inputs = make(spec, length=7)
     names = {"projection"} if sharing == "key_value" else {"key_projection", "value_projection"}
     assert inputs.params.keys() == names
     assert all(array.shape == ((2, 7, 3) if sharing == "none" else (7, 3)) for array in inputs.params.values())
@@ -25,7 +25,7 @@ def test_each_sharing_is_the_equation_with_its_own_arrays(sharing):
 
 
 def test_a_shorter_sequence_takes_the_first_places_and_a_longer_one_is_refused():
-    spec, inputs = "linformer:rank=3", make("linformer:rank=3")
+    spec, inputs = "linformer:rank=3", make("linformer:rank=3", length=7)
     short = inputs.with_tokens(lambda array: array[:, :4])
     padded = run(spec, inputs, mask=Padding(np.array([4, 4]))).out[:, :4]
     assert error(run(spec, short).out, padded) < ROUNDING

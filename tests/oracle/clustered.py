@@ -10,6 +10,7 @@ from tests.oracle.rows import scores, softmax
 def grouped(queries, real, planes, clusters, iterations):
     """The cluster of each query, by k-means among the signs of its projections."""
     codes = [[1 if plane[:-1] @ query + plane[-1] > 0 else -1 for plane in planes] for query in queries]
+    clusters = min(clusters, len(queries))
     centres = [codes[real[number * len(real) // clusters]] for number in range(clusters)]
 
     def nearest(code):

@@ -6,6 +6,8 @@ the authors' code adds 1e-6. The paper is for causal masks: to a key behind the 
 sign, as in the authors' code.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -63,8 +65,16 @@ def fire(*, threshold: float = 512.0, width: int = 32) -> Position:
         furthest = jnp.maximum(jnp.abs(own[THRESHOLD]) * threshold, jnp.maximum(place.query, 1).astype(rate.dtype))
         apart = jnp.abs(distances(given)).astype(rate.dtype)
         share = jnp.log1p(rate * apart) / jnp.log1p(rate * furthest)[..., None]
-        hidden = jax.nn.relu(share[..., None] * own[HIDDEN][None, None, None] + own[HIDDEN_BIAS][None, None, None])
-        return jnp.einsum("btsh,nh->bnts", hidden, own[OUT]) + own[OUT_BIAS][None, :, None, None]
+
+        # One hidden unit after the other, computed again in the backward pass: all at once are as many tiles.
+        @partial(jax.checkpoint, prevent_cse=False)
+        def unit(total: Array, one: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            weight, shift, out = one
+            return total + out[None, :, None, None] * jax.nn.relu(share * weight + shift)[:, None], None
+
+        start = jnp.zeros((share.shape[0], own[OUT].shape[0], *share.shape[1:]), share.dtype)
+        total, _ = jax.lax.scan(unit, start, (own[HIDDEN], own[HIDDEN_BIAS], own[OUT].T))
+        return total + own[OUT_BIAS][None, :, None, None]
 
     def encode(mechanism: Score) -> Score:
         return with_bias(mechanism, bias, OUT, OUT_BIAS, shared=(RATE, THRESHOLD, HIDDEN, HIDDEN_BIAS))

@@ -76,7 +76,10 @@ def hgrn2(*, layers: int = 12) -> LinearRecurrence:
     if layers < 1:
         raise Refused(f"hgrn2 has layers={layers}: give as many layers as the model has.")
     return LinearRecurrence(
-        arrays={"bounds": constant(0.0, "K", "J", layers), "before": Declared((layers,), _before, trained=False)},
+        arrays={
+            "bounds": constant(0.0, "K", "J", layers),
+            "before": Declared((layers,), _before, trained=False, by_layer=True),
+        },
         prepare_key=_forgotten,
         log_decay=_log_decay,
     )

@@ -34,6 +34,7 @@ def _run(problem: Problem, solve: Solve, *, clusters: int, top_k: int, iteration
     if top_k > key.shape[1]:
         raise Refused(f"clustered:top_k={top_k} is more than the {key.shape[1]} keys there are: give fewer.")
     real = jnp.ones(key.shape[:2], bool) if given.real is None else given.real
+    clusters = min(clusters, query.shape[1])
     number = clusters_of(signs(query, given.params["planes"]), real, clusters=clusters, iterations=iterations)
     members = membership(number, real, clusters, to_statistics(query).dtype)
     sums = jnp.einsum("bntc,btnh->bcnh", members, to_statistics(query))
@@ -125,11 +126,11 @@ def _planes(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
         fewest_keys=2,
     ),
 )
-def clustered(*, clusters: int = 100, top_k: int = 0, bits: int = 63, iterations: int = 10) -> Composition:
+def clustered(*, clusters: int = 25, top_k: int = 0, bits: int = 63, iterations: int = 10) -> Composition:
     """Scaled dot-product attention of the means of clusters of queries, each query having what its cluster has.
 
     Args:
-      clusters: how many, at most.
+      clusters: how many, at most; no more than there are queries. The paper has 25 for GLUE, 100 for speech.
       top_k: of each cluster, how many keys its queries weigh themselves, the paper's k (32): improved clustered
         attention. 0: none.
       bits: how many random projections the clusters go by.

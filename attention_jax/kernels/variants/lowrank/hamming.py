@@ -39,13 +39,23 @@ def clusters_of(
         # Bits that agree less those that differ.
         return jnp.einsum("bntp,bncp->bntc", codes, centres).argmax(-1)
 
-    def moved(_: int, centres: Float[Array, "B N C bits"]) -> Float[Array, "B N C bits"]:
+    def moved(centres: Float[Array, "B N C bits"]) -> Float[Array, "B N C bits"]:
         members = membership(nearest(centres), real, clusters, codes.dtype)
         sums = jnp.einsum("bntc,bntp->bncp", members, codes)
         some = members.sum(2)[..., None] > 0
         return jnp.where(some, jnp.where(sums >= 0, 1.0, -1.0).astype(codes.dtype), centres)
 
-    return nearest(jax.lax.fori_loop(0, iterations, moved, start))
+    def unfinished(state: tuple[Array, Array, Array]) -> Array:
+        moves, before, centres = state
+        return (moves < iterations) & (before != centres).any()
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        moves, _, centres = state
+        return moves + 1, centres, moved(centres)
+
+    # Codes are 1 or -1, so that the first step is taken; where no centre has moved none will.
+    _, _, centres = jax.lax.while_loop(unfinished, step, (jnp.int32(0), jnp.zeros_like(start), start))
+    return nearest(centres)
 
 
 def membership(

@@ -41,6 +41,7 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
         dropout=False,
         weights=False,
         weighted="some",
+        convex=True,
         masks=("Causal", "Padding"),
         limits=(Limit("moba:block=2,top_k=4", equals="scaled_dot", tolerance=2e-6),),
         tried="moba:block=2,top_k=2",

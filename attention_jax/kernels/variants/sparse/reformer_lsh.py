@@ -39,6 +39,7 @@ from attention_jax.kernels.softmax import masked_softmax
     ),
     claims=Claims(
         causal="approximate",
+        time="linear",
         cross=False,
         bias=False,
         dropout=False,

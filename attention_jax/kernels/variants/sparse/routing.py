@@ -42,6 +42,7 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
     ),
     claims=Claims(
         causal="approximate",
+        time="linear",
         cross=False,
         bias=False,
         dropout=False,

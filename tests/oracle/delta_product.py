@@ -1,0 +1,15 @@
+"""(I - b k k^T) S + b k v^T, several times a token, k a unit vector, b = max_beta sigmoid(beta): Siems et al. 2025."""
+
+from tests.oracle.equations import Recurrence
+from tests.oracle.functions import replace, sigmoid, unit, unit_read
+
+
+def delta_product(*, steps, max_beta) -> Recurrence:
+    def step(xp, state, key, value, params, beside, head):
+        keys, values = [key, *beside["keys"]], [value, *beside["values"]]
+        for j in range(steps):
+            strength = max_beta * sigmoid(xp, beside["beta"][j])
+            state = replace(xp, state, unit(xp, keys[j]), values[j], strength)
+        return state
+
+    return Recurrence(step, unit_read)

@@ -20,7 +20,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Params, Sizes
 from attention_jax.kernels.attend import attend
 from attention_jax.kernels.integers import whole_numbers
-from attention_jax.kernels.mask import PrefixLM, Segments
+from attention_jax.kernels.mask import PrefixLM
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import Variant, lookup
@@ -129,13 +129,13 @@ def attend_cached(
     real = (steps < new[:, None]) & fits[:, None]
     cache = _appended(cache, key, value, real)
     # The slots that are not written yet stand at positions to come, which the mask hides.
-    if new_lengths is not None:
-        mask = mask & Segments(jnp.where(real, 0, 1), jnp.zeros((1, capacity), jnp.int32))
     result = attend(
         query, cache.key, cache.value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
         positions=positions, position_encoding=position_encoding, rng=rng, dropout_rate=dropout_rate,
         engine=engine, outputs=outputs,
     )  # fmt: skip
+    if new_lengths is not None:
+        result = _nothing_unless(real, result)
     return _nan_unless(fits, result), cache
 
 
@@ -253,6 +253,17 @@ def _appended(cache: KeyValueCache, key: Array, value: Array, real: Bool[Array, 
     held = (cache.key.at[rows, slots], cache.value.at[rows, slots])
     key, value = (at.set(new, mode="drop", unique_indices=True) for at, new in zip(held, (key, value), strict=True))
     return KeyValueCache(key=key, value=value, length=cache.length + real.sum(1, dtype=cache.length.dtype))
+
+
+def _nothing_unless(real: Bool[Array, "B T"], result: AttentionOutput) -> AttentionOutput:
+    """What queries that see no key have, for those that are not real: no mask is needed that a variant may not take."""
+    out, weights, lse = result.out, result.weights, result.lse
+    return replace(
+        result,
+        out=jnp.where(real[:, :, None, None], out, 0),
+        weights=None if weights is None else jnp.where(real[:, None, :, None], weights, 0),
+        lse=None if lse is None else jnp.where(real[:, None], lse, -jnp.inf),
+    )
 
 
 def _nan_unless(fits: Bool[Array, " B"], result: AttentionOutput) -> AttentionOutput:

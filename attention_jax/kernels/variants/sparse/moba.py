@@ -36,7 +36,6 @@ from attention_jax.kernels.registry import Claims, Limit, Source, register
     ),
     claims=Claims(
         bidirectional=False,
-        cross=False,
         bias=False,
         dropout=False,
         weights=False,

@@ -26,12 +26,19 @@ def test_the_six_iterations_of_the_paper_with_segments_of_nothing_but_padding():
     assert error(run(SPEC, inputs, mask=Padding(REAL)).out, expected) < 1e-4
 
 
-def test_as_many_landmarks_as_tokens_come_near_scaled_attention_with_more_iterations():
-    inputs = make("scaled_dot", queries=23)
+def test_landmarks_that_are_the_tokens_come_near_scaled_attention_with_more_iterations():
+    single = make("scaled_dot", queries=23)
+    inputs = single.with_tokens(lambda array: jnp.repeat(array, 2, axis=1))
     exact = run("scaled_dot", inputs).out
     few, many = (error(run(f"nystrom:landmarks=23,iterations={n}", inputs).out, exact) for n in (6, 16))
     assert many < few < 0.2
     assert many < 2e-3
+
+
+def test_with_no_more_tokens_than_landmarks_it_is_scaled_attention():
+    inputs = make("scaled_dot", queries=23)
+    for mask in (None, Padding(REAL)):
+        assert error(run("nystrom", inputs, mask=mask).out, run("scaled_dot", inputs, mask=mask).out) < AGREEMENT
 
 
 def test_a_sequence_in_a_batch_is_as_it_is_alone():

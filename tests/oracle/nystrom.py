@@ -30,6 +30,10 @@ def nystrom(landmarks, iterations):
             head, real = n // (heads // key.shape[2]), [int(j) for j in np.flatnonzero(visible[b, n, 0])]
             if not real:
                 continue
+            if queries <= landmarks:
+                for i in range(queries):
+                    out[b, i, n] = softmax(scores(query[b, i, n], key[b, real, head])) @ value[b, real, head]
+                continue
             few_queries, few_keys = means(query[b, :, n], real), means(key[b, :, head], real)
             between = np.array([softmax(scores(q, few_keys)) for q in few_queries])
             read = np.array([softmax(scores(q, key[b, real, head])) @ value[b, real, head] for q in few_queries])

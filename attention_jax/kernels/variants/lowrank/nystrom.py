@@ -5,6 +5,9 @@ iteration Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4 from Z = A^T / (|A|_1
 a softmax sum to 1. A landmark mixes later tokens in, so there is no causal form. The paper's convolution of the values
 beside it belongs to the model.
 
+Where there are no more tokens than landmarks there is nothing to approximate: as in the published code it is scaled
+dot-product attention itself, which six iterations come no nearer to than a tenth.
+
 Where published code differs: it divides a mean by the length of the segment, padding in it or not; it keeps landmarks
 of nothing but padding, as zero vectors; and it takes the norms over the whole batch, so that sequences see each other.
 Here a mean is over the real tokens, a segment without any takes no part, and each matrix has norms of its own. All of
@@ -18,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
+from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, part, past_nan
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mechanism import SoftmaxScore, dot, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
@@ -51,6 +54,8 @@ def _pseudo_inverse(matrix: Float[Array, "B N M M"], iterations: int) -> Float[A
 
 
 def _run(problem: Problem, solve: Solve, *, landmarks: int, iterations: int) -> AttentionOutput:
+    if problem.key.shape[1] <= landmarks:
+        return solve(part(problem, _SCALED, name="every token a landmark"))
     query, key, value = (to_statistics(array) for array in (problem.query, problem.key, problem.value))
     given = problem.given
     real = jnp.ones(key.shape[:2], bool) if given.real is None else given.real
@@ -59,12 +64,12 @@ def _run(problem: Problem, solve: Solve, *, landmarks: int, iterations: int) -> 
     few_keys, _ = _segment_means(key, real, size)
     both = (some[:, :, None] & some[:, None, :])[:, None]
     between = masked_softmax(dot(few_queries, few_keys, given) / math.sqrt(query.shape[-1]), both)
-    part = partial(on_other_tokens, problem, _SCALED)
-    read = solve(part(name="landmarks to keys", query=few_queries, key=key, value=value, mask=Padding(real))).out
+    through = partial(on_other_tokens, problem, _SCALED)
+    read = solve(through(name="landmarks to keys", query=few_queries, key=key, value=value, mask=Padding(real))).out
     inverse = _pseudo_inverse(jnp.where(both, between, 0), iterations)
     few_keys = jnp.repeat(few_keys, query.shape[2] // key.shape[2], axis=2)
     read = jnp.einsum("bnml,blnv->bmnv", inverse, read)
-    out = solve(part(name="queries to landmarks", query=query, key=few_keys, value=read, mask=Padding(some))).out
+    out = solve(through(name="queries to landmarks", query=query, key=few_keys, value=read, mask=Padding(some))).out
     return AttentionOutput(out.astype(problem.query.dtype))
 
 
@@ -89,8 +94,8 @@ def _run(problem: Problem, solve: Solve, *, landmarks: int, iterations: int) -> 
         order_free=False,
         rows_apart=False,
         masks=("Padding",),
-        limits=(Limit("nystrom:landmarks=7,iterations=16", equals="scaled_dot", tolerance=1e-3),),
-        tried="nystrom:landmarks=3,iterations=2",
+        limits=(Limit("nystrom:landmarks=7", equals="scaled_dot", tolerance=2e-6),),
+        tried="nystrom:landmarks=2,iterations=2",
     ),
 )
 def nystrom(*, landmarks: int = 64, iterations: int = 6) -> Composition:

@@ -181,7 +181,7 @@ def make(
     return Inputs(*arrays, {**trained, **drawn}, beside)
 
 
-def part_of(spec: str, inputs: Inputs, queries: slice, keys: slice) -> Inputs:
+def part_of(spec: str, inputs: Inputs, queries: slice | np.ndarray, keys: slice | np.ndarray) -> Inputs:
     """Some of the queries and some of the keys, with what is beside them."""
     of = {"query": queries, "key": keys}
     beside = {name: array[:, of[of_input(spec, name).of]] for name, array in inputs.beside.items()}

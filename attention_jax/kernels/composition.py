@@ -25,11 +25,14 @@ class Composition(Mechanism):
       run: (problem, solve) -> the output. `problem` has the caller's arrays, as they are; `solve` computes a part, made
         by `part`, with the engine that fits it. A key that a query does not see must not touch its result: what goes
         over several tokens at once leaves out those that `problem.given.real` does not keep.
+      encoded: (score -> the same with positions in its logits) -> the composition of that one; None where its logits
+        are not of pairs of the caller's tokens, and it takes no position encoding.
     """
 
     usual: ClassVar[dict[str, Any]] = {**Mechanism.usual, "convex": False}
 
     run: Callable[[Problem, Solve], AttentionOutput]
+    encoded: Callable[[Callable[[Any], Any]], "Composition"] | None = None
 
 
 def part(problem: Problem, mechanism: Mechanism, *, name: str, **changes: Any) -> Problem:

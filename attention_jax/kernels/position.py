@@ -117,17 +117,26 @@ def encoded(variant: str, position_encoding: str | None) -> Variant:
             f"position_encoding={position_encoding!r} adds to the token embeddings, before queries and keys are made: "
             f"call embed_positions, or use position_encoding='rope'."
         )
-    if not isinstance(mechanism, Score):
+    of_parts = mechanism.encoded if isinstance(mechanism, Composition) and position.values is None else None
+    if not isinstance(mechanism, Score) and of_parts is None:
         raise Refused(
             f"{variant} takes no position_encoding ({position_encoding!r}): it has no logits of pairs to put it in. "
             "Use variant scaled_dot, or an encoding of the token embeddings, such as sinusoidal."
         )
-    changed = replace(position.encode(mechanism), arrays=mechanism.arrays | position.arrays)
-    resolved = replace(resolved, spec=f"{variant} with {position_encoding}", mechanism=changed)
+
+    def encode(score: Score) -> Score:
+        assert position.encode is not None
+        return replace(position.encode(score), arrays=score.arrays | position.arrays)
+
+    spec = f"{variant} with {position_encoding}"
+    if of_parts is not None:
+        return replace(resolved, spec=spec, mechanism=of_parts(encode))
+    assert isinstance(mechanism, Score)
+    changed = encode(mechanism)
     if position.values is None:
-        return resolved
+        return replace(resolved, spec=spec, mechanism=changed)
     claims = replace(resolved.claims, memory="quadratic", convex=False)
-    return replace(resolved, mechanism=_with_values(changed, position.values), claims=claims)
+    return replace(resolved, spec=spec, mechanism=_with_values(changed, position.values), claims=claims)
 
 
 def _with_values(score: Score, values: Callable[[Array, Given], Array]) -> Composition:

@@ -29,7 +29,7 @@ def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"] | 
         return _added(problem, solve(part(problem, score, name="without its sink", outputs=asked)), sink(problem.given))
 
     of_all = {field.name: getattr(score, field.name) for field in fields(Mechanism)}
-    return Composition(run=run, **of_all)
+    return Composition(run=run, encoded=lambda encode: with_sink(encode(score), sink), **of_all)
 
 
 def _added(

@@ -7,7 +7,16 @@ import pytest
 
 from attention_jax.contract.cases import AGREEMENT, error
 from attention_jax.contract.positions.cases import BATCH, TOKENS, WIDTH, make, run
-from attention_jax.kernels import Causal, KeyValueCache, Refused, Sizes, attend_cached, embed_positions, lookup_position
+from attention_jax.kernels import (
+    Causal,
+    KeyValueCache,
+    Refused,
+    Sizes,
+    attend,
+    attend_cached,
+    embed_positions,
+    lookup_position,
+)
 
 REFUSED = {
     "rope:base=1.0": "rope has base=1: give more than 1",
@@ -158,3 +167,18 @@ def test_shaw_in_the_values_is_refused_by_an_engine_without_weights():
     with pytest.raises(Refused, match=r"blockwise.*never holds all weights") as refusal:
         run("shaw:clip=3", inputs, engine="blockwise")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("spec", ["rope", "alibi", "t5"])
+def test_a_sink_beside_it_leaves_the_encoding_as_it_is(spec):
+    inputs = make(spec)
+    sunk = inputs._replace(params={**inputs.params, "sink": jnp.full(4, -1e4)})
+    given = {"position_encoding": spec, "mask": Causal(), "params": sunk.params}
+    found = attend(*sunk[:3], variant="learned_sink", **given).out
+    assert error(found, run(spec, inputs, mask=Causal()).out) < AGREEMENT
+
+
+def test_a_composition_whose_logits_are_not_of_the_callers_tokens_takes_none():
+    inputs = make("rope")
+    with pytest.raises(Refused, match=r"moba takes no position_encoding \('rope'\): it has no logits of pairs"):
+        attend(*inputs[:3], variant="moba", position_encoding="rope", mask=Causal())

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from attention_jax.contract.cases import Inputs, doubled, like_output, quick_jit, run
-from attention_jax.kernels import Mask, Sizes, init, lookup
+from attention_jax.contract.cases import AGREEMENT, Inputs, doubled, error, like_output, make, quick_jit, run
+from attention_jax.kernels import Causal, Mask, Padding, Sizes, init, lookup
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
 
@@ -42,3 +42,22 @@ def check_gradients(spec: str, inputs: Inputs, visible: np.ndarray, mask: Mask |
                 for sign in (1, -1)
             )
             np.testing.assert_allclose((gradients[name] * step).sum() / STEP, (ahead - behind) / 2 / STEP, rtol=1e-5)
+
+
+def check_where_most_is_left_out(spec: str, *, tokens: int, padded: int, causal: bool) -> None:
+    """Checks out and gradients where over half of the pairs that the mask leaves have no weight.
+
+    Args:
+      spec: of the mechanism.
+      tokens: of both sequences.
+      padded: how many of them are padding in the second.
+      causal: whether the mask is causal too.
+    """
+    lengths, inputs = np.array([tokens, tokens - padded]), make(spec, queries=tokens)
+    mask = Causal() & Padding(lengths) if causal else Padding(lengths)
+    seen = np.tri(tokens, k=0 if causal else tokens, dtype=bool) & (np.arange(tokens) < lengths[:, None])[:, None]
+    visible = np.broadcast_to(seen[:, None], (2, 4, tokens, tokens))
+    expected = oracle(equation(spec), *inputs, visible=visible)
+    assert (expected.weights > 0).sum() < visible.sum() / 2
+    assert error(run(spec, inputs, mask=mask).out, expected.out) < AGREEMENT
+    check_gradients(spec, inputs, visible, mask)

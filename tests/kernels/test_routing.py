@@ -5,30 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, error, make, run
+from attention_jax.contract.cases import error, make, run
 from attention_jax.kernels import Causal, Padding, Refused
 from attention_jax.layers.attention import require_causal
-from tests.kernels.against_oracle import check_gradients
-from tests.oracle.equations import equation
+from tests.kernels.against_oracle import check_where_most_is_left_out
 from tests.oracle.functions import unit
-from tests.oracle.loops import oracle
 
 SPEC, TOKENS = "routing:clusters=4,window=8", 30
-LENGTHS = np.array([30, 22])
-REAL = (np.arange(TOKENS) < LENGTHS[:, None])[:, None, None]
-MASKS = {
-    "full": (Padding(LENGTHS), np.broadcast_to(REAL, (2, 4, TOKENS, TOKENS))),
-    "causal": (Causal() & Padding(LENGTHS), np.broadcast_to(REAL & np.tri(TOKENS, dtype=bool), (2, 4, TOKENS, TOKENS))),
-}
 
 
-@pytest.mark.parametrize("kind", MASKS)
-def test_where_most_is_left_out_it_is_the_oracle_and_so_are_its_gradients(kind):
-    (mask, visible), inputs = MASKS[kind], make(SPEC, queries=TOKENS)
-    expected = oracle(equation(SPEC), *inputs, visible=visible)
-    assert (expected.weights > 0).sum() < visible.sum() / 2
-    assert error(run(SPEC, inputs, mask=mask).out, expected.out) < AGREEMENT
-    check_gradients(SPEC, inputs, visible, mask)
+@pytest.mark.parametrize("causal", [False, True])
+def test_where_most_is_left_out_it_is_the_oracle_and_so_are_its_gradients(causal):
+    check_where_most_is_left_out(SPEC, tokens=TOKENS, padded=8, causal=causal)
 
 
 def test_a_query_that_two_centroids_take_gets_their_mean_and_one_that_none_takes_gets_0():

@@ -10,7 +10,7 @@ MASKS = ("Causal", "Window", "Global", "PrefixLM", "Padding", "Dense", "Blocks")
 
 def start(key, heads: int, given: Given):
     """Nothing has been looked at, [B, N, S]."""
-    return jnp.zeros((key.shape[0], heads, key.shape[1]), jnp.promote_types(key.dtype, jnp.float32))
+    return jnp.zeros((key.shape[0], heads, key.shape[1]), jnp.float64 if key.dtype == jnp.float64 else jnp.float32)
 
 
 def step(state, query, key, visible, given: Given) -> Looked:

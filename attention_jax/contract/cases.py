@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.chosen import ASKED, chosen_specs
+from attention_jax.contract.chosen import chosen_specs
 from attention_jax.kernels import (
     AttentionOutput,
     Candidate,
@@ -82,17 +82,17 @@ def one_of_each_rule(specs: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-STANDING = SPECS if ASKED else one_of_each_rule(SPECS)
+STANDING = one_of_each_rule(SPECS)
 
 
-def widely(cases: Iterable[Any]) -> list[Any]:
+def widely(cases: Iterable[Any], standing: Iterable[str] = tuple(STANDING)) -> list[Any]:
     """Cases, each a spec or (spec, ...), marked `wide` but for those specs that stand for the others like them.
 
     For lines that hold an engine more than the mechanism it runs: by default one mechanism of each rule goes through
-    them, and all of those that are asked for by ATTENTION_JAX_VARIANTS.
+    them.
     """
     tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
-    return [pytest.param(*case, marks=[] if case[0] in STANDING else [pytest.mark.wide]) for case in tuples]
+    return [pytest.param(*case, marks=[] if case[0] in standing else [pytest.mark.wide]) for case in tuples]
 
 
 def usual_mask(spec: str) -> Mask | None:

@@ -195,13 +195,15 @@ def constant(value: float, *axes: str | int | Callable[[Sizes], int]) -> Declare
     return Declared(axes, lambda rng, shape, sizes: jnp.full(shape, value, jnp.float32))
 
 
-def normal(*axes: str | int | Callable[[Sizes], int], fan_in: tuple[int, ...] = (-2,)) -> Declared:
-    """Declares a trained array that starts from N(0, 1 / the product of the axes `fan_in`)."""
+def normal(
+    *axes: str | int | Callable[[Sizes], int], fan_in: tuple[int, ...] = (-2,), trained: bool = True
+) -> Declared:
+    """Declares an array that starts from N(0, 1 / the product of the axes `fan_in`)."""
 
     def init(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
         return fan_in_normal(rng, shape, fan_in=math.prod(shape[axis] for axis in fan_in))
 
-    return Declared(axes, init)
+    return Declared(axes, init, trained)
 
 
 def fan_in_normal(rng: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:

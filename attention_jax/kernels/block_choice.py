@@ -22,6 +22,12 @@ from attention_jax.kernels.problem import AttentionOutput, Problem
 ELEMENTS = 2**22
 
 
+def as_sequences(array: Float[Array, "B N T H"], chosen: Int[Array, "B N c w"]) -> Float[Array, "s w 1 H"]:
+    """Returns the tokens that are chosen for each of c groups as a sequence of one head; any for what is none."""
+    taken = jnp.take_along_axis(array, chosen.reshape(*chosen.shape[:2], -1, 1), axis=2, mode="clip")
+    return taken.reshape(-1, chosen.shape[-1], 1, array.shape[-1])
+
+
 class Ordered(NamedTuple):
     """The tokens of a causal problem in the order of their positions.
 
@@ -44,7 +50,7 @@ def in_order(problem: Problem) -> Ordered:
     of_query, of_key = problem.query_axis.position, problem.key_axis.position
     of_key = jnp.broadcast_to(of_key, (batch, keys))
     of_query = jnp.broadcast_to(of_query, (batch, of_query.shape[1]))
-    real = jnp.ones((batch, keys), bool) if problem.given.real is None else problem.given.real
+    real = problem.real
     order = jnp.lexsort((of_key, ~real))
     hidden_last = jnp.where(real, of_key, jnp.iinfo(of_key.dtype).max)
     hidden_last = jnp.take_along_axis(hidden_last, order, axis=1)

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import jax
@@ -33,6 +33,17 @@ class Composition(Mechanism):
 
     run: Callable[[Problem, Solve], AttentionOutput]
     encoded: Callable[[Callable[[Any], Any]], "Composition"] | None = None
+
+
+def around(mechanism: Mechanism, run: Callable[[Problem, Solve], AttentionOutput], **more: Any) -> Composition:
+    """Returns a composition about one mechanism, with the arrays, inputs and rules that it declares.
+
+    Args:
+      mechanism: that its parts are solved by.
+      run: as of `Composition`.
+      **more: other fields of `Composition`.
+    """
+    return Composition(run=run, **{field.name: getattr(mechanism, field.name) for field in fields(Mechanism)}, **more)
 
 
 def part(problem: Problem, mechanism: Mechanism, *, name: str, **changes: Any) -> Problem:

@@ -109,6 +109,11 @@ class Problem:
         return Given(self.params, per_token, self.place, self.rng, self._real)
 
     @property
+    def real(self) -> Bool[Array, "B S"]:
+        """The keys that padding leaves: all where there is none."""
+        return jnp.ones(self.key.shape[:2], bool) if self._real is None else self._real
+
+    @property
     def _real(self) -> Bool[Array, "B S"] | None:
         paddings = [rule for rule in terms(self.mask) if isinstance(rule, Padding)]
         if not paddings:

@@ -5,14 +5,14 @@ out' = out sigmoid(lse - sink) and lse' = log(exp(lse) + exp(sink)). With a sink
 """
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.kernels.composition import Composition, Solve, part
-from attention_jax.kernels.mechanism import Given, Mechanism, SoftmaxScore
+from attention_jax.kernels.composition import Composition, Solve, around, part
+from attention_jax.kernels.mechanism import Given, SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
 
 
@@ -28,8 +28,7 @@ def with_sink(score: SoftmaxScore, sink: Callable[[Given], Float[Array, " N"] | 
         asked = tuple({*problem.outputs, "lse"})
         return _added(problem, solve(part(problem, score, name="without its sink", outputs=asked)), sink(problem.given))
 
-    of_all = {field.name: getattr(score, field.name) for field in fields(Mechanism)}
-    return Composition(run=run, encoded=lambda encode: with_sink(encode(score), sink), **of_all)
+    return around(score, run, encoded=lambda encode: with_sink(encode(score), sink))
 
 
 def _added(

@@ -1,10 +1,9 @@
 """Softmax attention along the rows of a grid, along its columns, or both: Ho et al. 2019, section 3.1.
 
 Each line is a sequence of its own, so that N tokens in a square cost N^1.5; where `columns` stays as it is, the columns
-grow with N. The paper's layers attend along one axis
-each and take turns: along=rows and along=columns are those. Both in one layer are summed, as the package
-axial-attention does it by default (there with projections for each axis, here with the same): a token then reaches all
-others in two layers.
+grow with N. The paper's layers attend along one axis each and take turns: along=rows and along=columns are those. Both
+in one layer are summed, as the package axial-attention does it by default (there with projections for each axis, here
+with the same): a token then reaches all others in two layers.
 
 The grid is the call's, or rows of `columns` places, the last one perhaps short, filled by the tokens in their order in
 the array. Under a causal mask a line sees its own past alone. What is before a token in neither its row nor its column

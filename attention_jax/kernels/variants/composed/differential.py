@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Sizes, constant
 from attention_jax.kernels.composition import Composition, Solve, part, past_nan
-from attention_jax.kernels.mechanism import SoftmaxScore, to_statistics
+from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Source, register
+from attention_jax.kernels.variants.composed.difference import less
 
 EPSILON = 1e-5
 
@@ -52,14 +53,11 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
     plus, minus = (jnp.exp(params[f"lambda_q{half}"] @ params[f"lambda_k{half}"]) for half in (1, 2))
     share = plus - minus + start
 
-    def difference(one: Array, other: Array) -> Array:
-        return to_statistics(one) - share.astype(to_statistics(one).dtype) * to_statistics(other)
-
-    out = _normalised(difference(first.out, second.out), params["gain"])
+    out = _normalised(less(first.out, second.out, share), params["gain"])
     out = (out * (1 - start).astype(out.dtype)).astype(problem.query.dtype)
     if first.weights is None or second.weights is None:
         return AttentionOutput(out)
-    return AttentionOutput(out, weights=difference(first.weights, second.weights))
+    return AttentionOutput(out, weights=less(first.weights, second.weights, share))
 
 
 def _normalised(heads: Float[Array, "B T N Hv"], gain: Float[Array, " Hv"]) -> Float[Array, "B T N Hv"]:

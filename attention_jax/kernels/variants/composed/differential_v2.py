@@ -6,13 +6,13 @@ no lambda_init: `differential` is another mechanism. Towards a gate of -inf it i
 """
 
 import jax
-from jaxtyping import Array, Float
 
 from attention_jax.kernels.arrays import PerToken
 from attention_jax.kernels.composition import Composition, Solve, part, past_nan
 from attention_jax.kernels.mechanism import SoftmaxScore, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Source, register
+from attention_jax.kernels.variants.composed.difference import less
 
 _INPUTS = {"second": PerToken(("N", "H"), of="query"), "gate": PerToken(("N",), of="query")}
 _SCORE = SoftmaxScore(scale=None, inputs=_INPUTS)
@@ -25,9 +25,6 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
         for number, query in enumerate((problem.query, second_query), 1)
     )
     share = jax.nn.sigmoid(to_statistics(problem.inputs["gate"]))[..., None]
-
-    def less(one: Array, other: Array, share: Float[Array, "..."]) -> Array:
-        return to_statistics(one) - share.astype(to_statistics(one).dtype) * to_statistics(other)
 
     out = less(first.out, second.out, share).astype(problem.query.dtype)
     if first.weights is None or second.weights is None:

@@ -12,10 +12,10 @@ drawn once. A query that padding hides is in no mean, and has what its nearest c
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.arrays import Declared, Sizes
+from attention_jax.kernels.arrays import normal
 from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.engines.rows import weighted_sum
 from attention_jax.kernels.mask import Padding
@@ -30,19 +30,17 @@ ELEMENTS = 2**22
 
 
 def _run(problem: Problem, solve: Solve, *, clusters: int, top_k: int, iterations: int) -> AttentionOutput:
-    query, key, given = problem.query, problem.key, problem.given
+    query, key, real = problem.query, problem.key, problem.real
     if top_k > key.shape[1]:
         raise Refused(f"clustered:top_k={top_k} is more than the {key.shape[1]} keys there are: give fewer.")
-    real = jnp.ones(key.shape[:2], bool) if given.real is None else given.real
     clusters = min(clusters, query.shape[1])
-    number = clusters_of(signs(query, given.params["planes"]), real, clusters=clusters, iterations=iterations)
+    number = clusters_of(signs(query, problem.params["planes"]), real, clusters=clusters, iterations=iterations)
     members = membership(number, real, clusters, to_statistics(query).dtype)
     sums = jnp.einsum("bntc,btnh->bcnh", members, to_statistics(query))
     centroids = sums / jnp.maximum(members.sum(2), 1).swapaxes(1, 2)[..., None]
-    score = SoftmaxScore(scale=None, arrays=problem.variant.mechanism.arrays)
     part = on_other_tokens(
         problem,
-        score,
+        SoftmaxScore(scale=None),
         name="centroids",
         query=centroids.astype(query.dtype),
         key=key,
@@ -91,10 +89,6 @@ def _improved(
     several = min(query.shape[1], max(1, ELEMENTS // size))
     of_queries = jax.lax.map(own, (query.swapaxes(0, 1), jnp.moveaxis(number, 2, 0)), batch_size=several)
     return of_queries.swapaxes(0, 1) + rest
-
-
-def _planes(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
-    return jax.random.normal(rng, shape, jnp.float32)
 
 
 @register(
@@ -148,5 +142,5 @@ def clustered(*, clusters: int = 25, top_k: int = 0, bits: int = 63, iterations:
     def run(problem: Problem, solve: Solve) -> AttentionOutput:
         return _run(problem, solve, clusters=clusters, top_k=top_k, iterations=iterations)
 
-    planes = Declared((bits, lambda sizes: sizes.query + 1), _planes, trained=False)
+    planes = normal(bits, lambda sizes: sizes.query + 1, fan_in=(), trained=False)
     return Composition(run=past_nan(run), arrays={"planes": planes})

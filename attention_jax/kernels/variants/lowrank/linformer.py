@@ -49,7 +49,7 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
     key, value = _projected(problem.key, of_key, real, dtype), _projected(problem.value, of_value, real, dtype)
     # A sequence of nothing but padding has nothing to project.
     some = None if real is None else Padding(jnp.broadcast_to(real.any(-1, keepdims=True), key.shape[:2]))
-    few = SoftmaxScore(scale=None, arrays=problem.variant.mechanism.arrays)
+    few = SoftmaxScore(scale=None)
     name = "projected keys"
     return solve(on_other_tokens(problem, few, name=name, query=problem.query, key=key, value=value, mask=some))
 

@@ -57,13 +57,12 @@ def _run(problem: Problem, solve: Solve, *, landmarks: int, iterations: int) -> 
     if problem.key.shape[1] <= landmarks:
         return solve(part(problem, _SCALED, name="every token a landmark"))
     query, key, value = (to_statistics(array) for array in (problem.query, problem.key, problem.value))
-    given = problem.given
-    real = jnp.ones(key.shape[:2], bool) if given.real is None else given.real
+    real = problem.real
     size = math.ceil(key.shape[1] / landmarks)
     few_queries, some = _segment_means(query, real, size)
     few_keys, _ = _segment_means(key, real, size)
     both = (some[:, :, None] & some[:, None, :])[:, None]
-    between = masked_softmax(dot(few_queries, few_keys, given) / math.sqrt(query.shape[-1]), both)
+    between = masked_softmax(dot(few_queries, few_keys, problem.given) / math.sqrt(query.shape[-1]), both)
     through = partial(on_other_tokens, problem, _SCALED)
     read = solve(through(name="landmarks to keys", query=few_queries, key=key, value=value, mask=Padding(real))).out
     inverse = _pseudo_inverse(jnp.where(both, between, 0), iterations)

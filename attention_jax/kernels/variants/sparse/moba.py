@@ -9,8 +9,6 @@ The paper's text may be read as `top_k` blocks beside the query's own; here as i
 counts as one of them. Where fewer blocks are past, there are fewer.
 """
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -75,7 +73,6 @@ def moba(*, block: int = 512, top_k: int = 3) -> Composition:
             return highest(jnp.where(number == own, jnp.inf, scores), number <= own, top_k)
 
         sizes = {"block": block, "count": top_k, "scored": means.shape[2]}
-        result = attend_chosen(problem, solve, tokens, choose, **sizes, name="the blocks chosen")
-        return replace(result, lse=result.lse if "lse" in problem.outputs else None)
+        return attend_chosen(problem, solve, tokens, choose, **sizes, name="the blocks chosen")
 
     return Composition(run=past_nan(run))

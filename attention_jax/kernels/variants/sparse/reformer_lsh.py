@@ -16,10 +16,11 @@ Under a causal mask no value of the future is seen, but tokens of the future mov
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.arrays import Declared
+from attention_jax.kernels.arrays import normal
+from attention_jax.kernels.block_choice import as_sequences
 from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.mask_algebra import Dense
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics, unit
@@ -82,7 +83,7 @@ def reformer_lsh(*, rounds: int = 4, buckets: int = 32, chunk: int = 64) -> Comp
             mine, theirs = _slots(order, chunk)
             visible, counts = _pairs(problem, chunk_of, mine, theirs)
             of_query, of_key, of_value = (
-                _taken(array, at) for array, at in zip(arrays, (mine, theirs, theirs), strict=True)
+                as_sequences(array, at) for array, at in zip(arrays, (mine, theirs, theirs), strict=True)
             )
             part = on_other_tokens(
                 problem,
@@ -105,21 +106,12 @@ def reformer_lsh(*, rounds: int = 4, buckets: int = 32, chunk: int = 64) -> Comp
         out, lse = jax.lax.map(jax.checkpoint(of_round, prevent_cse=False), order)
         share = masked_softmax(jnp.moveaxis(lse, 0, -1), jnp.moveaxis(lse > -jnp.inf, 0, -1))
         merged = jnp.einsum("bntr,rbnth->bnth", share, to_statistics(out))
-        alone = _is_real(problem)[:, None] & (lse == -jnp.inf).all(0)
+        alone = problem.real[:, None] & (lse == -jnp.inf).all(0)
         merged = jnp.where(alone[..., None], to_statistics(value), merged)
         return AttentionOutput(out=merged.swapaxes(1, 2).astype(problem.query.dtype))
 
-    rotations = Declared(
-        ("N", rounds, "H", buckets // 2),
-        lambda rng, shape, sizes: jax.random.normal(rng, shape, jnp.float32),
-        trained=False,
-    )
+    rotations = normal("N", rounds, "H", buckets // 2, fan_in=(), trained=False)
     return Composition(run=past_nan(run), arrays={"rotations": rotations})
-
-
-def _is_real(problem: Problem) -> Bool[Array, "B T"]:
-    real = problem.given.real
-    return jnp.ones(problem.key.shape[:2], bool) if real is None else real
 
 
 def _orders(problem: Problem) -> Int[Array, "r B N T"]:
@@ -128,7 +120,7 @@ def _orders(problem: Problem) -> Int[Array, "r B N T"]:
     rotated = jnp.einsum("btnh,nrhd->rbntd", query, problem.params["rotations"].astype(query.dtype))
     bucket = jnp.concatenate([rotated, -rotated], axis=-1).argmax(-1)
     position = jnp.broadcast_to(problem.key_axis.position[None, :, None], bucket.shape)
-    hidden = jnp.broadcast_to(~_is_real(problem)[None, :, None], bucket.shape)
+    hidden = jnp.broadcast_to(~problem.real[None, :, None], bucket.shape)
     return jnp.lexsort((position, bucket, hidden))
 
 
@@ -152,7 +144,7 @@ def _pairs(
         array = jnp.broadcast_to(array, (*slots.shape[:2], tokens))
         return jnp.take_along_axis(array, flat, axis=2, mode="clip").reshape(slots.shape)
 
-    real = at(_is_real(problem)[:, None], theirs) & (theirs < tokens)
+    real = at(problem.real[:, None], theirs) & (theirs < tokens)
     visible = real[..., None, :] & (mine[..., :, None] != theirs[..., None, :])
     if problem.mask is not None and problem.mask.causal:
         of_query, of_key = (
@@ -167,13 +159,6 @@ def _pairs(
 
     counts, _ = jax.lax.scan(meet, jnp.zeros(visible.shape, jnp.int32), chunk_of)
     return visible, jnp.maximum(counts, 1)
-
-
-def _taken(array: Float[Array, "B N T H"], slots: Int[Array, "B N c m"]) -> Float[Array, "s m 1 H"]:
-    """The tokens of each chunk as a sequence of one head."""
-    flat = slots.reshape(*slots.shape[:2], -1, 1)
-    taken = jnp.take_along_axis(array, flat, axis=2, mode="clip")
-    return taken.reshape(-1, slots.shape[-1], 1, array.shape[-1])
 
 
 def _folded(pairs: Array) -> Array:

@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared
+from attention_jax.kernels.block_choice import as_sequences
 from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.mask import Causal, Padding
 from attention_jax.kernels.mask_algebra import Mask
@@ -77,11 +78,11 @@ def routing(*, clusters: int = 16, window: int = 128) -> Composition:
         key, value = (
             jnp.repeat(array.swapaxes(1, 2), heads // array.shape[2], axis=1) for array in (problem.key, problem.value)
         )
-        real = jnp.ones((batch, tokens), bool) if problem.given.real is None else problem.given.real
+        real = problem.real
         centroids = unit(problem.params["centroids"].astype(statistics_dtype(query.dtype)))
         (mine, of_mine), (theirs, of_theirs) = (_taken(array, centroids, real, window) for array in (query, key))
         positions = [
-            _folded(jnp.broadcast_to(axis.position[:, None, :, None], (batch, heads, tokens, 1)), at)[..., 0, 0]
+            as_sequences(jnp.broadcast_to(axis.position[:, None, :, None], (batch, heads, tokens, 1)), at)[..., 0, 0]
             for axis, at in ((problem.query_axis, mine), (problem.key_axis, theirs))
         ]
         seen: Mask = Padding(of_theirs.reshape(-1, of_theirs.shape[-1]))
@@ -90,9 +91,9 @@ def routing(*, clusters: int = 16, window: int = 128) -> Composition:
             problem,
             SoftmaxScore(scale=None),
             name="clusters",
-            query=_folded(query, mine),
-            key=_folded(key, theirs),
-            value=_folded(value, theirs),
+            query=as_sequences(query, mine),
+            key=as_sequences(key, theirs),
+            value=as_sequences(value, theirs),
             mask=Causal() & seen if causal else seen,
             positions=(positions[0], positions[1]),
             outputs=("out", "lse"),
@@ -124,12 +125,6 @@ def _taken(
     nearness = jnp.where(real[:, None, None], nearness, -jnp.inf)
     best, chosen = jax.lax.top_k(nearness, min(window, array.shape[2]))
     return chosen, best > -jnp.inf
-
-
-def _folded(array: Float[Array, "B N T H"] | Int[Array, "B N T 1"], chosen: Int[Array, "B N c w"]) -> Array:
-    """The tokens of each cluster as a sequence of one head."""
-    taken = jnp.take_along_axis(array, chosen.reshape(*chosen.shape[:2], -1, 1), axis=2)
-    return taken.reshape(-1, chosen.shape[-1], 1, array.shape[-1])
 
 
 def _mean(

@@ -7,7 +7,7 @@ token embeddings is a function of the tokens, and belongs to the model.
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, fitting
-from attention_jax.kernels.composition import Composition, Solve, part
+from attention_jax.kernels.composition import Composition, Solve, around, part
 from attention_jax.kernels.integers import whole_numbers
-from attention_jax.kernels.mechanism import Given, Mechanism, Score, dot, to_statistics
+from attention_jax.kernels.mechanism import Given, Score, dot, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Limit, Variant, lookup
 from attention_jax.kernels.scores import scale_of
@@ -117,26 +117,23 @@ def encoded(variant: str, position_encoding: str | None) -> Variant:
             f"position_encoding={position_encoding!r} adds to the token embeddings, before queries and keys are made: "
             f"call embed_positions, or use position_encoding='rope'."
         )
-    of_parts = mechanism.encoded if isinstance(mechanism, Composition) and position.values is None else None
-    if not isinstance(mechanism, Score) and of_parts is None:
-        raise Refused(
-            f"{variant} takes no position_encoding ({position_encoding!r}): it has no logits of pairs to put it in. "
-            "Use variant scaled_dot, or an encoding of the token embeddings, such as sinusoidal."
-        )
+    in_logits, values = position.encode, position.values
 
     def encode(score: Score) -> Score:
-        assert position.encode is not None
-        return replace(position.encode(score), arrays=score.arrays | position.arrays)
+        return replace(in_logits(score), arrays=score.arrays | position.arrays)
 
-    spec = f"{variant} with {position_encoding}"
-    if of_parts is not None:
-        return replace(resolved, spec=spec, mechanism=of_parts(encode))
-    assert isinstance(mechanism, Score)
-    changed = encode(mechanism)
-    if position.values is None:
-        return replace(resolved, spec=spec, mechanism=changed)
-    claims = replace(resolved.claims, memory="quadratic", convex=False)
-    return replace(resolved, spec=spec, mechanism=_with_values(changed, position.values), claims=claims)
+    resolved = replace(resolved, spec=f"{variant} with {position_encoding}")
+    if isinstance(mechanism, Score) and values is None:
+        return replace(resolved, mechanism=encode(mechanism))
+    if isinstance(mechanism, Score) and values is not None:
+        claims = replace(resolved.claims, memory="quadratic", convex=False)
+        return replace(resolved, mechanism=_with_values(encode(mechanism), values), claims=claims)
+    if isinstance(mechanism, Composition) and mechanism.encoded is not None and values is None:
+        return replace(resolved, mechanism=mechanism.encoded(encode))
+    raise Refused(
+        f"{variant} takes no position_encoding ({position_encoding!r}): it has no logits of pairs to put it in. "
+        "Use variant scaled_dot, or an encoding of the token embeddings, such as sinusoidal."
+    )
 
 
 def _with_values(score: Score, values: Callable[[Array, Given], Array]) -> Composition:
@@ -152,7 +149,7 @@ def _with_values(score: Score, values: Callable[[Array, Given], Array]) -> Compo
         kept = result.weights if "weights" in problem.outputs else None
         return replace(result, out=out.astype(result.out.dtype), weights=kept)
 
-    return Composition(run=run, **{one.name: getattr(score, one.name) for one in fields(Mechanism)})
+    return around(score, run)
 
 
 def embed_positions(
@@ -195,6 +192,25 @@ def scaled(mechanism: Score, query: Array, key: Array, given: Given) -> Float[Ar
         return mechanism.pairwise(query, key, given) * scale
     power = 2.0 ** (math.frexp(scale)[1] - 1)
     return dot(query * power, key, given) * (scale / power)
+
+
+def where_it_stands(mechanism: Score, placed: Callable[[Array, Int[Array, "b T"], Given], Array]) -> Score:
+    """Returns a mechanism whose prepared queries and keys are changed by their positions.
+
+    Args:
+      mechanism: any score.
+      placed: (q' or k', the position of each, given) -> the same with its position in it.
+    """
+
+    def query(array: Array, given: Given) -> Array:
+        assert given.place is not None
+        return placed(mechanism.prepare_query(array, given), given.place.query, given)
+
+    def key(array: Array, given: Given) -> Array:
+        assert given.place is not None
+        return placed(mechanism.prepare_key(array, given), given.place.key, given)
+
+    return replace(mechanism, prepare_query=query, prepare_key=key)
 
 
 def distances(given: Given) -> Int[Array, "b t s"]:

@@ -7,15 +7,14 @@ paper's w may differ from word to word too: that is a second embedding, which be
 (the paper's word-sharing scheme). Rates start from the sinusoid's, which the paper names as its special case.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, Sizes
-from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
-from attention_jax.kernels.position import Position, PositionClaims, register_position
+from attention_jax.kernels.mechanism import Score, statistics_dtype
+from attention_jax.kernels.position import Position, PositionClaims, register_position, where_it_stands
 from attention_jax.kernels.registry import Limit
 from attention_jax.kernels.rotation import angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
@@ -41,15 +40,7 @@ def _turned(array: Float[Array, "B T N P"], positions: Int[Array, "b T"], params
 
 
 def _encode(mechanism: Score) -> Score:
-    def query(array: Array, given: Given) -> Array:
-        assert given.place is not None
-        return _turned(mechanism.prepare_query(array, given), given.place.query, given.params)
-
-    def key(array: Array, given: Given) -> Array:
-        assert given.place is not None
-        return _turned(mechanism.prepare_key(array, given), given.place.key, given.params)
-
-    return replace(mechanism, prepare_query=query, prepare_key=key)
+    return where_it_stands(mechanism, lambda array, positions, given: _turned(array, positions, given.params))
 
 
 def _embed(hidden: Float[Array, "B T D"], positions: Int[Array, "b T"], params: Params) -> Float[Array, "B T D"]:

@@ -7,7 +7,6 @@ keys by 0.1 ln(factor) + 1 each. Angles are float32, or float64 for float64.
 """
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -15,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
-from attention_jax.kernels.position import Position, PositionClaims, register_position
+from attention_jax.kernels.mechanism import Given, statistics_dtype
+from attention_jax.kernels.position import Position, PositionClaims, register_position, where_it_stands
 from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
@@ -81,7 +80,7 @@ def rope(
     _check(base, fraction, scaling, factor, original, columns)
     stretch = 0.1 * math.log(factor) + 1 if scaling == "yarn" else 1.0
 
-    def turn(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
+    def turn(array: Float[Array, "B T N P"], positions: Int[Array, "b T"], given: Given) -> Float[Array, "B T N P"]:
         width = round(array.shape[-1] * fraction)
         check_pairs(f"rope with fraction={fraction:g}", width, of=4 if columns else 2)
         # A position of a grid is two, each with half of the channels.
@@ -91,18 +90,7 @@ def rope(
         angles = [angles_at(part, each, wide) for part in parts]
         return rotated(array, jnp.concatenate(angles, -1)[:, :, None], pairs, stretch)
 
-    def encode(mechanism: Score) -> Score:
-        def query(array: Array, given: Given) -> Array:
-            assert given.place is not None
-            return turn(mechanism.prepare_query(array, given), given.place.query)
-
-        def key(array: Array, given: Given) -> Array:
-            assert given.place is not None
-            return turn(mechanism.prepare_key(array, given), given.place.key)
-
-        return replace(mechanism, prepare_query=query, prepare_key=key)
-
-    return Position(encode=encode)
+    return Position(encode=lambda mechanism: where_it_stands(mechanism, turn))
 
 
 def _check(base: float, fraction: float, scaling: str, factor: float, original: int, columns: int) -> None:

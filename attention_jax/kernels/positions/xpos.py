@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.mechanism import Given, Score, dot, statistics_dtype
-from attention_jax.kernels.position import Position, PositionClaims, register_position, scaled
+from attention_jax.kernels.position import Position, PositionClaims, register_position, scaled, where_it_stands
 from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
@@ -50,7 +50,7 @@ def xpos(*, base: float = 10000.0, pairs: Pairs = "half", gamma: float = 0.4, sc
         if not value > least:
             raise Refused(f"xpos has {name}={value:g}: give more than {least}.")
 
-    def turned(array: Float[Array, "B T N P"], positions: Int[Array, "b T"]) -> Float[Array, "B T N P"]:
+    def turned(array: Float[Array, "B T N P"], positions: Int[Array, "b T"], given: Given) -> Float[Array, "B T N P"]:
         width, wide = array.shape[-1], statistics_dtype(array.dtype)
         check_pairs("xpos", width)
         angles = angles_at(positions, frequencies(width, base), wide)
@@ -67,20 +67,12 @@ def xpos(*, base: float = 10000.0, pairs: Pairs = "half", gamma: float = 0.4, sc
         if mechanism.pairwise is not dot:
             raise Refused("xpos is for logits that are dot products: use variant scaled_dot, or alibi in its place.")
 
-        def query(array: Array, given: Given) -> Array:
-            assert given.place is not None
-            return turned(mechanism.prepare_query(array, given), given.place.query)
-
-        def key(array: Array, given: Given) -> Array:
-            assert given.place is not None
-            return turned(mechanism.prepare_key(array, given), given.place.key)
-
         def pairwise(query: Array, key: Array, given: Given) -> Array:
             place = given.place
             assert place is not None
             middle = place.query.min(-1, keepdims=True) // 2 + place.key.max(-1, keepdims=True) // 2
             return scaled(mechanism, faded(query, place.query - middle), faded(key, middle - place.key), given)
 
-        return replace(mechanism, prepare_query=query, prepare_key=key, pairwise=pairwise, scale=1.0)
+        return replace(where_it_stands(mechanism, turned), pairwise=pairwise, scale=1.0)
 
     return Position(encode=encode)

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from attention_jax.base.errors import Refused, did_you_mean
@@ -22,10 +22,13 @@ class Catalogue(Generic[Builder]):
         self.kind = kind
         self._package = package
         self._builders: dict[str, Builder] = {}
+        self._aliases: dict[str, str] = {}
         self._discovered = False
 
-    def register(self, builder: Builder, *, name: str | None = None) -> Builder:
+    def register(self, builder: Builder, *, name: str | None = None, aliases: Iterable[str] = ()) -> Builder:
         """Adds `builder` under its own name, or `name`, and returns it unchanged (use as a decorator).
+
+        Who looks for it by one of its `aliases`, which are no names, is told the name.
 
         Raises:
           Refused: the name is taken.
@@ -35,6 +38,7 @@ class Catalogue(Generic[Builder]):
             owner = self._builders[name].__module__
             raise Refused(f"{self.kind} {name!r} is already registered, by {owner}: choose another name.")
         self._builders[name] = builder
+        self._aliases |= dict.fromkeys(aliases, name)
         return builder
 
     def names(self) -> list[str]:
@@ -42,13 +46,20 @@ class Catalogue(Generic[Builder]):
         self._discover()
         return sorted(self._builders)
 
+    def aliases(self) -> dict[str, str]:
+        """Returns each alias with the name that it is registered by."""
+        self._discover()
+        return dict(self._aliases)
+
     def lookup(self, name: str) -> Builder:
         """Returns the builder registered as `name`.
 
         Raises:
-          Refused: nothing has that name; the message gives the nearest one.
+          Refused: nothing has that name; the message gives the nearest one, or the name of what has it as an alias.
         """
         self._discover()
+        if name not in self._builders and name in self._aliases:
+            raise Refused(f"{self.kind} {name!r} is called {self._aliases[name]!r} here: give that name.")
         if name not in self._builders:
             raise Refused(f"there is no {self.kind} {name!r}.{did_you_mean(str(name), self._builders)}")
         return self._builders[name]

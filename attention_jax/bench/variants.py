@@ -26,7 +26,7 @@ from attention_jax.base.formatting import memory
 from attention_jax.bench.cases import free_bytes
 from attention_jax.bench.timing import timed
 from attention_jax.kernels import attend, explain, lookup
-from attention_jax.kernels.example import example
+from attention_jax.kernels.example import Example, example
 from attention_jax.training import Progress
 from attention_jax.training.workdir import write_atomically
 
@@ -140,15 +140,14 @@ def _measure(
 def _prepared(of_spec: dict[str, Any], shape: Shape, engine: str | None) -> Prepared:
     spec, tokens = of_spec["variant"], of_spec["tokens"]
     given = example(spec, batch=shape.batch, tokens=tokens, heads=shape.heads, width=shape.width)
-    arguments = {**given.arguments(spec), "engine": engine}
 
     def total(trained: Any) -> Any:
         query, key, value, params, inputs = trained
-        own = {**arguments, "params": params, "inputs": inputs}
+        own = {**given.arguments, "params": params, "inputs": inputs, "engine": engine}
         return attend(query, key, value, **own).out.sum()
 
     trained = (given.query, given.key, given.value, given.params, given.inputs)
-    taken = engine or _engine(spec, given)
+    taken = engine or _engine(given)
     started = time.perf_counter()
     compiled = jax.jit(jax.grad(total)).lower(trained).compile()
     compile_seconds = time.perf_counter() - started
@@ -172,9 +171,9 @@ def _prepared(of_spec: dict[str, Any], shape: Shape, engine: str | None) -> Prep
     return Prepared(about, timed(lambda: jax.block_until_ready(compiled(trained))), took)
 
 
-def _engine(spec: str, given: Any) -> str:
+def _engine(given: Example) -> str:
     """The engines that are taken, of a variant made of parts one for each of them."""
-    candidates = explain(given.query, given.key, given.value, **given.arguments(spec))
+    candidates = explain(given.query, given.key, given.value, **given.arguments)
     return "+".join(dict.fromkeys(one.engine for one in candidates if one.taken))
 
 
@@ -198,12 +197,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     rows = ["| variant | " + " | ".join(f"T = {count}" for count in tokens) + " |"]
     rows.append("|" + " --- |" + " ---: |" * len(tokens))
     for spec in specs:
-        cells = [
-            f"{one['milliseconds']:.3g} ms, {memory(one['temporary_bytes'] or 0)}"
-            if (one := of.get((spec, count)))
-            else ""
-            for count in tokens
-        ]
+        cells = [_cell(of.get((spec, count))) for count in tokens]
         rows.append(f"| `{spec}` | " + " | ".join(cells) + " |")
     reasons = {line["variant"]: line for line in lines if "left_out" in line}
     notes = [f"- `{spec}` from T = {line['tokens']} on: {line['left_out']}" for spec, line in reasons.items()]

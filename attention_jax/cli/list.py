@@ -8,7 +8,18 @@ SUMMARY = (
     "the attention variants, position encodings, poolings, pairs, models, tasks, data sets and experiments there are"
 )
 EPILOG = ""
-KINDS = ("variants", "positions", "pooling", "pairs", "models", "tasks", "slicings", "data", "experiments")
+# The words for the kinds of things, with the name of each kind.
+KINDS = {
+    "variants": "attention variant",
+    "positions": "position encoding",
+    "pooling": "pooling",
+    "pairs": "pair",
+    "models": "model",
+    "tasks": "task",
+    "slicings": "slicing",
+    "data": "data set",
+    "experiments": "experiment",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +32,8 @@ def run(options: argparse.Namespace, line: str) -> int:
     """Prints the tables, or JSON."""
     if options.kind not in (None, *KINDS):
         raise Refused(f"list knows no kind {options.kind!r}.{did_you_mean(options.kind, KINDS)}")
-    from attention_jax.cli.listing import LISTED, print_json, print_list
+    from attention_jax.cli.listing import print_json, print_list
 
-    kinds = [LISTED[options.kind]] if options.kind else list(LISTED.values())
+    kinds = [KINDS[options.kind]] if options.kind else list(KINDS.values())
     print_json(kinds) if options.format == "json" else print_list(kinds)
     return 0

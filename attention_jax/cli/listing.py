@@ -18,12 +18,10 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import option_parameters
 from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
-from attention_jax.kernels.attend_pair import PAIRS
 from attention_jax.kernels.cache import decodes
 from attention_jax.kernels.example import example
 from attention_jax.kernels.kinds import KINDS, kind_of
-from attention_jax.kernels.pool import POOLINGS
-from attention_jax.kernels.position import POSITIONS, Position
+from attention_jax.kernels.position import Position
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
 
@@ -39,20 +37,6 @@ BY_SPEC = tuple(kind for kind in KINDS if kind is not VARIANTS)
 
 # What a variant says for its tests, or is told otherwise.
 NOT_TOLD = ("limits", "tried", "fewest_keys")
-
-
-# The words of `launch.py list`, with the kind of thing that each is of.
-LISTED = {
-    "variants": VARIANTS.name,
-    "positions": POSITIONS.name,
-    "pooling": POOLINGS.name,
-    "pairs": PAIRS.name,
-    "models": "model",
-    "tasks": "task",
-    "slicings": "slicing",
-    "data": "data set",
-    "experiments": "experiment",
-}
 
 
 def print_list(kinds: Sequence[str], experiments: Path = Path("experiments")) -> None:
@@ -100,7 +84,7 @@ def _engines(variant: Variant) -> list[str]:
     """Returns the engines that take 1024 tokens here; of a variant made of others those that its parts run on."""
     # Shapes are enough, and drawing numbers would take most of the time.
     given = example(variant.spec, batch=1, tokens=1024, heads=4, width=16, seed=None)
-    candidates = explain(given.query, given.key, given.value, **given.arguments(variant.spec))
+    candidates = explain(given.query, given.key, given.value, **given.arguments)
     composed = isinstance(variant.mechanism, Composition)
     return list(dict.fromkeys(one.engine for one in candidates if (one.taken if composed else one.qualified)))
 
@@ -177,7 +161,7 @@ def print_one(name: str) -> None:
     if base in others:
         raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
     by_spec = [known for kind in KINDS for known in kind.catalogue.names()]
-    aliases = {alias: known for kind in reversed(KINDS) for alias, known in kind.aliases().items()}
+    aliases = {alias: known for kind in reversed(KINDS) for alias, known in kind.catalogue.aliases().items()}
     if base in aliases and base not in by_spec:
         name, base = aliases[base] + name[len(base) :], aliases[base]
     if ".py:" not in name and base not in by_spec:

@@ -18,6 +18,7 @@ class Example(NamedTuple):
     """Arguments of `attend`.
 
     Attributes:
+      variant: its spec.
       query: [B, T, N, H].
       key: [B, T, N, H].
       value: [B, T, N, H].
@@ -26,6 +27,7 @@ class Example(NamedTuple):
       grid: rows and columns that the tokens lie in, as near to a square as can be.
     """
 
+    variant: str
     query: Float[Array, "B T N H"]
     key: Float[Array, "B T N H"]
     value: Float[Array, "B T N H"]
@@ -33,10 +35,11 @@ class Example(NamedTuple):
     inputs: dict[str, Array]
     grid: tuple[int, int]
 
-    def arguments(self, variant: str) -> dict[str, Any]:
-        """Returns what `attend` is given beside the tokens: causal, where the variant has a causal form."""
-        mask = None if lookup(variant).claims.causal == "no" else Causal()
-        return {"variant": variant, "params": self.params, "inputs": self.inputs, "grid": self.grid, "mask": mask}
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `attend` is given beside the tokens: causal, where the variant has a causal form."""
+        mask = None if lookup(self.variant).claims.causal == "no" else Causal()
+        return {"variant": self.variant, "params": self.params, "inputs": self.inputs, "grid": self.grid, "mask": mask}
 
 
 def example(variant: str, *, batch: int, tokens: int, heads: int, width: int, seed: int | None = 0) -> Example:
@@ -73,4 +76,4 @@ def example(variant: str, *, batch: int, tokens: int, heads: int, width: int, se
     params = both() if seed is not None else jax.tree.map(lambda of: normal(of.shape), jax.eval_shape(both))
     inputs = {name: normal(shape) for name, shape in shapes.items()}
     query, key, value = (normal((batch, tokens, heads, width)) for _ in range(3))
-    return Example(query, key, value, params, inputs, grid)
+    return Example(variant, query, key, value, params, inputs, grid)

@@ -99,7 +99,9 @@ class Kind:
         def decorate(build: Build) -> Build:
             vars(build)["definition"] = Definition(self.name, source, claims, aliases)
             # Files of the user's own are found by their paths, so two of them may use one name.
-            return build if build.__module__.startswith(_FILE_MODULE) else self.catalogue.register(build)
+            if build.__module__.startswith(_FILE_MODULE):
+                return build
+            return self.catalogue.register(build, aliases=aliases)
 
         return decorate
 
@@ -110,8 +112,6 @@ class Kind:
           Refused: the name, an option or a value is wrong, or it is of another kind.
         """
         name, options = parse_spec(spec, what=self.name.split()[0], example=self.example)
-        if ".py:" not in name and name not in self.catalogue.names() and name in self.aliases():
-            raise Refused(f"{self.name} {name!r} is called {self.aliases()[name]!r} here: give that name.")
         build = self._from_file(name) if ".py:" in name else self.catalogue.lookup(name)
         definition = definition_of(build)
         name = name.rpartition(":")[2]
@@ -130,11 +130,6 @@ class Kind:
             module=build.__module__,
             aliases=definition.aliases,
         )
-
-    def aliases(self) -> dict[str, str]:
-        """Returns the other names of those of the library, each with the name that it is registered by."""
-        catalogued = {name: definition_of(self.catalogue.lookup(name)) for name in self.catalogue.names()}
-        return {alias: name for name, definition in catalogued.items() for alias in definition.aliases}
 
     def _from_file(self, name: str) -> Build:
         """Returns the function of FILE.py:NAME."""

@@ -163,7 +163,7 @@ def test_other_names_of_papers_are_known() -> None:
 
 def test_another_name_is_of_one_thing_and_no_name_of_another() -> None:
     taken = [name for kind in KINDS for name in kind.catalogue.names()]
-    others = [alias for kind in KINDS for alias in kind.aliases()]
+    others = [alias for kind in KINDS for alias in kind.catalogue.aliases()]
     assert len({*taken, *others}) == len(taken) + len(others)
 
 

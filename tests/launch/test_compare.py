@@ -83,7 +83,7 @@ def test_a_comparison_that_was_killed_goes_on_and_reports(tmp_path: Path) -> Non
     process.kill()
     process.communicate()
     before = by_trial(read_jsonl(workdir / "results.jsonl"))
-    # A run that had ended and of which no line was written yet ends once more, so only those with a line stay untouched.
+    # A run that had ended and of which no line was written yet ends once more: only those with a line stay untouched.
     outcomes = [workdir / "runs" / name / variant / str(seed) / "outcome.json" for name, variant, seed in before]
     written = {path: path.stat().st_mtime_ns for path in outcomes if path.exists()}
     assert written

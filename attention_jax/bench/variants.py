@@ -142,11 +142,11 @@ def _prepared(of_spec: dict[str, Any], shape: Shape, engine: str | None) -> Prep
     given = example(spec, batch=shape.batch, tokens=tokens, heads=shape.heads, width=shape.width)
 
     def total(trained: Any) -> Any:
-        query, key, value, params, inputs = trained
-        own = {**given.arguments, "params": params, "inputs": inputs, "engine": engine}
+        query, key, value, params, per_token = trained
+        own = {**given.arguments, "params": params, "per_token": per_token, "engine": engine}
         return attend(query, key, value, **own).out.sum()
 
-    trained = (given.query, given.key, given.value, given.params, given.inputs)
+    trained = (given.query, given.key, given.value, given.params, given.per_token)
     taken = engine or _engine(given)
     started = time.perf_counter()
     compiled = jax.jit(jax.grad(total)).lower(trained).compile()

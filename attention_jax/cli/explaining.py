@@ -116,9 +116,9 @@ def _shapes(question: Question, sizes: dict[str, int]) -> dict[str, Any]:
         "key": jax.ShapeDtypeStruct((batch, keys, kv_heads, key_width), dtype),
         "value": jax.ShapeDtypeStruct((batch, keys, kv_heads, value_width), dtype),
         "params": {**trained, **drawn},
-        "inputs": {
+        "per_token": {
             name: jax.ShapeDtypeStruct(one.shape(of_heads, batch=batch, queries=queries, keys=keys), dtype)
-            for name, one in mechanism.inputs.items()
+            for name, one in mechanism.per_token.items()
         },
         "bias": jax.ShapeDtypeStruct((heads, queries, keys), jnp.float32) if question.bias else None,
     }

@@ -101,7 +101,7 @@ def _facts(variant: Variant) -> dict[str, Any]:
         "decodes": decodes(variant),
         "engines": _engines(variant),
         "limits": _limits(variant.claims),
-        "inputs": {name: str(one) for name, one in variant.mechanism.inputs.items()},
+        "per_token": {name: str(one) for name, one in variant.mechanism.per_token.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
     }
 
@@ -202,8 +202,8 @@ def _print_claims(spec: str, claims: Mapping[str, Any]) -> None:
 
 def _print_variant(variant: Variant) -> None:
     _print_head(VARIANTS, variant)
-    print("\ninputs of each token, beside query, key and value:")
-    print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.inputs.items()) or "  none")
+    print("\nper token, beside query, key and value:")
+    print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.per_token.items()) or "  none")
     _print_claims(variant.spec, vars(variant.claims))
 
 

@@ -118,24 +118,24 @@ class Inputs(NamedTuple):
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
-      beside: what the variant takes of each query or key beside these, by name, such as [B, S, K] or [B, T, N, J].
+      per_token: what the variant takes of each query or key beside these, by name, such as [B, S, K] or [B, T, N, J].
     """
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
     params: dict[str, jax.Array]
-    beside: dict[str, jax.Array] = {}  # noqa: RUF012
+    per_token: dict[str, jax.Array] = {}  # noqa: RUF012
 
     @property
     def tokens(self) -> tuple[Any, ...]:
-        """All that belongs to tokens: query, key, value, and what is beside them."""
-        return (*self[:3], *self.beside.values())
+        """All that belongs to tokens: query, key, value and per_token."""
+        return (*self[:3], *self.per_token.values())
 
     def with_tokens(self, change: Callable[..., Any], *others: "Inputs") -> "Inputs":
         """The same params, and `change` of each array that belongs to tokens, with those of `others` in its place."""
-        *three, beside = jax.tree.map(change, (*self[:3], self.beside), *((*o[:3], o.beside) for o in others))
-        return Inputs(*three, self.params, beside)
+        *three, per_token = jax.tree.map(change, (*self[:3], self.per_token), *((*o[:3], o.per_token) for o in others))
+        return Inputs(*three, self.params, per_token)
 
 
 @functools.cache
@@ -175,36 +175,36 @@ def make(
     arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
     shapes = {
         name: one.shape(sizes, batch=batch, queries=queries, keys=keys)
-        for name, one in lookup(spec).mechanism.inputs.items()
+        for name, one in lookup(spec).mechanism.per_token.items()
     }
-    beside = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
-    return Inputs(*arrays, {**trained, **drawn}, beside)
+    per_token = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
+    return Inputs(*arrays, {**trained, **drawn}, per_token)
 
 
 def part_of(spec: str, inputs: Inputs, queries: slice | np.ndarray, keys: slice | np.ndarray) -> Inputs:
-    """Some of the queries and some of the keys, with what is beside them."""
+    """Some of the queries and some of the keys, with their per_token."""
     of = {"query": queries, "key": keys}
-    beside = {name: array[:, of[of_input(spec, name).of]] for name, array in inputs.beside.items()}
-    return Inputs(inputs.query[:, queries], inputs.key[:, keys], inputs.value[:, keys], inputs.params, beside)
+    per_token = {name: array[:, of[declared(spec, name).of]] for name, array in inputs.per_token.items()}
+    return Inputs(inputs.query[:, queries], inputs.key[:, keys], inputs.value[:, keys], inputs.params, per_token)
 
 
 def of_heads(spec: str, inputs: Inputs, query_heads: np.ndarray, key_heads: np.ndarray) -> dict[str, jax.Array]:
-    """What is beside the tokens, of these query heads or of these key heads; an array for no head stays as it is."""
+    """The per_token arrays, of these query heads or of these key heads; an array for no head stays as it is."""
     of = {"N": query_heads, "K": key_heads}
     return {
-        name: array[:, :, of[of_input(spec, name).axes[0]]] if of_input(spec, name).by_head else array
-        for name, array in inputs.beside.items()
+        name: array[:, :, of[declared(spec, name).axes[0]]] if declared(spec, name).by_head else array
+        for name, array in inputs.per_token.items()
     }
 
 
-def of_input(spec: str, name: str) -> PerToken:
-    """What a variant says of one of its inputs."""
-    return lookup(spec).mechanism.inputs[name]
+def declared(spec: str, name: str) -> PerToken:
+    """The declaration of a per_token array of a variant."""
+    return lookup(spec).mechanism.per_token[name]
 
 
 def run(spec: str, inputs: Inputs, **arguments: Any) -> AttentionOutput:
     """`attend` on these inputs."""
-    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    given = {"params": inputs.params, "per_token": inputs.per_token, "variant": spec}
     return attend(inputs.query, inputs.key, inputs.value, **given, **arguments)
 
 
@@ -281,7 +281,7 @@ def accepting(spec: str, inputs: Inputs, **arguments: Any) -> list[str | None]:
 
 def explained(spec: str, inputs: Inputs, **arguments: Any) -> list[Candidate]:
     """`explain` of these inputs."""
-    given = {"params": inputs.params, "inputs": inputs.beside, "variant": spec}
+    given = {"params": inputs.params, "per_token": inputs.per_token, "variant": spec}
     return explain(inputs.query, inputs.key, inputs.value, **given, **arguments)
 
 

@@ -35,7 +35,7 @@ from attention_jax.kernels import (
 CACHED = [
     spec
     for spec in claiming(causal="strict", cross=True, rows_apart=True, state=False)
-    if not lookup(spec).mechanism.inputs
+    if not lookup(spec).mechanism.per_token
 ]
 CAPACITY = 9
 MASKS = {

@@ -13,10 +13,10 @@ from attention_jax.contract.cases import (
     MaskKind,
     claiming,
     claims,
+    declared,
     error,
     like_output,
     make,
-    of_input,
     out_and_gradients,
     part_of,
     qualified,
@@ -55,7 +55,7 @@ def test_derivatives_of_the_past_with_respect_to_the_future_are_exactly_zero(spe
         used = np.eye(7, dtype=bool) if claims(spec).rows_apart else np.tri(7, dtype=bool)
         assert (of_query[:, ~used] == 0).all(), "a query is used in its own row, or after it where rows are not apart"
         rows = np.broadcast_to(used, sees.shape)
-        allowed = (rows if of_input(spec, name).of == "query" else sees for name in inputs.beside)
+        allowed = (rows if declared(spec, name).of == "query" else sees for name in inputs.per_token)
         for array, where in zip((of_key, *of_others), (sees, *allowed), strict=True):
             assert (array[~where] == 0).all(), "a key that is not seen does not count"
         assert all((array != 0).any() for array in of_others)

@@ -116,8 +116,8 @@ def test_the_limit_equals_the_other_variant(limit, mask):
         inputs = inputs._replace(params=limit.params(widths))
     trained, drawn = init(limit.equals, KEY, widths)
     ours = run(limit.spec, inputs, mask=MASKS[mask].mask).out
-    beside = {name: inputs.beside[name] for name in lookup(limit.equals).mechanism.inputs}
-    other = inputs._replace(params={**trained, **drawn}, beside=beside)
+    per_token = {name: inputs.per_token[name] for name in lookup(limit.equals).mechanism.per_token}
+    other = inputs._replace(params={**trained, **drawn}, per_token=per_token)
     other = run(limit.equals, other, mask=MASKS[mask].mask).out
     assert error(ours, other) <= limit.tolerance
 
@@ -193,7 +193,7 @@ def test_performer_does_not_leak_the_future_however_large_its_keys_are(engine):
 
 
 def unread(spec):
-    """The arrays and the inputs of each token that a variant declares and that change nothing it gives."""
+    """The arrays, of all and per token, that a variant declares and that change nothing it gives."""
     inputs = make(spec)
 
     def all_of(inputs):
@@ -204,8 +204,8 @@ def unread(spec):
     plain, changed = all_of(inputs), {}
     for name, array in inputs.params.items():
         changed[name] = inputs._replace(params={**inputs.params, name: 1.5 * array + 0.3})
-    for name, array in inputs.beside.items():
-        changed[name] = inputs._replace(beside={**inputs.beside, name: 1.5 * array + 0.3})
+    for name, array in inputs.per_token.items():
+        changed[name] = inputs._replace(per_token={**inputs.per_token, name: 1.5 * array + 0.3})
     return [name for name, other in changed.items() if same_bits(all_of(other), plain)]
 
 
@@ -222,6 +222,6 @@ def test_an_array_and_an_input_that_nothing_reads_are_found(tmp_path):
         "@register(source=Source('a test', 'none'), claims=Claims())\n"
         "def gated() -> SoftmaxScore:\n"
         "    'Softmax with a gate and a scale that nothing reads.'\n"
-        "    return SoftmaxScore(inputs={'gate': PER_HEAD}, arrays={'scale': constant(1.0, 'N')})\n"
+        "    return SoftmaxScore(per_token={'gate': PER_HEAD}, arrays={'scale': constant(1.0, 'N')})\n"
     )
     assert unread(f"{file}:gated") == ["scale", "gate"]

@@ -19,12 +19,12 @@ def test_derivatives_of_both_orders_and_modes_equal_finite_differences(spec):
         inputs = doubled(make(spec, batch=1, queries=3, heads=2, width=2, value_width=1))
         drawn = {name: inputs.params[name] for name in init(spec, jax.random.key(0), WIDTHS)[1]}
         trained = {name: array for name, array in inputs.params.items() if name not in drawn}
-        start, unravel = ravel_pytree((*inputs[:3], trained, inputs.beside))
+        start, unravel = ravel_pytree((*inputs[:3], trained, inputs.per_token))
         direction, weighing = (jnp.asarray(np.random.default_rng(seed).normal(size=start.shape)) for seed in (0, 1))
 
         def loss(flat):
-            *three, arrays, beside = unravel(flat)
-            inputs = Inputs(*three, arrays | drawn, beside)
+            *three, arrays, per_token = unravel(flat)
+            inputs = Inputs(*three, arrays | drawn, per_token)
             out = run(spec, inputs, mask=one_way(spec), engine=reference_engine(spec)).out
             return out.ravel() @ weighing[: out.size]
 

@@ -8,9 +8,9 @@ from attention_jax.contract.cases import (
     MASKS,
     SPECS,
     claims,
+    declared,
     like_output,
     make,
-    of_input,
     out_and_gradients,
     qualified,
     same_bits,
@@ -60,14 +60,14 @@ def test_what_is_hidden_is_not_felt_whatever_it_holds(spec, kind):
     for engine in qualified(spec, inputs, mask=mask):
         clean, clean_gradients = out_and_gradients(spec, inputs, weighing, mask=mask, engine=engine)
         for in_key, in_value in POISONS:
-            beside = {
-                name: array.at[:, hidden, 0].set(in_key) if of_input(spec, name).of == "key" else array
-                for name, array in inputs.beside.items()
+            per_token = {
+                name: array.at[:, hidden, 0].set(in_key) if declared(spec, name).of == "key" else array
+                for name, array in inputs.per_token.items()
             }
             poisoned = inputs._replace(
                 key=inputs.key.at[:, hidden, 0, 1].set(in_key),
                 value=inputs.value.at[:, hidden, 0, 1].set(in_value),
-                beside=beside,
+                per_token=per_token,
             )
             out, gradients = out_and_gradients(spec, poisoned, weighing, mask=mask, engine=engine)
             assert same_bits(np.asarray(out)[~sees], np.asarray(clean)[~sees]), (engine, in_key)

@@ -64,7 +64,7 @@ def test_a_gate_is_finite_whatever_its_rate_and_so_are_its_gradients(spec, gate,
     inputs = make(spec)
     params = {**inputs.params, "log_rate": jnp.full_like(inputs.params["log_rate"], log_rate)}
     inputs = inputs._replace(
-        params=params, beside={**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], gate)}
+        params=params, per_token={**inputs.per_token, "gate": jnp.full_like(inputs.per_token["gate"], gate)}
     )
     out, found = _loss_and_gradients(inputs, spec)
     assert np.isfinite(out)
@@ -76,10 +76,10 @@ def test_a_gate_is_finite_whatever_its_rate_and_so_are_its_gradients(spec, gate,
 @pytest.mark.parametrize("spec", OF_SELECTIVE)
 def test_a_fast_rate_with_a_step_of_nothing_keeps_all(spec):
     inputs = make(spec)
-    gated = {**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], -200.0)}
+    gated = {**inputs.per_token, "gate": jnp.full_like(inputs.per_token["gate"], -200.0)}
     no_bias = jnp.zeros_like(inputs.params["step_bias"])
     still, fast = (
-        inputs._replace(params={"log_rate": jnp.full((2,), rate), "step_bias": no_bias}, beside=gated)
+        inputs._replace(params={"log_rate": jnp.full((2,), rate), "step_bias": no_bias}, per_token=gated)
         for rate in (-jnp.inf, 100.0)
     )
     np.testing.assert_array_equal(run(spec, fast, mask=Causal()).out, run(spec, still, mask=Causal()).out)
@@ -143,7 +143,9 @@ def test_a_variants_arrays_are_float32_under_x64_too(spec):
 def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, nearly):
     inputs = make(spec, queries=64, heads=2)
     key = inputs.key[:, :1] + nearly * inputs.key
-    inputs = inputs._replace(key=key, beside={**inputs.beside, "beta": jnp.full_like(inputs.beside["beta"], 30.0)})
+    inputs = inputs._replace(
+        key=key, per_token={**inputs.per_token, "beta": jnp.full_like(inputs.per_token["beta"], 30.0)}
+    )
     found = run(spec, inputs, mask=Causal()).out
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)

@@ -118,11 +118,11 @@ OPEN = {
 def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
     inputs, name = make(spec), lookup(spec).name
     of_tokens, of_params = OPEN[name]
-    beside = {k: jnp.full_like(a, of_tokens[k]) if k in of_tokens else a for k, a in inputs.beside.items()}
+    per_token = {k: jnp.full_like(a, of_tokens[k]) if k in of_tokens else a for k, a in inputs.per_token.items()}
     params = {k: jnp.full_like(a, of_params[k]) if k in of_params else a for k, a in inputs.params.items()}
-    opened = run(spec, inputs._replace(params=params, beside=beside), mask=Causal()).out
+    opened = run(spec, inputs._replace(params=params, per_token=per_token), mask=Causal()).out
     if "delta" in name:
-        given = {"variant": "delta_net", "inputs": {"beta": beside["beta"]}, "mask": Causal()}
+        given = {"variant": "delta_net", "per_token": {"beta": per_token["beta"]}, "mask": Causal()}
         expected = attend(*inputs[:3], **given).out
     else:
         written = np.log1p(np.exp(3.0 + np.asarray(params["step_bias"]))) if name == "mamba2" else np.ones(2)

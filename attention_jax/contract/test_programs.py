@@ -43,9 +43,9 @@ from attention_jax.kernels import Causal, attend
 mesh = NamedSharding(Mesh(jax.devices(), ("data",)), P("data"))
 key = jax.random.key(0)
 tokens = jax.device_put(jax.random.normal(key, (64, 64, 4, 16)), mesh)
-beside = {{"beta": jax.device_put(jnp.zeros((64, 64, 4)), mesh)}}
+per_token = {{"beta": jax.device_put(jnp.zeros((64, 64, 4)), mesh)}}
 def total(tokens):
-    return (attend(tokens, tokens, tokens, variant="delta_net", inputs=beside, mask=Causal()).out ** 2).sum()
+    return (attend(tokens, tokens, tokens, variant="delta_net", per_token=per_token, mask=Causal()).out ** 2).sum()
 step = jax.jit(jax.grad(total))
 for _ in range(5):
     out = step(tokens)

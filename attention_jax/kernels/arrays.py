@@ -126,7 +126,7 @@ class PerToken:
     def shape(self, sizes: Sizes, *, batch: int, queries: int, keys: int) -> tuple[int, ...]:
         """Returns [B, T, ...] or [B, S, ...]."""
         tokens = queries if self.of == "query" else keys
-        return (batch, tokens, *shape_of(self.axes, sizes, owner="an input of each token"))
+        return (batch, tokens, *shape_of(self.axes, sizes, owner="a per_token array"))
 
     def __str__(self) -> str:
         return in_words(("B", "T" if self.of == "query" else "S", *self.axes))

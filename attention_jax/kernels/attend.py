@@ -26,7 +26,7 @@ def attend(
     mask: Mask | Array | np.ndarray | None = None,
     bias: Float[Array, "..."] | None = None,
     score_mod: ScoreMod | None = None,
-    inputs: dict[str, Array] | None = None,
+    per_token: dict[str, Array] | None = None,
     positions: Positions | None = None,
     position_encoding: str | None = None,
     segments: Int[Array, "b T"] | tuple[Int[Array, "b T"], Int[Array, "b S"]] | None = None,
@@ -52,7 +52,7 @@ def attend(
       bias: added to the scaled logits, broadcastable to [B, N, T, S].
       score_mod: changes each logit, after the bias: (score, batch, head, query position, key position) -> score,
         written for one pair. The arrays it closes over have gradients.
-      inputs: what the variant takes of each token beside these three, such as gates; `show` lists them.
+      per_token: what the variant takes of each token beside these three, such as gates; `show` lists them.
       positions: where each token stands in its sequence, int [B or 1, T], or a pair for queries and keys; by default
         0, 1, 2 ... on both sides. A mask by position needs it when T != S.
       position_encoding: how the logits are told of the positions, a spec such as "rope:base=10000"; None: they are not.
@@ -74,7 +74,7 @@ def attend(
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = checked(
         query, key, value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
-        inputs=inputs, positions=positions, position_encoding=position_encoding, segments=segments,
+        per_token=per_token, positions=positions, position_encoding=position_encoding, segments=segments,
         rng=rng, dropout_rate=dropout_rate, state=state, grid=grid, outputs=outputs,
     )  # fmt: skip
     return solve(problem, engine)

@@ -167,14 +167,14 @@ def decodes(variant: Variant) -> Literal["state", "steps", "cache"] | None:
 
 def _unfit(variant: Variant) -> str | None:
     """Why a variant is not decoded with a cache of keys and values."""
-    claims, inputs = variant.claims, sorted(variant.mechanism.inputs)
+    claims, per_token = variant.claims, sorted(variant.mechanism.per_token)
     reasons = {
         "is not strictly causal, so it has no steps to cache for": claims.causal != "strict",
         "takes as many keys as queries, so it has no steps to cache for": not claims.cross,
         "makes a query's weights of those of the queries before, so it has no steps to cache for": (
             not claims.rows_apart
         ),
-        f"takes inputs {inputs} of each token, which the cache does not hold": bool(inputs),
+        f"takes per_token {per_token}, which the cache does not hold": bool(per_token),
     }
     return next((why for why, holds in reasons.items() if holds), None)
 

@@ -33,7 +33,7 @@ class Arguments(TypedDict, total=False):
     mask: Mask | Array | np.ndarray | None
     bias: Array | None
     score_mod: ScoreMod | None
-    inputs: dict[str, Array] | None
+    per_token: dict[str, Array] | None
     positions: Positions | None
     position_encoding: str | None
     segments: Any
@@ -53,7 +53,7 @@ def checked(
     mask: Mask | Array | np.ndarray | None = None,
     bias: Array | None = None,
     score_mod: ScoreMod | None = None,
-    inputs: dict[str, Array] | None = None,
+    per_token: dict[str, Array] | None = None,
     positions: Positions | None = None,
     position_encoding: str | None = None,
     segments: Any = None,
@@ -98,7 +98,7 @@ def checked(
         bias=bias,
         score_mod=traced,
         captures=captures,
-        inputs=_checked_inputs(resolved, inputs, sizes, (query.shape[0], query.shape[1], key.shape[1])),
+        per_token=_checked_per_token(resolved, per_token, sizes, (query.shape[0], query.shape[1], key.shape[1])),
         positions=_checked_positions(positions, query, key),
         rng=rng,
         dropout_rate=dropout_rate,
@@ -139,21 +139,21 @@ def _check_shapes(variant: Variant, query: Array, key: Array, value: Array) -> N
         )
 
 
-def _checked_inputs(
-    variant: Variant, inputs: dict[str, Array] | None, sizes: Sizes, tokens: tuple[int, int, int]
+def _checked_per_token(
+    variant: Variant, per_token: dict[str, Array] | None, sizes: Sizes, tokens: tuple[int, int, int]
 ) -> dict[str, Array]:
-    declared, inputs = variant.mechanism.inputs, inputs or {}
-    if declared.keys() != inputs.keys():
-        raise Refused(f"{variant.spec} takes inputs {sorted(declared)} of each token, not {sorted(inputs)}.")
+    declared, per_token = variant.mechanism.per_token, per_token or {}
+    if declared.keys() != per_token.keys():
+        raise Refused(f"{variant.spec} takes per_token {sorted(declared)}, not {sorted(per_token)}.")
     batch, queries, keys = tokens
-    for name, array in inputs.items():
+    for name, array in per_token.items():
         shape = declared[name].shape(sizes, batch=batch, queries=queries, keys=keys)
         if array.shape != shape:
             raise Refused(
-                f"{variant.spec} takes the input {name!r} of shape {shape}, {declared[name]} of each "
+                f"{variant.spec} takes per_token[{name!r}] of shape {shape}, {declared[name]} of each "
                 f"{declared[name].of}, not {array.shape}."
             )
-    return inputs
+    return per_token
 
 
 def _checked_positions(

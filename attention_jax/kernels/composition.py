@@ -36,7 +36,7 @@ class Composition(Mechanism):
 
 
 def around(mechanism: Mechanism, run: Callable[[Problem, Solve], AttentionOutput], **more: Any) -> Composition:
-    """Returns a composition about one mechanism, with the arrays, inputs and rules that it declares.
+    """Returns a composition about one mechanism, with the arrays, per_token and rules that it declares.
 
     Args:
       mechanism: that its parts are solved by.
@@ -72,9 +72,9 @@ def on_other_tokens(
 ) -> Problem:
     """Returns a part whose tokens are others than the caller's: pooled, gathered or folded into sequences of their own.
 
-    All that went by the caller's tokens is gone: mask, bias, score function, positions, inputs and grid. What of it
-    such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own. Of the arrays
-    of the whole it has those that its mechanism declares, since its heads may be others too.
+    All that went by the caller's tokens is gone: mask, bias, score function, positions, per_token and grid. What of
+    it such a part needs, it says in `mask` and `changes`; of what dropout hides, each part draws its own. Of the
+    arrays of the whole it has those that its mechanism declares, since its heads may be others too.
 
     Args:
       problem: the whole.
@@ -87,7 +87,7 @@ def on_other_tokens(
       **changes: other fields of `Problem`.
     """
     rng = None if problem.rng is None else jax.random.fold_in(problem.rng, zlib.crc32(name.encode()))
-    gone: dict[str, Any] = {"bias": None, "score_mod": None, "captures": (), "inputs": {}, "positions": None}
+    gone: dict[str, Any] = {"bias": None, "score_mod": None, "captures": (), "per_token": {}, "positions": None}
     gone |= {"share": None, "grid": None, "rng": rng}
     gone["params"] = {array: problem.params[array] for array in mechanism.arrays}
     tokens = {"query": query, "key": key, "value": value, "mask": mask}
@@ -103,8 +103,8 @@ def past_nan(run: Callable[[Problem, Solve], AttentionOutput]) -> Callable[[Prob
 
     def on_finite(problem: Problem, solve: Solve) -> AttentionOutput:
         query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
-        inputs = {name: finite(array) for name, array in problem.inputs.items()}
-        result = run(replace(problem, query=query, key=key, value=value, inputs=inputs), solve)
+        per_token = {name: finite(array) for name, array in problem.per_token.items()}
+        result = run(replace(problem, query=query, key=key, value=value, per_token=per_token), solve)
         poisoned, weights = poisoned_rows(problem), result.weights
         lse = result.lse if "lse" in problem.outputs else None
         return replace(

@@ -45,7 +45,7 @@ def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.fl
 
 def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
     """Returns the shapes of the state that a token leaves."""
-    keys, per_token = (1, 1, sizes.kv_heads), lookup(variant).mechanism.inputs
+    keys, per_token = (1, 1, sizes.kv_heads), lookup(variant).mechanism.per_token
 
     def after_a_token() -> Any:
         trained, drawn = init(variant, jax.random.key(0), sizes)
@@ -55,7 +55,7 @@ def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
             jnp.zeros((*keys, sizes.value), dtype),
             variant=variant,
             params={**trained, **drawn},
-            inputs={
+            per_token={
                 name: jnp.zeros(one.shape(sizes, batch=1, queries=1, keys=1), dtype) for name, one in per_token.items()
             },
             mask=Causal(),

@@ -23,7 +23,7 @@ class Example(NamedTuple):
       key: [B, T, N, H].
       value: [B, T, N, H].
       params: the variant's arrays.
-      inputs: what it takes of each token beside query, key and value.
+      per_token: what it takes of each token beside query, key and value.
       grid: rows and columns that the tokens lie in, as near to a square as can be.
     """
 
@@ -32,14 +32,15 @@ class Example(NamedTuple):
     key: Float[Array, "B T N H"]
     value: Float[Array, "B T N H"]
     params: dict[str, Array]
-    inputs: dict[str, Array]
+    per_token: dict[str, Array]
     grid: tuple[int, int]
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What `attend` is given beside the tokens: causal, where the variant has a causal form."""
         mask = None if lookup(self.variant).claims.causal == "no" else Causal()
-        return {"variant": self.variant, "params": self.params, "inputs": self.inputs, "grid": self.grid, "mask": mask}
+        given = {"params": self.params, "per_token": self.per_token, "grid": self.grid, "mask": mask}
+        return {"variant": self.variant, **given}
 
 
 def example(variant: str, *, batch: int, tokens: int, heads: int, width: int, seed: int | None = 0) -> Example:
@@ -61,7 +62,7 @@ def example(variant: str, *, batch: int, tokens: int, heads: int, width: int, se
     sizes = Sizes(heads, heads, width, width, width, length=tokens, grid=grid)
     shapes = {
         name: one.shape(sizes, batch=batch, queries=tokens, keys=tokens)
-        for name, one in lookup(variant).mechanism.inputs.items()
+        for name, one in lookup(variant).mechanism.per_token.items()
     }
 
     def both() -> dict[str, Array]:
@@ -74,6 +75,6 @@ def example(variant: str, *, batch: int, tokens: int, heads: int, width: int, se
         return jnp.asarray(np.zeros(shape) if seed is None else rng.standard_normal(shape), jnp.float32)
 
     params = both() if seed is not None else jax.tree.map(lambda of: normal(of.shape), jax.eval_shape(both))
-    inputs = {name: normal(shape) for name, shape in shapes.items()}
+    per_token = {name: normal(shape) for name, shape in shapes.items()}
     query, key, value = (normal((batch, tokens, heads, width)) for _ in range(3))
-    return Example(variant, query, key, value, params, inputs, grid)
+    return Example(variant, query, key, value, params, per_token, grid)

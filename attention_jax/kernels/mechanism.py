@@ -40,7 +40,7 @@ class Given(NamedTuple):
 
     Attributes:
       params: the mechanism's own arrays, trained and drawn.
-      per_token: what it takes of each token beside query, key and value, by name, as `Mechanism.inputs` declares it.
+      per_token: what it takes of each token beside query, key and value, by name, as `Mechanism.per_token` declares it.
       place: where the queries and keys stand; None for a part of the computation that goes by no positions.
       rng: a key for what is drawn at each call; None where nothing is.
       real: [B, S], the keys that padding leaves, for what goes over several tokens at once; None where all are.
@@ -61,7 +61,7 @@ class Mechanism:
       arrays: those of its own, by name, trained and drawn.
       mask: a rule of its own, that holds together with the caller's; or a function of the sizes that returns it.
       draws: whether it draws at each call, from `given.rng`; without a key it takes what is likeliest.
-      inputs: arrays that it takes of each token beside query, key and value (a gate), by name.
+      per_token: arrays that it takes of each token beside query, key and value (a gate), by name.
     """
 
     # What a mechanism of the kind claims unless its own file says otherwise, and the engine that others are held to.
@@ -73,7 +73,7 @@ class Mechanism:
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
     mask: Mask | Callable[[Sizes], Mask] | None = None
     draws: bool = False
-    inputs: dict[str, PerToken] = field(default_factory=dict, hash=False)
+    per_token: dict[str, PerToken] = field(default_factory=dict, hash=False)
 
     def own_mask(self, sizes: Sizes) -> Mask | None:
         """Returns its rule for these sizes."""

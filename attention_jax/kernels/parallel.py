@@ -144,9 +144,9 @@ def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
     of_device = _solver(problem, spread.method) if axis else _whole
     of_tokens, of_lse = PartitionSpec(batch_axis, axis, head_axis), PartitionSpec(batch_axis, head_axis, axis)
     of_arrays = {name: of_tokens for name in ("query", "key", "value")} | {
-        "inputs": {
+        "per_token": {
             name: of_tokens if one.by_head else PartitionSpec(batch_axis, axis)
-            for name, one in problem.variant.mechanism.inputs.items()
+            for name, one in problem.variant.mechanism.per_token.items()
         }
     }
     out, lse = jax.shard_map(
@@ -184,7 +184,7 @@ def _held(tokens: int, devices: int, order: Order) -> Int[np.ndarray, "n t"]:
 
 def _arrays(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arrays of a problem: those spread over the devices, and those that each has whole."""
-    tokens = {"query": problem.query, "key": problem.key, "value": problem.value, "inputs": problem.inputs}
+    tokens = {"query": problem.query, "key": problem.key, "value": problem.value, "per_token": problem.per_token}
     shared = ("params", "mask", "captures", "positions", "rng")
     return tokens, {name: getattr(problem, name) for name in shared}
 
@@ -251,9 +251,9 @@ def _by_all_to_all(layout: _Layout, problem: Problem) -> tuple[Array, Array]:
         query=to_heads(problem.query),
         key=to_heads(problem.key),
         value=to_heads(problem.value),
-        inputs={
-            name: to_heads(array) if problem.variant.mechanism.inputs[name].by_head else _gathered(layout, array)
-            for name, array in problem.inputs.items()
+        per_token={
+            name: to_heads(array) if problem.variant.mechanism.per_token[name].by_head else _gathered(layout, array)
+            for name, array in problem.per_token.items()
         },
         params=_of_heads(problem, devices, layout.me),
         mask=None if problem.mask is None else problem.mask.of(batch, run),

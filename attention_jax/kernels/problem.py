@@ -74,7 +74,7 @@ class Problem:
     bias: Float[Array, "b n T S"] | None
     score_mod: Any
     captures: tuple[Array, ...]
-    inputs: dict[str, Array]
+    per_token: dict[str, Array]
     positions: tuple[Int[Array, "b T"], Int[Array, "b S"]] | None
     rng: PRNGKeyArray | None
     dropout_rate: float
@@ -105,7 +105,7 @@ class Problem:
     @property
     def given(self) -> Given:
         """What the callables of the mechanism have beside query and key; 0 stands for what is not finite."""
-        per_token = {name: jnp.where(jnp.isfinite(array), array, 0) for name, array in self.inputs.items()}
+        per_token = {name: jnp.where(jnp.isfinite(array), array, 0) for name, array in self.per_token.items()}
         return Given(self.params, per_token, self.place, self.rng, self._real)
 
     @property

@@ -116,7 +116,7 @@ class Attention(nn.Module):
             variant=self.variant,
             params=self._params(sizes),
             mask=mask,
-            inputs=self._inputs(inputs, sizes),
+            per_token=self._per_token(inputs, sizes),
             dropout_rate=dropout_rate,
             rng=self.make_rng("dropout") if dropout_rate or draws else None,
             grid=grid,
@@ -129,10 +129,10 @@ class Attention(nn.Module):
         options = {"use_bias": self.use_bias, "kernel_init": self.kernel_init, "dtype": self.dtype, **changes}
         return nn.DenseGeneral(shape, dot_general=product, name=name, **options)
 
-    def _inputs(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
+    def _per_token(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
         return {
             name: self._projection(f"input_{name}", shape_of(one.axes, sizes, owner=name))(inputs)
-            for name, one in lookup(self.variant).mechanism.inputs.items()
+            for name, one in lookup(self.variant).mechanism.per_token.items()
         }
 
     def _params(self, sizes: Sizes) -> Params:

@@ -7,7 +7,7 @@ from attention_jax.kernels import PER_HEAD, Claims, SoftmaxScore, Source, consta
 
 
 def gated(key, given):
-    """What is of one token alone is prepared once: the key times its gate, an input [B, S, K] of `attend`."""
+    """What is of one token alone is prepared once: the key times its gate, per_token [B, S, K] of `attend`."""
     return key * jax.nn.sigmoid(given.per_token["gate"])[..., None].astype(key.dtype)
 
 
@@ -30,5 +30,5 @@ def gated_distance(*, start: float = -2.0) -> SoftmaxScore:
         pairwise=pairwise,
         arrays={"slope": constant(start, "N")},
         per_head=("slope",),
-        inputs={"gate": PER_HEAD},
+        per_token={"gate": PER_HEAD},
     )

@@ -61,8 +61,8 @@ def attended(name):
     position = spec if kind == "position encoding" else None
     variant = "scaled_dot" if position else spec
     trained, drawn = init(variant, KEY, Sizes(2, 2, 8, 8, 8), position_encoding=position)
-    beside = {name: jnp.ones((2, 6, 2)) for name in lookup(variant).mechanism.inputs}
-    given = {"variant": variant, "params": trained | drawn, "inputs": beside, "position_encoding": position}
+    per_token = {name: jnp.ones((2, 6, 2)) for name in lookup(variant).mechanism.per_token}
+    given = {"variant": variant, "params": trained | drawn, "per_token": per_token, "position_encoding": position}
     return attend(heads(0), heads(1), heads(2), mask=Causal() & LENGTHS, **given).out
 
 

@@ -53,7 +53,7 @@ def test_the_variant_gives_what_the_package_gives(path):
     def out(given):
         per_token = given["per_token"]
         three = (given[name] for name in ("query", "key", "value"))
-        return attend(*three, params=given["params"], inputs=per_token, mask=mask_of(said, arrays), **words).out
+        return attend(*three, params=given["params"], per_token=per_token, mask=mask_of(said, arrays), **words).out
 
     found, pullback = jax.vjp(jax.jit(out), everything)
     found_gradients = pullback(jnp.asarray(arrays["weighing"]))[0]

@@ -20,13 +20,13 @@ def check_gradients(spec: str, inputs: Inputs, visible: np.ndarray, mask: Mask |
     with jax.enable_x64(True):
         inputs = doubled(inputs)
         kept = {name: inputs.params[name] for name in drawn}
-        parts = {"query": inputs.query, "key": inputs.key, "value": inputs.value, **inputs.beside}
+        parts = {"query": inputs.query, "key": inputs.key, "value": inputs.value, **inputs.per_token}
         parts |= {name: array for name, array in inputs.params.items() if name not in kept}
 
         def made(parts):
             of_tokens = (parts["query"], parts["key"], parts["value"])
             params = {name: parts.get(name, array) for name, array in inputs.params.items()}
-            return Inputs(*of_tokens, params, {name: parts[name] for name in inputs.beside})
+            return Inputs(*of_tokens, params, {name: parts[name] for name in inputs.per_token})
 
         def loss(parts):
             return (run(spec, made(parts), mask=mask, engine="dense").out * weighing).sum()

@@ -70,7 +70,7 @@ class Solver:
             *inputs[:3],
             variant=self.case.spec,
             params=inputs.params,
-            inputs=inputs.beside,
+            per_token=inputs.per_token,
             score_mod=modified if self.case.score_mod else None,
             outputs=("out", "lse") if with_lse else ("out",),
             **how,
@@ -93,8 +93,8 @@ def shardings(case: Case, inputs: Inputs) -> tuple[Any, Any]:
     tokens, rows, whole = (
         NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((batch, "tokens"), (batch, None, "tokens"), ())
     )
-    beside = dict.fromkeys(inputs.beside, tokens)
-    of_inputs = Inputs(tokens, tokens, tokens, dict.fromkeys(inputs.params, whole), beside)
+    per_token = dict.fromkeys(inputs.per_token, tokens)
+    of_inputs = Inputs(tokens, tokens, tokens, dict.fromkeys(inputs.params, whole), per_token)
     lse = rows if lookup(case.spec).claims.lse else None
     return (of_inputs, whole, tokens), {"results": (tokens, lse), "gradients": (of_inputs, whole)}
 

@@ -13,7 +13,7 @@ def test_the_probabilities_of_all_words_are_one_softmax_over_words_and_tokens():
     scores = jax.random.normal(jax.random.key(0), (2, 7, 4, words))
     source = np.array([[1, 4, 1, 0, 5, 1, 2], [3, 3, 3, 3, 3, 3, 0]])
     one_hot = jnp.broadcast_to(jax.nn.one_hot(source, words)[:, :, None], (2, 7, 2, words))
-    given = inputs._replace(value=one_hot, beside={"generate": jax.nn.logsumexp(scores, -1)})
+    given = inputs._replace(value=one_hot, per_token={"generate": jax.nn.logsumexp(scores, -1)})
     result = run("copy", given, mask=Padding([7, 4]), outputs=("out", "lse", "logits"))
     generated = jnp.exp(scores - result.lse.swapaxes(1, 2)[..., None])
     both = jax.nn.softmax(jnp.concatenate([scores, result.logits.swapaxes(1, 2)], axis=-1))
@@ -26,6 +26,6 @@ def test_the_probabilities_of_all_words_are_one_softmax_over_words_and_tokens():
 def test_a_generator_that_is_sure_leaves_nothing_to_copy_and_one_that_is_not_leaves_all():
     inputs = make("copy")
     for sure, total in ((60.0, 0.0), (-60.0, 1.0)):
-        certain = inputs._replace(beside={"generate": jnp.full((2, 7, 4), sure)})
+        certain = inputs._replace(per_token={"generate": jnp.full((2, 7, 4), sure)})
         weights = run("copy", certain, outputs=("weights",)).weights
         np.testing.assert_allclose(weights.sum(-1), total, atol=1e-5)

@@ -48,9 +48,9 @@ def test_a_recurrent_state_is_as_large_as_the_one_that_attend_leaves(variant):
         jnp.ones((*tokens, 8)),
         variant=variant,
         params={**trained, **drawn},
-        inputs={
+        per_token={
             name: jnp.zeros(one.shape(WIDTHS, batch=1, queries=5, keys=5))
-            for name, one in lookup(variant).mechanism.inputs.items()
+            for name, one in lookup(variant).mechanism.per_token.items()
         },
         mask=Causal(),
         outputs=("out", "state"),

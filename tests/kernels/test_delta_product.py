@@ -33,12 +33,12 @@ def test_it_goes_on_from_the_state_that_it_left():
     assert error(run(SPEC, rest, mask=Causal(), state=state).out, whole[:, 23:]) < AGREEMENT
 
 
-def orbit(spec, **inputs):
+def orbit(spec, **per_token):
     """What one head of width 2 reads after each of 12 equal tokens that write nothing, from a first one that writes."""
     key = jnp.tile(jnp.array([1.0, 0.0]), (1, 13, 1, 1))
     value = jnp.zeros((1, 13, 1, 1)).at[:, 0].set(1)
-    inputs = {name: jnp.asarray(array, jnp.float32) for name, array in inputs.items()}
-    out = attend(key, key, value, variant=spec, inputs=inputs, mask=Causal()).out
+    per_token = {name: jnp.asarray(array, jnp.float32) for name, array in per_token.items()}
+    out = attend(key, key, value, variant=spec, per_token=per_token, mask=Causal()).out
     return np.asarray(out)[0, 1:, 0, 0] * 2**0.5
 
 

@@ -31,5 +31,5 @@ def test_heads_that_have_no_halves_are_refused():
 
 def test_a_gate_that_is_shut_leaves_scaled_attention():
     inputs = make("differential_v2")
-    shut = inputs._replace(beside={**inputs.beside, "gate": jnp.full_like(inputs.beside["gate"], -1e9)})
+    shut = inputs._replace(per_token={**inputs.per_token, "gate": jnp.full_like(inputs.per_token["gate"], -1e9)})
     assert error(run("differential_v2", shut).out, attend(*inputs[:3]).out) == 0

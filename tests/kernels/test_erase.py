@@ -21,19 +21,19 @@ PAST = np.broadcast_to(np.tri(TOKENS, dtype=bool), (2, 4, TOKENS, TOKENS))
 @pytest.mark.parametrize("gate", [0.0, 40.0], ids=["as drawn", "wide open"])
 def test_rwkv7_over_several_chunks_is_the_equation_of_the_paper(gate):
     inputs = make("rwkv7", queries=TOKENS)
-    inputs = inputs._replace(beside={name: array + gate for name, array in inputs.beside.items()})
+    inputs = inputs._replace(per_token={name: array + gate for name, array in inputs.per_token.items()})
     expected = oracle(equation("rwkv7"), *inputs, visible=PAST).out
     assert error(run("rwkv7", inputs, mask=Causal()).out, expected) < ROUNDING
 
 
 def test_rwkv7_that_learns_nothing_in_context_is_a_gated_recurrence():
     inputs = make("rwkv7", queries=TOKENS)
-    rate = jnp.full_like(inputs.beside["rate"], -1e9)
+    rate = jnp.full_like(inputs.per_token["rate"], -1e9)
     params = inputs.params | {"replacement": jnp.zeros_like(inputs.params["replacement"])}
-    forgetting = inputs._replace(params=params, beside=inputs.beside | {"rate": rate})
-    decay = np.exp(-np.exp(-0.5) / (1 + np.exp(-np.asarray(inputs.beside["gate"], np.float64))))
+    forgetting = inputs._replace(params=params, per_token=inputs.per_token | {"rate": rate})
+    decay = np.exp(-np.exp(-0.5) / (1 + np.exp(-np.asarray(inputs.per_token["gate"], np.float64))))
     gate = jnp.asarray(np.log(decay / (1 - decay)), jnp.float32)
-    gated = inputs._replace(query=inputs.query * 8**0.5, params={}, beside={"gate": gate})
+    gated = inputs._replace(query=inputs.query * 8**0.5, params={}, per_token={"gate": gate})
     expected = run("gated_linear:temperature=1.0", gated, mask=Causal()).out
     assert error(run("rwkv7", forgetting, mask=Causal()).out, expected) < AGREEMENT
 
@@ -51,7 +51,7 @@ def test_the_delta_rule_written_as_an_erase_is_the_delta_rule_with_its_gradients
     as_erase = replace(lookup(spec), mechanism=replace(rule, update="additive", erase=erased))
 
     def total(inputs, variant):
-        problem = checked(*inputs[:3], variant=spec, params=inputs.params, inputs=inputs.beside, mask=mask)
+        problem = checked(*inputs[:3], variant=spec, params=inputs.params, per_token=inputs.per_token, mask=mask)
         return (recurrence.run(replace(problem, variant=variant)).out * weighing).sum()
 
     @jax.jit

@@ -15,8 +15,8 @@ from attention_jax.kernels.engines import ENGINES
 
 def test_with_open_gates_it_is_scaled_dot_product_attention():
     inputs = make("forgetting")
-    opened = inputs._replace(beside={"gate": jnp.full_like(inputs.beside["gate"], 100.0)})
-    plain = inputs._replace(beside={})
+    opened = inputs._replace(per_token={"gate": jnp.full_like(inputs.per_token["gate"], 100.0)})
+    plain = inputs._replace(per_token={})
     assert error(run("forgetting", opened, mask=Causal()).out, run("scaled_dot", plain, mask=Causal()).out) < AGREEMENT
     assert error(run("forgetting", inputs, mask=Causal()).out, run("scaled_dot", plain, mask=Causal()).out) > 0.1
 
@@ -27,7 +27,7 @@ def test_at_the_end_of_a_long_sequence_a_difference_of_sums_is_not_rounded_away(
     value, gate = rng.normal(size=(1, keys, 1, 3)), rng.normal(size=(1, keys, 1))
     positions = (np.array([[keys - 1]]), np.arange(keys)[None])
     call = jax.jit(lambda *arrays: attend(
-        *arrays[:3], variant="forgetting", inputs={"gate": arrays[3]}, mask=Causal(), positions=positions
+        *arrays[:3], variant="forgetting", per_token={"gate": arrays[3]}, mask=Causal(), positions=positions
     ).out)  # fmt: skip
     out = call(*(jnp.asarray(array, jnp.float32) for array in (query, key, value, gate)))
     sums = np.cumsum(-np.log1p(np.exp(-gate[0, :, 0])))

@@ -37,8 +37,8 @@ def test_gates_that_close_wholly_neither_overflow_nor_round_away_what_comes_afte
     """A cumulative sum over the chunk has no digit left for what comes behind a decay of exp(-4000) or less."""
     inputs = inputs_of(spec)
     closing = -1e7 if spec in ("gated_retention", "gated_linear") else 500
-    gate = inputs.beside["gate"].at[:, (3, 4, 9)].set(closing)
-    inputs = inputs._replace(beside=inputs.beside | {"gate": gate})
+    gate = inputs.per_token["gate"].at[:, (3, 4, 9)].set(closing)
+    inputs = inputs._replace(per_token=inputs.per_token | {"gate": gate})
     if spec == "mamba2":  # Its gate is the size of the write too; a closed one would swamp all else.
         inputs = inputs._replace(value=inputs.value.at[:, (3, 4, 9)].set(1e-6))
     with np.errstate(over="ignore"):
@@ -79,11 +79,11 @@ def test_the_gate_of_mamba2_starts_at_the_steps_and_rates_of_its_authors():
 @pytest.mark.parametrize(("channel", "head"), [("gated_linear", "gated_retention"), ("kimi_delta", "gated_delta_net")])
 def test_channels_that_decay_alike_are_a_head_that_decays(channel, head):
     inputs = inputs_of(head)
-    gate = jnp.broadcast_to(inputs.beside["gate"][..., None], inputs.key.shape)
+    gate = jnp.broadcast_to(inputs.per_token["gate"][..., None], inputs.key.shape)
     params = dict(inputs.params)
     if channel == "kimi_delta":
         params["step_bias"] = jnp.broadcast_to(params["step_bias"][:, None], (2, 8))
-    by_channel = inputs._replace(params=params, beside=inputs.beside | {"gate": gate})
+    by_channel = inputs._replace(params=params, per_token=inputs.per_token | {"gate": gate})
     ours = run_compiled(channel, by_channel, "recurrence", mask=Causal()).out
     assert error(ours, run_compiled(head, inputs, "recurrence", mask=Causal()).out) < AGREEMENT
 
@@ -91,7 +91,7 @@ def test_channels_that_decay_alike_are_a_head_that_decays(channel, head):
 def test_orthogonal_keys_have_nothing_to_replace():
     inputs = inputs_of("delta_net").with_tokens(lambda array: array[:1, :8])
     inputs = inputs._replace(key=jnp.broadcast_to(jnp.eye(8)[None, :, None], inputs.key.shape))
-    strength = jax.nn.sigmoid(inputs.beside["beta"])
+    strength = jax.nn.sigmoid(inputs.per_token["beta"])
     unit = inputs.query / jnp.linalg.norm(inputs.query, axis=-1, keepdims=True)
     written = jnp.repeat(strength[..., None] * inputs.value, 2, axis=2)
     expected = jnp.einsum("binj,ij,bjnv->binv", unit, jnp.tri(8), written) / 8**0.5
@@ -103,15 +103,15 @@ def test_a_chunk_of_one_key_written_again_and_again_has_its_last_value():
     tokens = 64
     key = jnp.broadcast_to(jnp.eye(4)[0], (1, tokens, 1, 4))
     value = jax.random.normal(jax.random.key(0), (1, tokens, 1, 3))
-    beside = {"beta": jnp.full((1, tokens, 1), 40.0)}
-    out = attend(2 * key, key, value, variant="delta_net", inputs=beside, mask=Causal()).out
+    per_token = {"beta": jnp.full((1, tokens, 1), 40.0)}
+    out = attend(2 * key, key, value, variant="delta_net", per_token=per_token, mask=Causal()).out
     np.testing.assert_allclose(out, value / 2, atol=1e-5)
 
 
 def test_what_overflows_only_in_the_solve_is_not_felt_before_it():
     """Twice the largest number is what takes the one value out and writes the other; both are finite themselves."""
     inputs = make("delta_net")
-    strong = inputs._replace(beside={"beta": jnp.full_like(inputs.beside["beta"], 40.0)})
+    strong = inputs._replace(per_token={"beta": jnp.full_like(inputs.per_token["beta"], 40.0)})
     same_key = strong._replace(key=strong.key.at[:, 5].set(strong.key[:, 4]))
     largest = jnp.array([3e38, -3e38])[:, None, None]
     swinging = same_key._replace(value=same_key.value.at[:, 4:6].set(largest))
@@ -144,17 +144,17 @@ def test_a_recurrence_is_of_the_past():
 
 def test_the_recurrence_is_taken_and_every_other_engine_says_why_not():
     inputs = make("kimi_delta")
-    told = explain(*inputs[:3], variant="kimi_delta", params=inputs.params, inputs=inputs.beside, mask=Causal())
+    told = explain(*inputs[:3], variant="kimi_delta", params=inputs.params, per_token=inputs.per_token, mask=Causal())
     assert [candidate.engine for candidate in told if candidate.qualified] == ["recurrence"]
     assert all(candidate.reason for candidate in told)
 
 
 def test_inputs_that_are_missing_or_of_another_shape_are_refused():
     inputs = make("gated_linear")
-    with pytest.raises(Refused, match=r"gated_linear takes inputs \['gate'\] of each token, not \[\]"):
-        run("gated_linear", inputs._replace(beside={}), mask=Causal())
-    with pytest.raises(Refused, match=r"takes the input 'gate' of shape \(2, 7, 2, 8\), .* not \(2, 7, 2\)"):
-        run("gated_linear", inputs._replace(beside={"gate": inputs.beside["gate"][..., 0]}), mask=Causal())
+    with pytest.raises(Refused, match=r"gated_linear takes per_token \['gate'\], not \[\]"):
+        run("gated_linear", inputs._replace(per_token={}), mask=Causal())
+    with pytest.raises(Refused, match=r"takes per_token\['gate'\] of shape \(2, 7, 2, 8\), .* not \(2, 7, 2\)"):
+        run("gated_linear", inputs._replace(per_token={"gate": inputs.per_token["gate"][..., 0]}), mask=Causal())
 
 
 @pytest.mark.parametrize("spec", ["gated_linear", "gated_retention"])

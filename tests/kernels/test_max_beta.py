@@ -29,7 +29,7 @@ def parity(bits, spec):
     one = jnp.ones((1, len(bits) + 1, 1, 1))
     beta = jnp.concatenate([jnp.zeros(1), jnp.where(bits == 1, 40.0, -40.0)])
     return attend(
-        one, one, one.at[:, 1:].set(0), variant=spec, inputs={"beta": beta[None, :, None]}, mask=Causal()
+        one, one, one.at[:, 1:].set(0), variant=spec, per_token={"beta": beta[None, :, None]}, mask=Causal()
     ).out[0, 1:, 0, 0]
 
 
@@ -46,7 +46,7 @@ def test_a_run_of_ones_never_alternates_below_strengths_of_1_whatever_head_reads
     query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 1, heads, 4))
     beta = 3 * jax.random.normal(jax.random.key(1), (1, 1, heads))
     query, key, value, beta = (jnp.repeat(array, tokens, axis=1) for array in (query, key, value, beta))
-    out = attend(query, key, value, variant=spec, inputs={"beta": beta}, mask=Causal()).out
+    out = attend(query, key, value, variant=spec, per_token={"beta": beta}, mask=Causal()).out
     steps = np.diff(out, axis=1)
     steps = np.where(np.abs(steps) > 1e-5, steps, 0)
     turns = (steps[:, 1:] * steps[:, :-1] < 0).any((1, 3))

@@ -19,7 +19,7 @@ VISIBLE = np.broadcast_to(VISIBLE, (2, 4, TOKENS, TOKENS))
 
 
 def with_gates(inputs, *gates):
-    return inputs._replace(beside={"gates": jnp.broadcast_to(jnp.array(gates), inputs.beside["gates"].shape)})
+    return inputs._replace(per_token={"gates": jnp.broadcast_to(jnp.array(gates), inputs.per_token["gates"].shape)})
 
 
 @pytest.mark.parametrize("elements", [block_choice.ELEMENTS, 5000], ids=["all queries", "some queries at a time"])
@@ -36,7 +36,7 @@ def test_its_gradients_are_those_of_the_oracle_where_most_is_left_out():
 
 def test_all_blocks_selected_and_nothing_else_is_causal_softmax():
     inputs = with_gates(make(SPEC, queries=16), -1e9, 1e9, -1e9)
-    plain = inputs._replace(params={}, beside={})
+    plain = inputs._replace(params={}, per_token={})
     assert error(run(SPEC, inputs, mask=Causal()).out, run("scaled_dot", plain, mask=Causal()).out) < AGREEMENT
 
 

@@ -105,10 +105,12 @@ def test_what_it_cannot_do_is_refused_with_the_reason(arguments, reason):
 
 def test_a_mechanism_whose_inputs_no_engine_reads_is_refused():
     gated = lookup("linear")
-    gated = replace(gated, mechanism=replace(gated.mechanism, inputs={"gate": PER_HEAD}))
-    problem = replace(checked(tokens(3), tokens(3), tokens(3), variant="linear"), variant=gated, inputs={"gate": IDS})
-    assert "no inputs of each token" in recurrence.refusal(problem)
-    assert "no inputs of each token" in dense.refusal(problem)
+    gated = replace(gated, mechanism=replace(gated.mechanism, per_token={"gate": PER_HEAD}))
+    problem = replace(
+        checked(tokens(3), tokens(3), tokens(3), variant="linear"), variant=gated, per_token={"gate": IDS}
+    )
+    assert "no per_token arrays" in recurrence.refusal(problem)
+    assert "no per_token arrays" in dense.refusal(problem)
 
 
 def test_a_softmax_is_not_a_product_of_features():

@@ -136,7 +136,9 @@ def test_segments_differ_between_sequences_and_under_vmap():
     inputs = make("gated_linear", queries=6)
     ids = np.array([[0, 0, 1, 1, 1, 2], [7, 7, 7, 7, 3, 3]])
     both, _ = call("gated_linear", inputs, Causal() & Segments(ids))
-    split = Inputs(*(array[:, None] for array in inputs[:3]), inputs.params, {"gate": inputs.beside["gate"][:, None]})
+    split = Inputs(
+        *(array[:, None] for array in inputs[:3]), inputs.params, {"gate": inputs.per_token["gate"][:, None]}
+    )
     axes = Inputs(0, 0, 0, None, 0)
     each = jax.vmap(lambda case, ids: call("gated_linear", case, Causal() & Segments(ids))[0], in_axes=(axes, 0))
     assert error(each(split, ids[:, None])[:, 0], both) < AGREEMENT

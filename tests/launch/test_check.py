@@ -77,7 +77,7 @@ from attention_jax.kernels import PER_HEAD, Claims, SoftmaxScore, Source, regist
 @register(source=Source("this test", "none"), claims=Claims(memory="quadratic"))
 def lies() -> SoftmaxScore:
     'Declares a gate that it reads nowhere, and needs less memory than it says.'
-    return SoftmaxScore(scale=None, inputs={"gate": PER_HEAD})
+    return SoftmaxScore(scale=None, per_token={"gate": PER_HEAD})
 """
 
 

@@ -126,7 +126,7 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     assert variants["scaled_dot"]["decodes"] == "cache"
     assert variants["monotonic"]["decodes"] == "steps"
     assert performer["options"] == {"features": None}
-    assert variants["kimi_delta"]["inputs"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
+    assert variants["kimi_delta"]["per_token"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
 
 def test_list_gives_a_program_the_source_and_the_options_of_what_is_no_variant() -> None:

@@ -84,7 +84,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     assert own == {f"variant_{name}" for name in trained}
     assert variables.get("buffers", {}).keys() == {f"variant_{name}" for name in drawn}
     inputs = {name for name in variables["params"] if name.startswith("input_")}
-    assert inputs == {f"input_{name}" for name in lookup(variant).mechanism.inputs}
+    assert inputs == {f"input_{name}" for name in lookup(variant).mechanism.per_token}
 
     def total(params: dict) -> tuple[jax.Array, jax.Array]:
         out = layer.apply({**variables, "params": params}, INPUTS, mask=mask)
@@ -115,7 +115,7 @@ def test_what_a_variant_takes_of_each_token_is_a_projection_of_it():
         *(projected(name) for name in ("query", "key", "value")),
         variant="kimi_delta",
         params={name: params[f"variant_{name}"] for name in ("log_rate", "step_bias")},
-        inputs={name: projected(f"input_{name}") for name in ("gate", "beta")},
+        per_token={name: projected(f"input_{name}") for name in ("gate", "beta")},
         mask=Causal(),
     ).out
     expected = jnp.einsum("btnh,nhd->btd", attended, params["out"]["kernel"]) + params["out"]["bias"]

@@ -34,7 +34,7 @@ def clustered(clusters, top_k, bits, iterations):
             found[most] = found[most].sum() * softmax(scores(query, keys[most]))
         return found
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, width = query.shape
         out = np.zeros((*query.shape[:3], value.shape[-1]))
         for b, n in np.ndindex(batch, heads):

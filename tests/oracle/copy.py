@@ -7,7 +7,7 @@ from tests.oracle.loops import Result
 
 
 def copy():
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group = heads // key.shape[2]
         out = np.zeros((*query.shape[:3], value.shape[-1]))
@@ -19,7 +19,7 @@ def copy():
                 continue
             weight = params["weight"][n // group]
             copied = {j: np.exp(np.tanh(key[b, j, n // group] @ weight) @ query[b, i, n]) for j in seen}
-            total = np.exp(beside["generate"][b, i, n]) + sum(copied.values())
+            total = np.exp(per_token["generate"][b, i, n]) + sum(copied.values())
             lse[b, n, i] = np.log(total)
             for j in seen:
                 weights[b, n, i, j] = copied[j] / total

@@ -5,7 +5,7 @@ from tests.oracle.functions import replace, sigmoid, unit, unit_read
 
 
 def delta_net(*, max_beta) -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, beside["beta"]))
+    def step(xp, state, key, value, params, per_token, head):
+        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, per_token["beta"]))
 
     return Recurrence(step, unit_read)

@@ -5,10 +5,10 @@ from tests.oracle.functions import replace, sigmoid, unit, unit_read
 
 
 def delta_product(*, steps, max_beta) -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        keys, values = [key, *beside["keys"]], [value, *beside["values"]]
+    def step(xp, state, key, value, params, per_token, head):
+        keys, values = [key, *per_token["keys"]], [value, *per_token["values"]]
         for j in range(steps):
-            strength = max_beta * sigmoid(xp, beside["beta"][j])
+            strength = max_beta * sigmoid(xp, per_token["beta"][j])
             state = replace(xp, state, unit(xp, keys[j]), values[j], strength)
         return state
 

@@ -60,7 +60,7 @@ class Recurrence:
     """A variant, one token at a time: its state [J, Hv] starts at 0.
 
     Attributes:
-      step: (xp, state, key [J], value [Hv], params, what is beside the token by name, key head) -> the next state.
+      step: (xp, state, key [J], value [Hv], params, the token's per_token, key head) -> the next state.
       read: (xp, state, query [H]) -> the output [Hv].
     """
 
@@ -73,8 +73,8 @@ class Whole:
     """A variant whose rows or heads are not apart, or which is made of others: a whole problem by itself.
 
     Attributes:
-      run: (query, key, value, params, beside, visible, positions) in float64, as of `loops.oracle`, positions the pair
-        ([b, T], [b, S]) -> `loops.Result`.
+      run: (query, key, value, params, per_token, visible, positions) in float64, as of `loops.oracle`, positions the
+        pair ([b, T], [b, S]) -> `loops.Result`.
       after: (the sums of values by the weights, params) -> `out`; None where they are `out`.
     """
 

@@ -8,7 +8,7 @@ from tests.oracle.rows import scores, softmax
 
 
 def forgetting():
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group = heads // key.shape[2]
         out, found = np.zeros((*query.shape[:3], value.shape[-1])), np.zeros((batch, heads, queries, key.shape[1]))
@@ -17,7 +17,7 @@ def forgetting():
             seen = np.flatnonzero(visible[b, n, i])
             if not len(seen):
                 continue
-            own, places = beside["gate"][b, :, n // group], positions[1][b % len(positions[1])]
+            own, places = per_token["gate"][b, :, n // group], positions[1][b % len(positions[1])]
             z = scores(query[b, i, n], key[b, seen, n // group])
             for at, j in enumerate(seen):
                 z[at] += sum(-np.log1p(np.exp(-own[k])) for k in seen if places[k] > places[j])

@@ -45,9 +45,9 @@ def unit_read(xp, state, query):
     return scaled_read(xp, state, unit(xp, query))
 
 
-def selective(xp, params, beside, head):
+def selective(xp, params, per_token, head):
     """exp(-A softplus(gate + bias)): Dao & Gu 2024; the bias one number or one for each channel."""
-    return xp.exp(-xp.exp(params["log_rate"][head]) * softplus(xp, beside["gate"] + params["step_bias"][head]))
+    return xp.exp(-xp.exp(params["log_rate"][head]) * softplus(xp, per_token["gate"] + params["step_bias"][head]))
 
 
 def replace(xp, state, key, value, strength):

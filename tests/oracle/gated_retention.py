@@ -5,7 +5,7 @@ from tests.oracle.functions import scaled_read, sigmoid
 
 
 def gated_retention(*, temperature: float) -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        return sigmoid(xp, beside["gate"]) ** (1 / temperature) * state + xp.outer(key, value)
+    def step(xp, state, key, value, params, per_token, head):
+        return sigmoid(xp, per_token["gate"]) ** (1 / temperature) * state + xp.outer(key, value)
 
     return Recurrence(step, scaled_read)

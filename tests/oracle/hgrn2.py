@@ -5,7 +5,7 @@ from tests.oracle.functions import sigmoid
 
 
 def hgrn2(*, layers) -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
+    def step(xp, state, key, value, params, per_token, head):
         powers = xp.exp(params["bounds"][head])
         bound = (params["before"] * powers).sum(-1) / powers.sum(-1)
         forget = bound + (1 - bound) * sigmoid(xp, key)

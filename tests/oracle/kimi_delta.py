@@ -5,8 +5,8 @@ from tests.oracle.functions import replace, selective, sigmoid, unit, unit_read
 
 
 def kimi_delta(*, max_beta) -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        state = selective(xp, params, beside, head)[:, None] * state
-        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, beside["beta"]))
+    def step(xp, state, key, value, params, per_token, head):
+        state = selective(xp, params, per_token, head)[:, None] * state
+        return replace(xp, state, unit(xp, key), value, max_beta * sigmoid(xp, per_token["beta"]))
 
     return Recurrence(step, unit_read)

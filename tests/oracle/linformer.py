@@ -16,7 +16,7 @@ def linformer(rank, sharing):
             found += np.outer(matrix[j], tokens[j])
         return found
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         out = np.zeros((*query.shape[:3], value.shape[-1]))
         for b, n in np.ndindex(batch, heads):

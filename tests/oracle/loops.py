@@ -25,7 +25,7 @@ def oracle(
     key: Any,
     value: Any,
     params: Any,
-    beside: Any = None,
+    per_token: Any = None,
     *,
     visible: np.ndarray,
     bias: Any = 0.0,
@@ -40,23 +40,23 @@ def oracle(
       key: [B, S, K, J].
       value: [B, S, K, Hv].
       params: the variant's arrays by name.
-      beside: what it takes of each token beside these, by name, [B, S, K] or [B, S, K, J].
+      per_token: what it takes of each token beside these, by name, [B, S, K] or [B, S, K, J].
       visible: bool [B, N, T, S]; the equation's own rule holds besides.
       bias: broadcastable to [B, N, T, S].
       keep: bool [B, N, T, S], which weights dropout leaves.
       rate: the share that it does not.
     """
     query, key, value, bias = (np.asarray(array, np.float64) for array in (query, key, value, bias))
-    params, beside = (
-        {name: np.asarray(array, np.float64) for name, array in arrays.items()} for arrays in (params, beside or {})
+    params, per_token = (
+        {name: np.asarray(array, np.float64) for name, array in arrays.items()} for arrays in (params, per_token or {})
     )
     if isinstance(equation, Whole):
         places = (np.arange(query.shape[1])[None], np.arange(key.shape[1])[None])
-        result = equation.run(query, key, value, params, beside, visible, places)
+        result = equation.run(query, key, value, params, per_token, visible, places)
         result = result if keep is None else _dropped(result, value, keep, rate)
         return result if equation.after is None else replace(result, out=equation.after(result.out, params))
     if isinstance(equation, Recurrence):
-        return Result(_recurrent(equation, query, key, value, params, beside, visible))
+        return Result(_recurrent(equation, query, key, value, params, per_token, visible))
     batch, queries, heads, _ = query.shape
     group = heads // key.shape[2]
     out = np.zeros((batch, queries, heads, value.shape[-1]))
@@ -96,7 +96,7 @@ def _dropped(result: Result, value: np.ndarray, keep: np.ndarray, rate: float) -
 
 
 def _recurrent(
-    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, beside: Any, visible: np.ndarray
+    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, per_token: Any, visible: np.ndarray
 ) -> np.ndarray:
     """For each query on its own: the state of the tokens that it sees, in their order, and what it reads there."""
     batch, queries, heads, _ = query.shape
@@ -104,7 +104,7 @@ def _recurrent(
     for b, n, i in np.ndindex(batch, heads, queries):
         head, state = n // group, np.zeros((key.shape[-1], value.shape[-1]))
         for j in np.flatnonzero(visible[b, n, i]):
-            token = {name: array[b, j, head] for name, array in beside.items()}
+            token = {name: array[b, j, head] for name, array in per_token.items()}
             state = equation.step(np, state, key[b, j, head], value[b, j, head], params, token, head)
         out[b, i, n] = equation.read(np, state, query[b, i, n])
     return out
@@ -116,7 +116,7 @@ def naive(
     key: Any,
     value: Any,
     params: Any,
-    beside: Any = None,
+    per_token: Any = None,
     *,
     visible: np.ndarray,
 ) -> jax.Array:
@@ -126,7 +126,7 @@ def naive(
     """
     if isinstance(equation, Recurrence):
         assert (visible == np.tri(*visible.shape, dtype=bool)).all()
-        return _naive_recurrence(equation, query, key, value, params, beside or {})
+        return _naive_recurrence(equation, query, key, value, params, per_token or {})
     visible = visible & equation.pairs(query.shape[1], key.shape[1])
     heads = query.shape[2]
     group = heads // key.shape[2]
@@ -151,18 +151,18 @@ def naive(
 
 
 def _naive_recurrence(
-    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, beside: dict[str, Any]
+    equation: Recurrence, query: Any, key: Any, value: Any, params: Any, per_token: dict[str, Any]
 ) -> jax.Array:
     heads = query.shape[2]
     group = heads // key.shape[2]
     params = {name: array.astype(query.dtype) for name, array in params.items()}
-    tokens = (key, value, beside)
+    tokens = (key, value, per_token)
     tokens = (query, *jax.tree.map(lambda array: jnp.repeat(array, group, axis=2), tokens))
 
     def one_head(tokens: Any, head: Any) -> jax.Array:
         def step(state: jax.Array, token: Any) -> tuple[jax.Array, jax.Array]:
-            query, key, value, beside = token
-            state = equation.step(jnp, state, key, value, params, beside, head).astype(state.dtype)
+            query, key, value, per_token = token
+            state = equation.step(jnp, state, key, value, params, per_token, head).astype(state.dtype)
             return state, equation.read(jnp, state, query)
 
         return jax.lax.scan(step, jnp.zeros((key.shape[-1], value.shape[-1]), query.dtype), tokens)[1]

@@ -5,8 +5,8 @@ from tests.oracle.functions import selective, softplus
 
 
 def mamba2() -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        size = softplus(xp, beside["gate"] + params["step_bias"][head])
-        return selective(xp, params, beside, head) * state + size * xp.outer(key, value)
+    def step(xp, state, key, value, params, per_token, head):
+        size = softplus(xp, per_token["gate"] + params["step_bias"][head])
+        return selective(xp, params, per_token, head) * state + size * xp.outer(key, value)
 
     return Recurrence(step, lambda xp, state, query: query @ state)

@@ -29,7 +29,7 @@ def nsa(length, stride, block, selected, window):
         blocks = [*always, *others[: selected - len(always)]]
         return [t for j in blocks for t in range(j * block, min((j + 1) * block, tokens))]
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group, out = heads // key.shape[2], np.zeros((*query.shape[:3], value.shape[-1]))
         for b, k, i in np.ndindex(batch, key.shape[2], queries):
@@ -45,7 +45,7 @@ def nsa(length, stride, block, selected, window):
                 of_branches = [weight @ value_blocks]
                 for tokens in (picked, list(near)):
                     of_branches.append(softmax(scores(query[b, i, n], keys[tokens])) @ values[tokens])
-                gates = sigmoid(np, beside["gates"][b, i, n])
+                gates = sigmoid(np, per_token["gates"][b, i, n])
                 out[b, i, n] = sum(gate * branch for gate, branch in zip(gates, of_branches, strict=True))
         return Result(out)
 

@@ -23,7 +23,7 @@ def nystrom(landmarks, iterations):
             found = found @ (13 * one - product @ (15 * one - product @ (7 * one - product))) / 4
         return found
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         out = np.zeros((*query.shape[:3], value.shape[-1]))
         for b, n in np.ndindex(batch, heads):

@@ -14,7 +14,7 @@ def reformer_lsh(rounds, buckets, chunk):
         order = sorted(range(len(query)), key=lambda t: (not real[t], hashes[t], t))
         return {token: place // chunk for place, token in enumerate(order)}
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group, out = heads // value.shape[2], np.zeros((*query.shape[:3], value.shape[-1]))
         found = np.zeros((batch, heads, queries, queries))

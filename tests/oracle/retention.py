@@ -5,7 +5,7 @@ from tests.oracle.functions import scaled_read
 
 
 def retention() -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
+    def step(xp, state, key, value, params, per_token, head):
         return xp.exp(params["log_decay"][head]) * state + xp.outer(key, value)
 
     return Recurrence(step, scaled_read)

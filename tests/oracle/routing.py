@@ -13,7 +13,7 @@ def routing(clusters, window):
         nearness = {t: unit(np, x) @ unit(np, centroid) for t, x in enumerate(tokens) if real[t]}
         return sorted(nearness, key=lambda t: -nearness[t])[:window]
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group, out = heads // key.shape[2], np.zeros((*query.shape[:3], value.shape[-1]))
         found = np.zeros((batch, heads, queries, queries))

@@ -21,7 +21,7 @@ def by_rows(weights: Callable[..., Any]) -> Whole:
       weights: (query [H], the keys it sees [s, J], their positions [s], its position, params, query head) -> [s].
     """
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group = heads // key.shape[2]
         out = np.zeros((*query.shape[:3], value.shape[-1]))

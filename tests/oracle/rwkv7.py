@@ -5,9 +5,9 @@ from tests.oracle.functions import sigmoid, unit
 
 
 def rwkv7() -> Recurrence:
-    def step(xp, state, key, value, params, beside, head):
-        decay = xp.exp(-xp.exp(-0.5) * sigmoid(xp, beside["gate"]))
-        rate = sigmoid(xp, beside["rate"])
+    def step(xp, state, key, value, params, per_token, head):
+        decay = xp.exp(-xp.exp(-0.5) * sigmoid(xp, per_token["gate"]))
+        rate = sigmoid(xp, per_token["rate"])
         taken = unit(xp, key * params["removal"][head])
         written = key * (1 + (rate - 1) * params["replacement"][head])
         transition = xp.diag(decay) - xp.outer(taken, rate * taken)

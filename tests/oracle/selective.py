@@ -8,7 +8,7 @@ from tests.oracle.rows import scores, softmax
 
 
 def selective():
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         group, keys = heads // key.shape[2], key.shape[1]
         out, found = np.zeros((*query.shape[:3], value.shape[-1])), np.zeros((batch, heads, queries, keys))

@@ -18,7 +18,7 @@ def aligned(start: Callable[..., Any], step: Callable[..., Any]) -> Whole:
         [S] and the next state. It is not called for a query that sees nothing, which leaves the state.
     """
 
-    def run(query, key, value, params, beside, visible, positions):
+    def run(query, key, value, params, per_token, visible, positions):
         batch, queries, heads, _ = query.shape
         keys, group = key.shape[1], heads // key.shape[2]
         out, weights = np.zeros((*query.shape[:3], value.shape[-1])), np.zeros((batch, heads, queries, keys))

@@ -79,9 +79,9 @@ RECURRENCES_BY_HAND = {
 
 @pytest.mark.parametrize("spec", RECURRENCES_BY_HAND)
 def test_two_steps_worked_out_by_hand(spec):
-    params, beside, expected = RECURRENCES_BY_HAND[spec]
-    beside = {name: np.asarray(array)[None, :, None] for name, array in beside.items()}
-    result = oracle(equation(spec), QUERY, KEY, VALUE, params, beside, visible=BOTH)
+    params, per_token, expected = RECURRENCES_BY_HAND[spec]
+    per_token = {name: np.asarray(array)[None, :, None] for name, array in per_token.items()}
+    result = oracle(equation(spec), QUERY, KEY, VALUE, params, per_token, visible=BOTH)
     np.testing.assert_allclose(result.out.ravel(), [expected], rtol=1e-6)
 
 

@@ -35,8 +35,8 @@ def refusal(problem: Problem) -> str | None:
         return "it is for a softmax over scaled dot products"
     if problem.query.shape[1] > MOST_QUERIES:
         return f"it is for at most {MOST_QUERIES} queries"
-    if problem.inputs:
-        return "it takes no inputs of each token"
+    if problem.per_token:
+        return "it takes no per_token arrays"
     return blockwise.refusal(problem)
 
 

@@ -28,8 +28,8 @@ def refusal(problem: Problem) -> str | None:
         return "a parallel form reports nothing"
     if not isinstance(mechanism, (Score, FeatureMap, Alignment)):
         return "it forms weights from queries and keys, and no state that they change"
-    if problem.inputs and isinstance(mechanism, FeatureMap):
-        return "features are of queries and keys alone: no inputs of each token"
+    if problem.per_token and isinstance(mechanism, FeatureMap):
+        return "features are of queries and keys alone: no per_token arrays"
     return None
 
 

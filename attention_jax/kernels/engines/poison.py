@@ -30,8 +30,8 @@ def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
 def bad_tokens(problem: Problem) -> tuple[Bool[Array, "B T N"], Bool[Array, "B S K"]]:
     """Returns which queries, and which keys with their values, hold NaN or infinity in any array that is of them."""
     query, key = nonfinite(problem.query), nonfinite(problem.key, problem.value)
-    for name, array in problem.inputs.items():
-        declared = problem.variant.mechanism.inputs[name]
+    for name, array in problem.per_token.items():
+        declared = problem.variant.mechanism.per_token[name]
         bad = ~jnp.isfinite(array)
         bad = bad.any(range(3 if declared.by_head else 2, bad.ndim))
         # Of one key head: of each query head that it serves. Of no head: of all.

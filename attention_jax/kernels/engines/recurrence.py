@@ -11,7 +11,7 @@ What a mask means here:
 - Segments: the state is empty again where the id changes. Ids are of runs: one that comes back after another would need
   its old state, so its second run gives NaN. Between calls a state knows no more than the last id, the lowest and the
   highest: a run in a later call must take an id outside of the range before it (1, 2, 3 and 0 for padding does).
-- A query that sees a token with NaN or infinity in its key, value or inputs gives NaN, and no other query does.
+- A query that sees a token with NaN or infinity in its key, value or per_token gives NaN, and no other query does.
 """
 
 import jax
@@ -36,8 +36,8 @@ def refusal(problem: Problem) -> str | None:
     mechanism = problem.variant.mechanism
     if not isinstance(mechanism, (FeatureMap, LinearRecurrence)):
         return "its weights are not a product of features of the query and of the key"
-    if problem.inputs and isinstance(mechanism, FeatureMap):
-        return "features are of queries and keys alone: no inputs of each token"
+    if problem.per_token and isinstance(mechanism, FeatureMap):
+        return "features are of queries and keys alone: no per_token arrays"
     if "weights" in problem.outputs or "lse" in problem.outputs:
         return "it never forms weights or their normaliser's log"
     rules = terms(problem.mask)
@@ -97,9 +97,9 @@ def pieces(problem: Problem) -> tuple[Tokens, Bool[Array, "B K G T"]]:
     query, bad_query = without_nonfinite(problem.query)
     key, bad_key = without_nonfinite(problem.key)
     value, bad_value = without_nonfinite(problem.value)
-    inputs, bad_rest = _inputs(problem, visible)
+    per_token, bad_rest = _per_token(problem, visible)
     key, value = _shown(key, visible), to_statistics(_shown(value, visible))
-    mechanism, given = problem.variant.mechanism, problem.given._replace(per_token=inputs)
+    mechanism, given = problem.variant.mechanism, problem.given._replace(per_token=per_token)
     log_scale = log_decay = strength = reads = erases = None
     if isinstance(mechanism, FeatureMap):
         query, features = mechanism.query_features(query, given).values, mechanism.key_features(key, given)
@@ -155,15 +155,15 @@ def _shown(array: Array, visible: Bool[Array, "B S"], hidden: float = 0) -> Arra
     return jnp.where(visible.reshape(*visible.shape, *[1] * (array.ndim - 2)), array, jnp.asarray(hidden, array.dtype))
 
 
-def _inputs(problem: Problem, visible: Bool[Array, "B S"]) -> tuple[dict[str, Array], Bool[Array, "B S K"]]:
+def _per_token(problem: Problem, visible: Bool[Array, "B S"]) -> tuple[dict[str, Array], Bool[Array, "B S K"]]:
     """Returns what the mechanism takes of each token beside key and value, cleaned, and which tokens held NaN there."""
     bad = jnp.zeros(problem.key.shape[:3], bool)
-    inputs = {}
-    for name, array in problem.inputs.items():
+    per_token = {}
+    for name, array in problem.per_token.items():
         finite = jnp.isfinite(array)
-        inputs[name] = to_statistics(_shown(jnp.where(finite, array, 0), visible))
+        per_token[name] = to_statistics(_shown(jnp.where(finite, array, 0), visible))
         bad = bad | ~(finite if finite.ndim == 3 else finite.all(-1))
-    return inputs, bad
+    return per_token, bad
 
 
 def _decay_and_strength(

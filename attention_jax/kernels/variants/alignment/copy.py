@@ -1,8 +1,8 @@
 """One softmax over the words that a decoder may generate and the source tokens that it may copy: Gu et al. 2016.
 
-Equations 4 to 6 and 8: p(copy j) = exp(z_j) / Z, Z = exp(generate) + sum_l exp(z_l), z_j = tanh(h_j W_c) s. The input
-"generate" of each query is the log of the sum of the exponentials of its scores for all words, one for each head. What
-the caller makes of it:
+Equations 4 to 6 and 8: p(copy j) = exp(z_j) / Z, Z = exp(generate) + sum_l exp(z_l), z_j = tanh(h_j W_c) s.
+per_token["generate"] of each query is the log of the sum of the exponentials of its scores for all words, one for each
+head. What the caller makes of it:
 
 - p(generate v) = exp(score(v) - lse), with outputs=("out", "lse"): Z is shared.
 - p(copy word v), tokens that hold the same word added up, is `out` for values that are one-hot vectors of the words.
@@ -40,7 +40,7 @@ def copy() -> Composition:
     """What a decoder copies of the tokens it sees, in one softmax with all that it might generate (CopyNet)."""
     score = SoftmaxScore(
         arrays={"weight": normal("K", "J", "H")},
-        inputs={"generate": PerToken(("N",), of="query")},
+        per_token={"generate": PerToken(("N",), of="query")},
         prepare_key=_prepare_key,
     )
     return with_sink(score, lambda given: given.per_token["generate"].swapaxes(1, 2))

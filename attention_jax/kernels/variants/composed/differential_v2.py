@@ -14,17 +14,17 @@ from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Source, register
 from attention_jax.kernels.variants.composed.difference import less
 
-_INPUTS = {"second": PerToken(("N", "H"), of="query"), "gate": PerToken(("N",), of="query")}
-_SCORE = SoftmaxScore(scale=None, inputs=_INPUTS)
+_PER_TOKEN = {"second": PerToken(("N", "H"), of="query"), "gate": PerToken(("N",), of="query")}
+_SCORE = SoftmaxScore(scale=None, per_token=_PER_TOKEN)
 
 
 def _run(problem: Problem, solve: Solve) -> AttentionOutput:
-    second_query = problem.inputs["second"].astype(problem.query.dtype)
+    second_query = problem.per_token["second"].astype(problem.query.dtype)
     first, second = (
         solve(part(problem, _SCORE, name=f"query {number}", query=query, outputs=problem.outputs))
         for number, query in enumerate((problem.query, second_query), 1)
     )
-    share = jax.nn.sigmoid(to_statistics(problem.inputs["gate"]))[..., None]
+    share = jax.nn.sigmoid(to_statistics(problem.per_token["gate"]))[..., None]
 
     out = less(first.out, second.out, share).astype(problem.query.dtype)
     if first.weights is None or second.weights is None:
@@ -44,4 +44,4 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
 )
 def differential_v2() -> Composition:
     """Softmax attention of each head less a share, that the token chooses, of what a second query of it attends to."""
-    return Composition(run=past_nan(_run), inputs=_INPUTS)
+    return Composition(run=past_nan(_run), per_token=_PER_TOKEN)

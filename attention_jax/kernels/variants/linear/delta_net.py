@@ -35,7 +35,7 @@ def delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
       Refused: max_beta is not in (0, 2].
     """
     return LinearRecurrence(
-        inputs={"beta": PER_HEAD},
+        per_token={"beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         strength=write_strength(max_beta, owner="delta_net"),

@@ -1,7 +1,7 @@
 """n delta steps a token, S_t = A_n ... A_1 S_{t-1} + ..., A_j = I - b_j k_j k_j^T: Siems et al. 2025 (DeltaProduct).
 
 Each step of section 4.1, equation 5, has a key, a value and a strength of its own: `key` and `value` are those of the
-first, the inputs "keys" and "values" those of the others, "beta" the strengths of all. It is `delta_net` over n tokens
+first, per_token "keys" and "values" those of the others, "beta" the strengths of all. It is `delta_net` over n tokens
 for each, of which the last one's query counts. With strengths up to 2 a product of two reflections is a rotation, so
 that one head can follow a group that one step of `delta_net` cannot. A forget gate (Gated DeltaProduct), the SiLU and
 short convolutions before, and the norm after, belong to other mechanisms and to the model.
@@ -83,17 +83,17 @@ def delta_product(*, steps: int = 2, max_beta: float = 2.0) -> Composition:
     rule = delta_net(max_beta=max_beta)
 
     def run(problem: Problem, solve: Solve) -> AttentionOutput:
-        query, inputs = problem.query, problem.inputs
+        query, per_token = problem.query, problem.per_token
         queries = jnp.pad(query[:, :, None], [(0, 0), (0, 0), (steps - 1, 0), (0, 0), (0, 0)])
         of_steps = on_other_tokens(
             problem,
             rule,
             name="its steps",
             query=jax.lax.collapse(queries, 1, 3),
-            key=_in_turn(problem.key, inputs["keys"]),
-            value=_in_turn(problem.value, inputs["values"]),
+            key=_in_turn(problem.key, per_token["keys"]),
+            value=_in_turn(problem.value, per_token["values"]),
             mask=_mask_of_steps(problem.mask, steps, problem.given.real),
-            inputs={"beta": jax.lax.collapse(jnp.moveaxis(inputs["beta"], 3, 2), 1, 3)},
+            per_token={"beta": jax.lax.collapse(jnp.moveaxis(per_token["beta"], 3, 2), 1, 3)},
             # Not to be used: that there are any is for the engine to refuse.
             positions=problem.positions,
             outputs=problem.outputs,
@@ -103,7 +103,7 @@ def delta_product(*, steps: int = 2, max_beta: float = 2.0) -> Composition:
 
     return _OfStates(
         run=run,
-        inputs={
+        per_token={
             "beta": PerToken(("K", steps)),
             "keys": PerToken(("K", steps - 1, "J")),
             "values": PerToken(("K", steps - 1, "Hv")),

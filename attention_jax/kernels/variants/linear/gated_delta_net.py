@@ -50,7 +50,7 @@ def gated_delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
     """
     return LinearRecurrence(
         arrays=selective_gate(),
-        inputs={"gate": PER_HEAD, "beta": PER_HEAD},
+        per_token={"gate": PER_HEAD, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,

@@ -32,4 +32,4 @@ def gated_linear(*, temperature: float = 16.0) -> LinearRecurrence:
       Refused: temperature is not positive.
     """
     log_decay = tempered_log_decay(temperature, owner="gated_linear")
-    return LinearRecurrence(inputs={"gate": PER_CHANNEL}, prepare_query=scaled, log_decay=log_decay)
+    return LinearRecurrence(per_token={"gate": PER_CHANNEL}, prepare_query=scaled, log_decay=log_decay)

@@ -1,6 +1,6 @@
 """S_t = g_t S_{t-1} + k_t v_t^T, g_t = sigmoid(x_t w)^(1/tau): Sun et al. 2024 (YOCO), section 3.1.
 
-One decay for each token and key head, from the input "gate" = x_t w; out_t = S_t^T q_t / sqrt(H). The norm of each
+One decay for each token and key head, from per_token "gate" = x_t w; out_t = S_t^T q_t / sqrt(H). The norm of each
 head after it belongs to the model.
 """
 
@@ -35,4 +35,4 @@ def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
       Refused: temperature is not positive.
     """
     log_decay = tempered_log_decay(temperature, owner="gated_retention")
-    return LinearRecurrence(inputs={"gate": PER_HEAD}, prepare_query=scaled, log_decay=log_decay)
+    return LinearRecurrence(per_token={"gate": PER_HEAD}, prepare_query=scaled, log_decay=log_decay)

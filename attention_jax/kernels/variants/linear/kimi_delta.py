@@ -51,7 +51,7 @@ def kimi_delta(*, max_beta: float = 1.0) -> LinearRecurrence:
     """
     return LinearRecurrence(
         arrays=selective_gate("J"),
-        inputs={"gate": PER_CHANNEL, "beta": PER_HEAD},
+        per_token={"gate": PER_CHANNEL, "beta": PER_HEAD},
         prepare_query=unit_scaled,
         prepare_key=unit_key,
         log_decay=selective_log_decay,

@@ -34,5 +34,5 @@ def _step(given: Given) -> Array:
 def mamba2() -> LinearRecurrence:
     """A linear recurrence whose steps each token sizes: a long one writes much and forgets much; no normaliser."""
     return LinearRecurrence(
-        arrays=selective_gate(), inputs={"gate": PER_HEAD}, log_decay=selective_log_decay, strength=_step
+        arrays=selective_gate(), per_token={"gate": PER_HEAD}, log_decay=selective_log_decay, strength=_step
     )

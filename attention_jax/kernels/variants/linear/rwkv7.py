@@ -1,6 +1,6 @@
 """S_t = S_{t-1} (diag(w_t) - c_t^T (a_t (.) c_t)) + v_t^T k'_t: Peng et al. 2025 (RWKV-7), section 4.
 
-S is [Hv, J] there, and out_t = S_t r_t has no scale. From the key k_t and two inputs, "gate" d_t and "rate" g_t, come
+S is [Hv, J] there, and out_t = S_t r_t has no scale. From the key k_t and the per_token "gate" d_t and "rate" g_t come
 
 - w_t = exp(-exp(-1/2) sigmoid(d_t)), a decay for each channel, between 0.545 and 1;
 - a_t = sigmoid(g_t), a rate of learning in context for each channel;
@@ -58,7 +58,7 @@ def rwkv7() -> LinearRecurrence:
     """The delta rule with a key of its own to take out, a decay and a rate for each channel (RWKV-7); no normaliser."""
     return LinearRecurrence(
         arrays={"removal": constant(0.85, "K", "J"), "replacement": constant(1.0, "K", "J")},
-        inputs={"gate": PER_CHANNEL, "rate": PER_CHANNEL},
+        per_token={"gate": PER_CHANNEL, "rate": PER_CHANNEL},
         prepare_key=_written,
         log_decay=_log_decay,
         erase=_erased,

@@ -48,12 +48,12 @@ SCORE = replace(
     prepare_key=_key,
     pairwise=_pairwise,
     scale=1.0,
-    inputs={"until_query": PerToken(("K", 2), of="query"), "until_key": PerToken(("K", 2))},
+    per_token={"until_query": PerToken(("K", 2), of="query"), "until_key": PerToken(("K", 2))},
 )
 
 
 def _run(problem: Problem, solve: Solve) -> AttentionOutput:
-    given, gate = problem.given, problem.inputs["gate"]
+    given, gate = problem.given, problem.per_token["gate"]
     dtype = statistics_dtype(problem.query.dtype)
     log_kept = jax.nn.log_sigmoid(given.per_token["gate"].astype(dtype))
     if given.real is not None:
@@ -61,8 +61,8 @@ def _run(problem: Problem, solve: Solve) -> AttentionOutput:
     until_key, until_query = _sums(problem, log_kept)
     # A gate that is not finite goes on as one of 0, and with it the token as one that is not finite.
     until_key = jnp.where(jnp.isfinite(gate)[..., None], until_key, jnp.nan)
-    inputs = {"until_query": until_query, "until_key": until_key}
-    return solve(part(problem, SCORE, name="by what is kept", inputs=inputs, outputs=problem.outputs))
+    per_token = {"until_query": until_query, "until_key": until_key}
+    return solve(part(problem, SCORE, name="by what is kept", per_token=per_token, outputs=problem.outputs))
 
 
 def _sums(problem: Problem, amounts: Float[Array, "B S K"]) -> tuple[Float[Array, "B S K 2"], Float[Array, "B T K 2"]]:
@@ -124,4 +124,4 @@ def _running(amounts: Float[Array, "B n K"], starts: Bool[Array, "B n 1"]) -> Fl
 )
 def forgetting() -> Composition:
     """Softmax of scaled dot products that fade by what each token after the key says is kept (FoX)."""
-    return Composition(run=_run, inputs={"gate": PER_HEAD})
+    return Composition(run=_run, per_token={"gate": PER_HEAD})

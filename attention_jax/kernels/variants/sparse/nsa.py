@@ -63,7 +63,7 @@ FIRST, LOCAL = 1, 2
 def nsa(*, length: int = 32, stride: int = 16, block: int = 64, selected: int = 16, window: int = 512) -> Composition:
     """Causal attention to compressed blocks of keys, to the keys of chosen blocks, and to those near by, by gates.
 
-    The gates are an input of each query head, sigmoid of [compressed, selected, window].
+    The gates are per_token arrays of each query head, sigmoid of [compressed, selected, window].
 
     Args:
       length: the paper's l, tokens in a compressed block.
@@ -114,7 +114,7 @@ def nsa(*, length: int = 32, stride: int = 16, block: int = 64, selected: int = 
         return AttentionOutput(out=jnp.asarray(out, problem.query.dtype))
 
     gates = PerToken(("N", FIRST + LOCAL), of="query")
-    return Composition(run=past_nan(run), arrays=_arrays(length), inputs={"gates": gates})
+    return Composition(run=past_nan(run), arrays=_arrays(length), per_token={"gates": gates})
 
 
 def _arrays(length: int) -> dict[str, Declared]:

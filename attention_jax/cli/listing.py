@@ -133,7 +133,8 @@ def print_bibtex(spec: str) -> None:
     Raises:
       Refused: there is no such mechanism, or nobody has published it.
     """
-    source = kind_of(spec).choose(spec).source
+    name = _with_own_name(spec)
+    source = kind_of(name).choose(name).source
     if not source.bibtex:
         raise Refused(f"--format=bibtex: {spec} is of no paper ({source}): `show {spec}` tells what it is.")
     print(source.bibtex)
@@ -161,16 +162,21 @@ def print_one(name: str) -> None:
     if base in others:
         raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
     by_spec = [known for kind in KINDS for known in kind.catalogue.names()]
-    aliases = {alias: known for kind in reversed(KINDS) for alias, known in kind.catalogue.aliases().items()}
-    if base in aliases and base not in by_spec:
-        name, base = aliases[base] + name[len(base) :], aliases[base]
-    if ".py:" not in name and base not in by_spec:
+    name = _with_own_name(name)
+    if ".py:" not in name and name.partition(":")[0] not in by_spec:
         raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*by_spec, *others])}")
     kind_found = kind_of(name)
     if kind_found is VARIANTS:
         _print_variant(lookup(name))
     else:
         _print_chosen(kind_found, kind_found.choose(name))
+
+
+def _with_own_name(spec: str) -> str:
+    """Returns a spec with the registered name in the place of another one that papers have for it."""
+    name, colon, options = spec.partition(":")
+    aliases = {alias: known for kind in KINDS for alias, known in kind.catalogue.aliases().items()}
+    return f"{aliases.get(name, name)}{colon}{options}"
 
 
 def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:

@@ -171,6 +171,8 @@ def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:
     answer = launch("show", "linear", "--format=bibtex")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("@misc{katharopoulos2020transformers,\n  title = {{Transformers are RNNs: ")
+    by_another_name = launch("show", "bahdanau:hidden=8", "--format=bibtex")
+    assert (by_another_name.code, by_another_name.out) == (0, launch("show", "additive", "--format=bibtex").out)
     refused = launch("show", "uniform", "--format=bibtex")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: --format=bibtex: uniform is of no paper (A control of this library, ")

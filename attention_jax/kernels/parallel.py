@@ -5,11 +5,10 @@ family, and any for all-to-all. The mask, positions and dropout go by the index 
 nothing changes with the number of devices.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +16,11 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Params
 from attention_jax.kernels.checks import Arguments, checked
 from attention_jax.kernels.composition import Composition
-from attention_jax.kernels.engines import ENGINES, blockwise, chain, ring
+from attention_jax.kernels.engines import blockwise, chain, ring
 from attention_jax.kernels.engines.poison import bad_tokens, rows_that_see
 from attention_jax.kernels.engines.tiles import Differentiable, NonDifferentiable, Plan
 from attention_jax.kernels.engines.tiling import tile_size
@@ -29,10 +28,7 @@ from attention_jax.kernels.mask_algebra import Axis, Run, rows
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem, Share
 from attention_jax.kernels.solve import solve
-
-Method = Literal["ring", "all_gather", "all_to_all"]
-Order = Literal["contiguous", "zigzag"]
-Axes = str | tuple[str, ...] | None
+from attention_jax.kernels.spread import Axes, Method, Order, Spread, check_part, check_problem, check_spread, size
 
 
 def zigzag(tokens: int, devices: int) -> Int[np.ndarray, " T"]:
@@ -96,41 +92,30 @@ def attend_sharded(
     """
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     problem = checked(query, key, value, outputs=outputs, **arguments)
-    spread = _Spread(mesh, axis, method, order, batch_axis, head_axis, engine)
-    _check_spread(spread)
+    spread = Spread(mesh, axis, method, order, batch_axis, head_axis, engine)
+    check_spread(spread)
+    check_problem(problem, spread)
     mechanism = problem.variant.mechanism
     if isinstance(mechanism, Composition) and axis is not None and method != "all_to_all":
         # Its parts meet other tokens than their own by the method; what is between them is left to XLA, and goes by
         # where the tokens stand in the sequence, not by their order in the arrays.
         if order == "zigzag":
-            held = (jnp.asarray(zigzag(array.shape[1], _size(mesh, axis))) for array in (query, key))
+            held = (jnp.asarray(zigzag(array.shape[1], size(mesh, axis))) for array in (query, key))
             problem = replace(problem, share=Share(*held))
 
         def of_part(part: Problem) -> AttentionOutput:
             # Tokens other than the caller's lie in the order that their mask and positions go by.
-            return _solved(part, spread=spread if part.share else replace(spread, order="contiguous"))
+            of_tokens = replace(spread, order=order if part.share else "contiguous")
+            check_part(part, of_tokens, whole=problem.variant)
+            return _solved(part, spread=of_tokens)
 
         return mechanism.run(problem, of_part)
     return _solved(problem, spread=spread)
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """What `attend_sharded` is told of the devices, by the names of its arguments."""
-
-    mesh: Mesh | AbstractMesh
-    axis: str | None
-    method: Method
-    order: Order
-    batch_axis: Axes
-    head_axis: Axes
-    engine: str | None
-
-
-def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
-    _check(problem, spread)
+def _solved(problem: Problem, *, spread: Spread) -> AttentionOutput:
     axis, batch_axis, head_axis = spread.axis, spread.batch_axis, spread.head_axis
-    (queries, keys), devices = (problem.query.shape[1], problem.key.shape[1]), _size(spread.mesh, axis)
+    (queries, keys), devices = (problem.query.shape[1], problem.key.shape[1]), size(spread.mesh, axis)
     layout = _Layout(
         ring=ring.Ring(axis or "", devices),
         queries=_held(queries, devices, spread.order),
@@ -138,7 +123,7 @@ def _solved(problem: Problem, *, spread: _Spread) -> AttentionOutput:
         runs=_held(devices * (2 if spread.order == "zigzag" else 1), devices, spread.order),
         batch_axis=batch_axis,
         head_axis=head_axis,
-        heads_over=_size(spread.mesh, head_axis),
+        heads_over=size(spread.mesh, head_axis),
         engine=spread.engine,
     )
     of_device = _solver(problem, spread.method) if axis else _whole
@@ -288,19 +273,7 @@ _METHODS: dict[str, tuple[Part, Part]] = {
 
 def _solver(problem: Problem, method: Method) -> Part:
     of_softmax, of_states = _METHODS[method]
-    return of_softmax if _is_softmax(problem) else of_states
-
-
-def _is_softmax(problem: Problem) -> bool:
-    return isinstance(problem.variant.mechanism, SoftmaxScore)
-
-
-def _size(mesh: Mesh | AbstractMesh, axes: Axes) -> int:
-    return math.prod(mesh.shape[axis] for axis in _named(axes))
-
-
-def _named(axes: Axes) -> tuple[str, ...]:
-    return (axes,) if isinstance(axes, str) else axes or ()
+    return of_softmax if isinstance(problem.variant.mechanism, SoftmaxScore) else of_states
 
 
 def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
@@ -313,48 +286,3 @@ def _of_heads(problem: Problem, devices: int, me: Int[Array, ""]) -> Params:
                 array = jax.lax.dynamic_slice_in_dim(array, me * size, size, dimension)
         params[name] = array
     return params
-
-
-def _check_spread(spread: _Spread) -> None:
-    if spread.method not in _METHODS:
-        raise Refused(f"there is no method {spread.method!r}.{did_you_mean(str(spread.method), _METHODS)}")
-    if spread.order not in get_args(Order):
-        raise Refused(f"there is no order {spread.order!r}.{did_you_mean(str(spread.order), get_args(Order))}")
-    for name in (*_named(spread.axis), *_named(spread.batch_axis), *_named(spread.head_axis)):
-        if name not in spread.mesh.shape:
-            raise Refused(f"the mesh has no axis {name!r}; it has {', '.join(map(repr, spread.mesh.shape))}.")
-
-
-def _check(problem: Problem, spread: _Spread) -> None:
-    mesh, axis, method, order, engine = spread.mesh, spread.axis, spread.method, spread.order, spread.engine
-    batch_axis, head_axis = spread.batch_axis, spread.head_axis
-    devices = _size(mesh, axis)
-    for name, array in (("query", problem.query), ("key", problem.key)):
-        if array.shape[1] % devices:
-            raise Refused(f"{array.shape[1]} {name} tokens do not divide among {devices} devices: pad them.")
-    for what, count, over in (
-        ("sequences", problem.query.shape[0], _size(mesh, batch_axis)),
-        ("key heads", problem.key.shape[2], _size(mesh, head_axis)),
-    ):
-        if count % over:
-            raise Refused(f"{count} {what} do not divide among {over} devices: give a multiple of {over}.")
-    over_heads = head_axis is not None or (axis is not None and method == "all_to_all")
-    unfit = {
-        f"heads on several devices, since those of {problem.variant.spec} see each other: leave head_axis out and give "
-        "method='ring'": over_heads and not problem.variant.claims.heads_apart,
-        "a bias: write it as a score_mod, which any device can compute": problem.bias is not None,
-        "weights (outputs): no device has them all": "weights" in problem.outputs,
-        "a state: the sequence is whole": problem.state is not None or "state" in problem.outputs,
-    }
-    kv_heads = problem.key.shape[2] // _size(mesh, head_axis)
-    if axis is None or method == "all_to_all":
-        unfit["zig-zag order, since every device has whole sequences: use contiguous"] = order == "zigzag"
-        unfit[f"{kv_heads} key heads on {devices} devices, which do not divide them: use ring"] = kv_heads % devices > 0
-    else:
-        made_of = "blockwise" if _is_softmax(problem) else "recurrence"
-        unfit[f"engine={engine!r}, since it is made of the {made_of} one: leave it out"] = engine is not None
-        if why := ENGINES[made_of].refusal(problem):
-            unfit[f"{problem.variant.spec} here, in the {made_of} engine: {why}. Use all_to_all"] = True
-    for what, asked in unfit.items():
-        if asked:
-            raise Refused(f"method {method} does not take {what}.")

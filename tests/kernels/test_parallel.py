@@ -167,7 +167,7 @@ def test_under_a_causal_mask_zigzag_gives_every_device_the_same_work_and_contigu
         (
             {"spec": "linear", "mask": Causal() & Window(2)},
             r"method ring does not take linear here, in the recurrence engine: it takes Causal, Padding and Segments, "
-            r"not \(Causal & Window\)\. Use all_to_all",
+            r"not \(Causal & Window\): use all_to_all",
         ),
         (
             {"spec": "linear", "mask": Causal(), "positions": jnp.arange(32)[None], "method": "all_gather"},
@@ -176,6 +176,30 @@ def test_under_a_causal_mask_zigzag_gives_every_device_the_same_work_and_contigu
         ({"spec": "linear", "mask": Causal(), "outputs": ("out", "state")}, "method ring does not take a state"),
         ({"spec": "linear", "engine": "dense"}, "engine='dense', since it is made of the recurrence one: leave it out"),
         ({"engine": "dense"}, "method ring does not take engine='dense', since it is made of the blockwise one"),
+        (
+            {"spec": "top_k"},
+            "method ring does not take top_k, whose weights are made of all logits of a query: use all_",
+        ),
+        ({"spec": "gmm"}, "ring does not take gmm, whose weights depend on those of earlier queries: use all_to_all"),
+        (
+            {"spec": "talking_heads", "method": "all_to_all"},
+            "the heads of talking_heads see each other and cannot be on several devices: spread whole sequences, by ",
+        ),
+        (
+            {"spec": "moba:block=4", "mask": Causal()},
+            r"method ring does not take moba:block=4, whose part 'moba:block=4 \(the blocks chosen\)' cannot be "
+            "spread, since 1 query tokens do not divide among 8 devices: use all_to_all",
+        ),
+        (
+            {"spec": "nsa:length=4,stride=2,block=4", "mask": Causal(), "method": "all_gather"},
+            r"whose part '.* \(compressed\)' cannot be spread, since 15 key tokens do not divide among 8 devices: "
+            "spread whole sequences, by batch_axis alone",
+        ),
+        (
+            {"spec": "reformer_lsh"},
+            r"method ring does not take reformer_lsh, whose part '.* \(chunks of a round\)' cannot be spread, since "
+            ".*: use all_to_all",
+        ),
         ({"tokens": (16, 32), "mask": Window(2)}, "a mask by position with 16 queries and 32 keys is ambiguous"),
     ],
 )
@@ -189,7 +213,7 @@ def test_what_cannot_be_spread_is_refused_in_one_line(arguments, message):
     kv_heads = 8 if heads == 8 else 2
     inputs = make(spec, batch=batch, queries=queries, keys=keys, heads=heads, kv_heads=kv_heads)
     with pytest.raises(Refused, match=message) as refusal:
-        attend_sharded(*inputs[:3], variant=spec, **arguments)
+        attend_sharded(*inputs[:3], variant=spec, params=inputs.params, per_token=inputs.per_token, **arguments)
     assert "\n" not in str(refusal.value)
 
 

@@ -111,8 +111,13 @@ def folded(scorer: Scorer, dtype: jnp.dtype) -> tuple[Scorer, float]:
         return scorer, 1.0
     if dtype == statistics_dtype(dtype):
         return replace(scorer, scale=1.0), scorer.scale
-    power = 2.0 ** (math.frexp(scorer.scale)[1] - 1)
+    power = power_of_two(scorer.scale)
     return replace(scorer, scale=scorer.scale / power), power
+
+
+def power_of_two(scale: float) -> float:
+    """Returns the largest power of two that is not larger: to multiply by it rounds nothing."""
+    return 2.0 ** (math.frexp(scale)[1] - 1)
 
 
 def scorer_of(mechanism: Score, score_mod: Any, *, width: int) -> Scorer:

@@ -2,18 +2,25 @@
 
 Scores, weights and their sums are float32 whatever the inputs are (float64 for float64). Order: scale, bias, score
 function, soft cap, mask, normalise, dropout. Memory: O(B N T S).
+
+Short sequences are where it is taken, and there a look at each number of a query costs as much as its products. So one
+look says whether any number is out of the ordinary, and only then are numbers cleaned and scaled before they meet.
 """
 
+from functools import partial
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
 from attention_jax.kernels.alignment import Alignment
 from attention_jax.kernels.engines import rows, stepwise
-from attention_jax.kernels.engines.poison import bad_tokens, finite
-from attention_jax.kernels.mechanism import FeatureMap, RowScore, Score, SoftmaxScore, dot
+from attention_jax.kernels.engines.poison import extreme, finite, poisoned_rows
+from attention_jax.kernels.mechanism import FeatureMap, Given, RowScore, Score, SoftmaxScore, dot, unchanged
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.scores import Terms, folded, logits, own_arrays, scorer_of
+from attention_jax.kernels.scores import Scorer, Terms, folded, logits, own_arrays, power_of_two, scorer_of
 from attention_jax.kernels.softmax import masked_exponentials
 
 
@@ -40,23 +47,14 @@ def run(problem: Problem) -> AttentionOutput:
         return rows.run(problem)
     if isinstance(mechanism, Alignment):
         return stepwise.in_parallel(problem)
-    query, key, value = finite(problem.query), finite(problem.key), finite(problem.value)
     visible = rows.visible_to(problem, problem.query_axis)
-    if isinstance(mechanism, SoftmaxScore):
-        scores = _logits(mechanism, query, key, problem, visible)
-    elif isinstance(mechanism, FeatureMap):
-        scores = _log_kernel(mechanism, query, key, problem)
-    else:
-        raise TypeError(f"the dense engine cannot run a {type(mechanism).__name__}")
-    exponentials, total, lse = masked_exponentials(scores, visible)
+    scores, scale, value = _scores(problem, visible)
+    exponentials, total, lse = masked_exponentials(scores, visible, scale)
     exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
     # Divided after the sum: the weights of many keys are too small for float16.
     out = rows.weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
-    heads = query.shape[2]
-    bad_query, bad_key = bad_tokens(problem)
-    bad = _by_head(bad_query, heads)[..., :, None] | _by_head(bad_key, heads)[..., None, :]
-    poisoned = (bad & visible).any(-1)
+    poisoned = poisoned_rows(problem)
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
     return AttentionOutput(
         out=out.astype(problem.query.dtype),
@@ -64,24 +62,90 @@ def run(problem: Problem) -> AttentionOutput:
         if "weights" in problem.outputs
         else None,
         lse=jnp.where(poisoned, jnp.nan, lse) if "lse" in problem.outputs else None,
-        logits=jnp.where(poisoned[..., None], jnp.nan, jnp.where(visible, scores, -jnp.inf))
+        logits=jnp.where(poisoned[..., None], jnp.nan, jnp.where(visible, scores * scale, -jnp.inf))
         if "logits" in problem.outputs
         else None,
     )
 
 
-def _by_head(bad: Bool[Array, "B T K"], heads: int) -> Bool[Array, "B N T"]:
-    return jnp.repeat(bad, heads // bad.shape[2], axis=2).transpose(0, 2, 1)
-
-
-def _logits(
-    mechanism: SoftmaxScore, query: Array, key: Array, problem: Problem, visible: Bool[Array, "b n t s"]
-) -> Float[Array, "B N T S"]:
-    given = problem.given
-    query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
+def _scores(
+    problem: Problem, visible: Bool[Array, "b n t s"]
+) -> tuple[Float[Array, "B N T S"], Float[Array, ""] | float, Float[Array, "B S K Hv"]]:
+    """What is to be exponentiated, what it is to be multiplied by before, and the values."""
+    mechanism, given, unusual = problem.variant.mechanism, problem.given, extreme(problem)
+    arrays = [jnp.asarray(array) for array in (problem.query, problem.key, problem.value)]
+    if isinstance(mechanism, FeatureMap):
+        query, key, value = _tame(unusual, 1.0, *arrays)
+        return _log_kernel(mechanism, query, key, problem), 1.0, value
+    assert isinstance(mechanism, SoftmaxScore)
     terms = Terms(own=own_arrays(mechanism, problem.params), bias=problem.bias, captures=problem.captures)
-    scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
-    return logits(scorer, query * factor, key, terms, problem.place, None if problem.mask is None else visible)
+    prepared = jax.eval_shape(lambda: mechanism.prepare_query(problem.query, given))
+    scorer = scorer_of(mechanism, problem.score_mod, width=prepared.shape[-1])
+    if not _are_scaled_products(scorer, terms):
+        query, key, value = _tame(unusual, 1.0, *arrays)
+        query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
+        scorer, factor = folded(scorer, prepared.dtype)
+        shown = None if problem.mask is None else visible
+        return logits(scorer, query * factor, key, terms, problem.place, shown), 1.0, value
+    # Scaled by a power of two, before the products or after, they are the same to the bit.
+    factor = power_of_two(min(scorer.scale, 1.0))
+    as_given = mechanism.prepare_query is unchanged
+    query, key, value = _tame(unusual, factor if as_given else 1.0, *arrays)
+    query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
+    if not as_given:
+        (query,) = _tame(unusual, factor, query)
+    factor = jnp.where(unusual, factor, 1)
+    return _products(query, key, factor), scorer.scale / factor, value
+
+
+def _are_scaled_products(scorer: Scorer, terms: Terms) -> bool:
+    """Whether logits are q . k times a number above 0, and nothing else, so that it can be multiplied by later."""
+    others = (terms.bias, scorer.score_mod, scorer.soft_cap)
+    return scorer.pairwise is dot and scorer.scale > 0 and all(other is None for other in others)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _tame(unusual: Bool[Array, ""], factor: float, *arrays: Float[Array, "B _ _ _"]) -> tuple[Array, ...]:
+    """The arrays; where numbers are unusual, with 0 for what is not finite, the first of them times the factor.
+
+    Their tangents are as if nothing were done: rows that see what is not finite pass none on, and `_products` knows of
+    the factor.
+    """
+
+    def tamed(first: Array, *others: Array) -> tuple[Array, ...]:
+        return (finite(first) * factor, *map(finite, others))
+
+    # By head, as the products want them: what is passed on is laid out anew on the way.
+    by_head = (array.swapaxes(1, 2) for array in arrays)
+    passed = jax.lax.cond(unusual, tamed, lambda *arrays: arrays, *by_head)
+    return tuple(array.swapaxes(1, 2) for array in passed)
+
+
+@_tame.defjvp
+def _tame_derivative(factor: float, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    unusual, *arrays = primals
+    return _tame(unusual, factor, *arrays), tangents[1:]
+
+
+@jax.custom_jvp
+def _products(
+    query: Float[Array, "B T N P"], key: Float[Array, "B S K P"], factor: Float[Array, ""]
+) -> Float[Array, "B N T S"]:
+    """The products of queries and keys; the queries are those of `_tame`, with the factor that they have."""
+    return _dot(query, key)
+
+
+@_products.defjvp
+def _products_derivative(primals: tuple[Array, Array, Array], tangents: tuple[Any, Any, Any]) -> tuple[Array, Array]:
+    query, key, factor = primals
+    _, by_query = jax.jvp(lambda query: _dot(query, key), (query,), tangents[:1])
+    products, by_key = jax.jvp(lambda key: _dot(query, key), (key,), tangents[1:2])
+    # The products are multiplied and not the tangent of the query: there it costs no loop of its own.
+    return products, by_query * factor.astype(products.dtype) + by_key
+
+
+def _dot(query: Float[Array, "B T N P"], key: Float[Array, "B S K P"]) -> Float[Array, "B N T S"]:
+    return dot(query, key, Given({}))
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:

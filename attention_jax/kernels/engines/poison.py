@@ -8,10 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels.mask_algebra import Axis, Mask
+from attention_jax.kernels.mechanism import to_statistics
 from attention_jax.kernels.problem import Problem
 
 # How many pairs are looked at together.
 PAIRS = 2**20
+# No products of numbers below this overflow, however wide the vectors.
+LARGE = 2.0**60
 
 
 def finite(array: Array) -> Array:
@@ -21,10 +24,33 @@ def finite(array: Array) -> Array:
 
 def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
     """Returns which queries of a problem see, or are, a token that holds NaN or infinity, in any head that matters."""
-    poisoned = rows_that_see(*bad_tokens(problem), problem.mask, problem.query_axis, problem.key_axis)
-    if problem.variant.claims.heads_apart:
-        return poisoned
-    return jnp.broadcast_to(poisoned.any(1, keepdims=True), poisoned.shape)
+    batch, queries, heads, _ = problem.query.shape
+
+    def look() -> Bool[Array, "B N T"]:
+        poisoned = rows_that_see(*bad_tokens(problem), problem.mask, problem.query_axis, problem.key_axis)
+        if problem.variant.claims.heads_apart:
+            return poisoned
+        return jnp.broadcast_to(poisoned.any(1, keepdims=True), poisoned.shape)
+
+    return jax.lax.cond(extreme(problem), look, lambda: jnp.zeros((batch, heads, queries), bool))
+
+
+def extreme(problem: Problem) -> Bool[Array, ""]:
+    """Returns whether any number of the problem's tokens is NaN, infinite, or so large that products may overflow."""
+    sums: dict[int, Array] = {}
+    for array in (problem.query, problem.key, problem.value, *problem.per_token.values()):
+        # Arrays of one size are added first, and the halves of halves of what they give: element by element, since on
+        # a CPU XLA adds a whole array up one number after the other.
+        sums[array.size] = sums.get(array.size, 0) + to_statistics(jnp.abs(jax.lax.stop_gradient(array))).ravel()
+    return ~(sum(_halved(array).sum() for array in sums.values()) < LARGE)
+
+
+def _halved(array: Float[Array, " n"], times: int = 3) -> Float[Array, " m"]:
+    """The array, its second half added to its first, so many times, as far as it can be halved."""
+    if times == 0 or array.size % 2:
+        return array
+    first, second = array.reshape(2, -1)
+    return _halved(first + second, times - 1)
 
 
 def bad_tokens(problem: Problem) -> tuple[Bool[Array, "B T N"], Bool[Array, "B S K"]]:

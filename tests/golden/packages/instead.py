@@ -31,3 +31,9 @@ def causal_bias(tokens: int, dtype: torch.dtype = torch.float64) -> torch.Tensor
     """What models add to logits under a causal mask, [1, 1, T, T]: the lowest number where a key is behind."""
     hidden = torch.ones(tokens, tokens, dtype=torch.bool).triu(1)
     return torch.zeros(tokens, tokens, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)[None, None]
+
+
+def no_rotation(tokens: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cosines and sines of a rotary embedding that turns nothing, [1, T, width]."""
+    ones = torch.ones(1, tokens, width, dtype=torch.float64)
+    return ones, torch.zeros_like(ones)

@@ -4,8 +4,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import BigBirdConfig, NystromformerConfig, ReformerConfig, SwinConfig
+from transformers import BigBirdConfig, LongformerConfig, NystromformerConfig, ReformerConfig, SwinConfig
 from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention, BigBirdModel
+from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
 from transformers.models.nystromformer.modeling_nystromformer import NystromformerSelfAttention
 from transformers.models.reformer.modeling_reformer import LSHSelfAttention
 from transformers.models.swin.modeling_swin import SwinLayer, window_partition, window_reverse
@@ -47,6 +48,20 @@ def big_bird(picked, query, key, value):
     blocked, band, of_query, of_key = BigBirdModel.create_masks_for_block_sparse_attn(everywhere, 2)
     masks = {"from_mask": of_query, "to_mask": of_key, "from_blocked_mask": blocked, "to_blocked_mask": blocked}
     return layer(nothing(), band_mask=band, **masks)[0].view(value.shape)
+
+
+def longformer(sinks, query, key, value):
+    """Longformer's layer, whose tokens come before the sequences; tokens that see all have projections of their own."""
+    config = LongformerConfig(hidden_size=ALL, num_attention_heads=HEADS, attention_window=[4], num_hidden_layers=1)
+    of_query, of_key, of_value = (one.flatten(2).transpose(0, 1) for one in (query, key, value))
+    layer = given(
+        LongformerSelfAttention(config, 0), query=of_query, key=of_key, value=of_value,
+        query_global=of_query[:sinks], key_global=of_key, value_global=of_value,
+    )  # fmt: skip
+    sees_all = (torch.arange(TOKENS) < sinks).expand(2, -1)
+    return layer(
+        nothing(), 10000.0 * sees_all.double(), torch.zeros_like(sees_all), sees_all, is_global_attn=sinks > 0
+    )[0].view(value.shape)
 
 
 def swin(grid, shift, query, key, value):
@@ -102,7 +117,15 @@ def reformer(rounds, is_causal, real, query, key, value, rotations):
 
 
 def blocks_and_windows():
-    """BigBird and Swin."""
+    """BigBird, Longformer and Swin."""
+    for sinks in (0, 2):
+        case(
+            f"longformer_{sinks}",
+            function="LongformerSelfAttention",
+            call=partial(longformer, sinks),
+            arrays=three(),
+            variant=f"sliding_window:window=3,sinks={sinks}",
+        )
     for name, picked, random, differs in (
         ("big_bird", PICKED, 2, None),
         ("big_bird_evaluated", None, 0, "in evaluation its random blocks are all the first, which counts 1 + r times"),

@@ -10,7 +10,7 @@ class Instead(torch.nn.Module):
         super().__init__()
         self.array = array
 
-    def forward(self, *_):
+    def forward(self, *_, **__):
         return self.array.clone()
 
 

@@ -13,6 +13,7 @@ from transformers import (
     GlmConfig,
     LlamaConfig,
     T5Config,
+    Wav2Vec2BertConfig,
     XLNetConfig,
     XLNetModel,
 )
@@ -23,6 +24,7 @@ from transformers.models.glm import modeling_glm
 from transformers.models.gptj import modeling_gptj
 from transformers.models.llama import modeling_llama
 from transformers.models.t5.modeling_t5 import T5Attention
+from transformers.models.wav2vec2_bert.modeling_wav2vec2_bert import Wav2Vec2BertSelfAttention
 
 from tests.golden.packages.case import normal, write
 from tests.golden.packages.instead import causal_bias, given
@@ -48,6 +50,18 @@ def t5(config, query, key, value, position_table):
     mask = causal_bias(query.shape[1]) if config.is_decoder else None
     table = {"relative_attention_bias.weight": position_table.T}
     return functional_call(layer, table, (torch.zeros(*query.shape[:2], 1),), {"mask": mask})[0].view(value.shape)
+
+
+def wav2vec2_bert(query, key, value, position_keys):
+    """Wav2Vec2-BERT's layer, with Shaw's vectors for the keys alone."""
+    config = Wav2Vec2BertConfig(
+        hidden_size=ALL, num_attention_heads=HEADS, position_embeddings_type="relative_key",
+        left_max_position_embeddings=3, right_max_position_embeddings=3, attn_implementation="eager",
+    )  # fmt: skip
+    layer = given(Wav2Vec2BertSelfAttention(config), linear_q=query, linear_k=key, linear_v=value)
+    layer.linear_out = torch.nn.Identity()
+    nothing = torch.zeros(2, TOKENS, ALL, dtype=torch.float64)
+    return functional_call(layer, {"distance_embedding.weight": position_keys}, (nothing,))[0].view(value.shape)
 
 
 def xlnet(mask, query, key, value, position_u, position_v, position_projection):
@@ -203,6 +217,13 @@ def relative():
             mask=mask,
             position_encoding="transformer_xl:width=12",
         )
+    case(
+        "wav2vec2_bert",
+        function="Wav2Vec2BertSelfAttention",
+        call=wav2vec2_bert,
+        arrays={**three(), "params/position_keys": normal(7, WIDTH, seed=3)},
+        position_encoding="shaw:clip=3,values=false",
+    )
     case(
         "bloom",
         function="BloomAttention",

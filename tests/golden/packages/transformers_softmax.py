@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 from torch.func import functional_call
-from transformers import DiffLlamaConfig, GptOssConfig, Llama4TextConfig, Swinv2Config
+from transformers import DiffLlamaConfig, GptOssConfig, InklingTextConfig, Llama4TextConfig, Swinv2Config
 from transformers.models.diffllama.modeling_diffllama import DiffLlamaAttention
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssAttention
+from transformers.models.inkling.modeling_inkling import InklingAttention
 from transformers.models.llama4.modeling_llama4 import Llama4TextAttention
 from transformers.models.ministral3 import modeling_ministral3
 from transformers.models.swinv2.modeling_swinv2 import Swinv2SelfAttention
@@ -67,6 +68,23 @@ def llama4(query, key, value):
     return of_layer(Llama4TextAttention(config, 0), query, key, value, causal_bias(TOKENS), None).view(value.shape)
 
 
+def inkling(query, key, value):
+    """A layer of Inkling that sees all, without its norms, convolutions and bias; it divides logits by the width."""
+    config = InklingTextConfig(
+        hidden_size=HEADS * WIDTH, num_attention_heads=HEADS, num_key_value_heads=HEADS, head_dim=WIDTH, d_rel=1,
+        num_hidden_layers=1, layer_types=["hybrid"], log_scaling_n_floor=3, log_scaling_alpha=0.5,
+        attn_implementation="eager",
+    )  # fmt: skip
+    of_bias = torch.zeros(2, TOKENS, HEADS, dtype=torch.float64)
+    layer = given(InklingAttention(config, 0), k_sconv=key, v_sconv=value, r_proj=of_bias)
+    torch.nn.init.zeros_(layer.rel_logits_proj.proj)
+    layer.q_norm = layer.k_norm = torch.nn.Identity()
+    layer = given(layer, q_proj=query * WIDTH**0.5)
+    layer.o_proj = torch.nn.Identity()
+    nothing = torch.zeros(2, TOKENS, HEADS * WIDTH, dtype=torch.float64)
+    return layer(nothing, causal_bias(TOKENS))[0].view(value.shape)
+
+
 def ministral3(query, key, value):
     """Ministral 3's temperature."""
     scale = modeling_ministral3.get_llama_4_attn_scale(torch.arange(TOKENS)[None], 0.5, 3)
@@ -106,18 +124,20 @@ def diffllama(query, key, value, gain, lambda_init, **of_lambda):
 
 
 def temperatures():
-    """Llama 4 and Ministral 3."""
-    for name, call, differs in (
-        ("llama4", llama4, None),
-        ("ministral3", ministral3, "it sharpens by floor(t / N), one token later than Llama 4 by floor((t + 1) / N)"),
+    """Llama 4, Inkling and Ministral 3."""
+    late = "it sharpens by floor(t / N), one token later than Llama 4 by floor((t + 1) / N)"
+    for call, function, options, differs in (
+        (llama4, "Llama4TextAttention", "", None),
+        (inkling, "InklingAttention", ",smooth=True", None),
+        (ministral3, "get_llama_4_attn_scale", "", late),
     ):
         case(
-            name,
-            function="Llama4TextAttention" if differs is None else "get_llama_4_attn_scale",
+            call.__name__,
+            function=function,
             call=call,
             arrays=ARRAYS,
             mask="causal",
-            variant="position_temperature:rate=0.5,start=3",
+            variant=f"position_temperature:rate=0.5,start=3{options}",
             differs=differs,
         )
 

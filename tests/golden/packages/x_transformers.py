@@ -9,12 +9,15 @@ from x_transformers.attend import Attend
 from x_transformers.x_transformers import (
     AlibiPositionalBias,
     CoPE,
+    DataDependentAlibi,
+    RelativePositionBias,
     RotaryEmbedding,
     apply_rotary_pos_emb,
     l2norm,
 )
 
 from tests.golden.packages.case import normal, write
+from tests.golden.packages.instead import given
 
 TOKENS, HEADS, WIDTH = 10, 2, 6
 ARRAYS = {
@@ -92,6 +95,20 @@ def biased_by_distance(module, query, key, value, position_slopes):
     return attended(module, query, key, value, attn_bias=bias.double()(TOKENS, TOKENS))
 
 
+def biased_by_bucket(causal, module, query, key, value, position_table):
+    """Its `RelativePositionBias`, T5's."""
+    bias = RelativePositionBias(1.0, causal=causal, num_buckets=8, max_distance=6, heads=HEADS).double()
+    table = {"relative_attention_bias.weight": position_table.T}
+    return attended(module, query, key, value, attn_bias=functional_call(bias, table, (TOKENS, TOKENS)))
+
+
+def forgetful(module, query, key, value, gate):
+    """Its `DataDependentAlibi`, the forget gates of FoX, here without their projection."""
+    bias = given(DataDependentAlibi(1, HEADS))
+    bias.to_forget_gates[0] = torch.nn.Identity()
+    return attended(module, query, key, value, attn_bias=bias(gate))
+
+
 def turned(encoding, module, query, key, value):
     """Its `RotaryEmbedding`, xPos being its `use_xpos`."""
     angles, powers = encoding.double().forward_from_seq_len(TOKENS)
@@ -148,6 +165,14 @@ def scores():
         variant="cosine",
         words={"qk_norm": True, "scale": 1.0},
     )
+    case(
+        "data_dependent_alibi",
+        call=forgetful,
+        function="DataDependentAlibi",
+        arrays={**ARRAYS, "per_token/gate": normal(2, TOKENS, HEADS, seed=3)},
+        mask="causal",
+        variant="forgetting",
+    )
     case("padding", call=without_padding, mask="causal", real=REAL)
 
 
@@ -162,6 +187,14 @@ def positions():
             still=("params/position_slopes",),
             mask=mask,
             position_encoding="alibi",
+        )
+        case(
+            "t5" if mask is None else "t5_causal",
+            call=partial(biased_by_bucket, mask == "causal"),
+            function="RelativePositionBias",
+            arrays={**ARRAYS, "params/position_table": normal(HEADS, 8, seed=3)},
+            mask=mask,
+            position_encoding=f"t5:buckets=8,furthest=6,bidirectional={mask is None}",
         )
     for name, encoding, options in (
         ("rope", RotaryEmbedding(WIDTH), "rope:pairs=interleaved"),

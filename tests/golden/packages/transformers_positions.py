@@ -262,12 +262,13 @@ def disentangled_cases():
 def rotations():
     """Rotary embeddings, in both orders of pairs, whole and partial, and scaled."""
     eight = three(tokens=12, width=8)
-    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    # With this base the ramp begins behind the second pair and does not reach its end.
+    yarn = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 1024}
     # The package makes a factor of 2 that of 12 tokens after 8: 2 * 12 / 8 - 1.
     dynamic = {"rope_type": "dynamic", "factor": 2.0}
     for name, config, encoding in (
         ("llama_rope", rotary(rope_type="default"), "rope"),
-        ("llama_rope_yarn", rotary(**yarn), "rope:scaling=yarn,factor=4.0,original=64"),
+        ("llama_rope_yarn", rotary(longest=4096, **yarn), "rope:base=100,scaling=yarn,factor=4.0,original=1024"),
         ("llama_rope_dynamic", rotary(longest=8, **dynamic), "rope:scaling=ntk,factor=2.0"),
     ):
         case(

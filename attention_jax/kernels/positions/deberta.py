@@ -4,7 +4,8 @@ d(i, j) = clip(i - j + k, 0, 2k - 1): content to content, content to position an
 distance seen from the key. kr and qr are learned for each head; the paper makes them by projections of one table that
 all layers share, which belongs to the model. Queries and keys bring their products with all 2k vectors along, from
 which each pair takes its own. With fewer key heads, query heads share qr as they share their keys. The log buckets of
-DeBERTa-v2 are not here.
+DeBERTa-v2 are not here. transformers, for both models, takes d(i, j) in the last product too: the same with the table
+qr mirrored, qr_m for qr_(2k - m), as long as no distance is clipped.
 """
 
 import math

@@ -3,6 +3,7 @@
 Without a key for draws it takes the likeliest. The choice has no derivative: `out` tells queries and keys nothing. They
 learn by REINFORCE, from aux["log_probability"] of what was drawn: the gradient of E[loss] is that of
 E[loss + stop_gradient(loss - baseline) log_probability]; the paper adds aux["entropy"] to what is maximised.
+x-transformers' `hard` has the derivative of the soft weights: that is `gumbel:hard=True` without a key for draws.
 """
 
 import jax.numpy as jnp

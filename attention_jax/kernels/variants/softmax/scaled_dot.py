@@ -1,4 +1,8 @@
-"""softmax(q k^T / sqrt(H)) v: Vaswani et al. 2017, equation 1."""
+"""softmax(q k^T / sqrt(H)) v: Vaswani et al. 2017, equation 1.
+
+With fewer key heads than query heads, those of a group follow each other, as in the paper on groups (Ainslie et al.
+2023) and in torch; x-transformers gives query head n the key head n mod K.
+"""
 
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.registry import Claims, Limit, Source, register

@@ -1,7 +1,8 @@
 """w_j = sigmoid(z_j - log n), n the number of keys that the query sees: Ramapuram et al. 2024, section 3.
 
 The paper's bias is -log of the length of the sequence; under a mask what counts is how many keys are left, so that the
-weights of a row sum to about 1 at the start, whatever the mask. Each weight is of its own logit alone.
+weights of a row sum to about 1 at the start, whatever the mask. Each weight is of its own logit alone. x-transformers
+leaves the bias to its caller, and by default has none.
 """
 
 import jax

@@ -3,7 +3,8 @@
 The internal construction: the first and the last block see all and are seen by all, every other block sees itself, its
 two neighbours, and `random` blocks more. They are drawn among those that the rule has not chosen already, so that none
 counts twice; where fewer are left than `random`, the block sees all. The published code draws neighbours of the second
-block and of the last but one again, and for some lengths draws among the first 1024 tokens alone.
+block and of the last but one again, and for some lengths draws among the first 1024 tokens alone; in transformers they
+are all the first block in evaluation, which then counts 1 + r times.
 
 The paper is of encoders: its decoders see all that came before. The last block is known at the end alone.
 """

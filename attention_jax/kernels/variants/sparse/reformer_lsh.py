@@ -8,8 +8,9 @@ token sees itself only where no round shows it another.
 
 Where paper and code disagree: the paper writes q . k without a scale, "for clarity"; here as in the authors' code
 (trax) a key has length 1 and there is no other scale, where reformer-pytorch divides by sqrt(H) too. Published codes
-let the first chunk look at the last, reformer-pytorch also at another round's; in P~_i there is nothing before the
-first. They hide a token from itself by a logit of -5e4 or -1e5, which costs float32 its digits; here it is left out.
+let the first chunk look at the last, reformer-pytorch and transformers also at another round's; in P~_i there is
+nothing before the first. In transformers a key met in several rounds counts in each. They hide a token from itself by a
+logit of -5e4 or -1e5, which costs float32 its digits; here it is left out.
 
 Under a causal mask no value of the future is seen, but tokens of the future move those of the past to other chunks.
 """

@@ -4,7 +4,7 @@ The grid is cut into windows of `window` x `window` tokens, and each token sees 
 the cuts lie `shift` rows and columns further, and the windows at the edges are smaller. The published code rolls the
 grid and hides what the roll has joined; here the smaller windows are written down, which is the same attention. Where
 the window does not divide the grid, the paper pads the far edges: here the windows there are smaller, and no padding is
-seen (the detection code shows it to unshifted windows).
+seen (the detection code, and transformers with it, shows it to unshifted windows).
 
 The paper alternates layers with shift=0 and shift=window // 2. It adds a bias by relative position, which is the
 caller's `bias` or position encoding here.

@@ -22,7 +22,7 @@ def write(
     *,
     package: str,
     function: str,
-    call: Callable[..., torch.Tensor],
+    call: Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]],
     arrays: dict[str, np.ndarray],
     variant: str = "scaled_dot",
     mask: str | None = None,
@@ -38,7 +38,8 @@ def write(
       name: the file's name, of the package and the variant: "entmax_sparsemax".
       package: as pip knows it.
       function: what of the package was called.
-      call: takes the arrays as float64 tensors, by the last part of their names, and gives `out`, [B, T, N, Hv].
+      call: takes the arrays as float64 tensors, by the last part of their names, and gives `out`, [B, T, N, Hv], or
+        a pair with the state after the last token, [B, K, J, Hv].
       arrays: "query" [B, T, N, H], "key" [B, S, K, H], "value" [B, S, K, Hv]; "params/NAME", the variant's own
         arrays as the variant has them; "per_token/NAME", what it takes of each token.
       variant: the spec that computes the same.
@@ -52,7 +53,8 @@ def write(
     tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
     tensors = {key: one.double() if one.is_floating_point() else one for key, one in tensors.items()}
     moved = {key: one.requires_grad_() for key, one in tensors.items() if one.is_floating_point() and key not in still}
-    out = call(**{key.rpartition("/")[2]: one for key, one in tensors.items()})
+    found = call(**{key.rpartition("/")[2]: one for key, one in tensors.items()})
+    out, state = found if isinstance(found, tuple) else (found, None)
     weighing = torch.from_numpy(normal(*out.shape, seed=99)).double()
     (out * weighing).sum().backward()
     gradients = {
@@ -71,6 +73,8 @@ def write(
     written = {**arrays, "out": out.detach().numpy(), "weighing": weighing.numpy(), **gradients}
     if real is not None:
         written["real"] = real
+    if state is not None:
+        written["state"] = state.detach().numpy()
     small = {key: one.astype(np.float32) if one.dtype == np.float64 else one for key, one in written.items()}
     FILES.mkdir(exist_ok=True)
     np.savez_compressed(FILES / f"{name}.npz", said=json.dumps(said), **small)

@@ -17,6 +17,12 @@ def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
     return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
+def _argument(name: str, arrays: dict[str, np.ndarray]) -> str:
+    """The last part of a name, or the whole where that alone is another array."""
+    last = name.rpartition("/")[2]
+    return last if last == name or last not in arrays else name.replace("/", "_")
+
+
 def write(
     name: str,
     *,
@@ -38,8 +44,8 @@ def write(
       name: the file's name, of the package and the variant: "entmax_sparsemax".
       package: as pip knows it.
       function: what of the package was called.
-      call: takes the arrays as float64 tensors, by the last part of their names, and gives `out`, [B, T, N, Hv], or
-        a pair with the state after the last token, [B, K, J, Hv].
+      call: takes the arrays as float64 tensors, by the last part of their names ("params/query": as params_query), and
+        gives `out`, [B, T, N, Hv], or a pair with the state after the last token, [B, K, J, Hv].
       arrays: "query" [B, T, N, H], "key" [B, S, K, H], "value" [B, S, K, Hv]; "params/NAME", the variant's own
         arrays as the variant has them; "per_token/NAME", what it takes of each token.
       variant: the spec that computes the same.
@@ -53,7 +59,7 @@ def write(
     tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
     tensors = {key: one.double() if one.is_floating_point() else one for key, one in tensors.items()}
     moved = {key: one.requires_grad_() for key, one in tensors.items() if one.is_floating_point() and key not in still}
-    found = call(**{key.rpartition("/")[2]: one for key, one in tensors.items()})
+    found = call(**{_argument(key, arrays): one for key, one in tensors.items()})
     out, state = found if isinstance(found, tuple) else (found, None)
     weighing = torch.from_numpy(normal(*out.shape, seed=99)).double()
     (out * weighing).sum().backward()

@@ -34,6 +34,7 @@ def write(
     mask: str | None = None,
     position_encoding: str | None = None,
     real: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
     still: tuple[str, ...] = (),
     grid: tuple[int, int] | None = None,
     differs: str | None = None,
@@ -52,6 +53,7 @@ def write(
       mask: as `launch.py explain --mask` takes it.
       position_encoding: a spec.
       real: bool [B, S], the keys that are no padding.
+      rows: bool [B, T], the queries whose output counts; None: all.
       still: the arrays that the package gives no gradient of.
       grid: rows and columns.
       differs: why the package gives something else than the paper, that is, than the variant; None: it does not.
@@ -61,6 +63,8 @@ def write(
     moved = {key: one.requires_grad_() for key, one in tensors.items() if one.is_floating_point() and key not in still}
     found = call(**{_argument(key, arrays): one for key, one in tensors.items()})
     out, state = found if isinstance(found, tuple) else (found, None)
+    if rows is not None:
+        out = out * torch.from_numpy(rows)[..., None, None]
     weighing = torch.from_numpy(normal(*out.shape, seed=99)).double()
     (out * weighing).sum().backward()
     gradients = {
@@ -77,10 +81,8 @@ def write(
         "differs": differs,
     }
     written = {**arrays, "out": out.detach().numpy(), "weighing": weighing.numpy(), **gradients}
-    if real is not None:
-        written["real"] = real
-    if state is not None:
-        written["state"] = state.detach().numpy()
+    also = {"real": real, "rows": rows, "state": None if state is None else state.detach().numpy()}
+    written |= {key: one for key, one in also.items() if one is not None}
     small = {key: one.astype(np.float32) if one.dtype == np.float64 else one for key, one in written.items()}
     FILES.mkdir(exist_ok=True)
     np.savez_compressed(FILES / f"{name}.npz", said=json.dumps(said), **small)

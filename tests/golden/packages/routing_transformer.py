@@ -27,8 +27,7 @@ def clustered(query, key, value, centroids, causal=False, memory=0, real=None):
     heads_first = (array.transpose(1, 2) for array in (query, key, value))
     with patch.object(package, "scatter_mean", partial(package.scatter_mean, eps=1e-12)):
         out, _ = attention(*heads_first, query_mask=real, key_mask=real)
-    # It gives a token of padding the mean of what the tokens of its clusters have.
-    return out.transpose(1, 2) * (1 if real is None else real[..., None, None])
+    return out.transpose(1, 2)
 
 
 def main():
@@ -53,6 +52,7 @@ def main():
             variant=f"routing:clusters={CLUSTERS},window={WINDOW}",
             mask=mask,
             real=more.get("real"),
+            rows=more.get("real"),
             still=("params/centroids",),
             differs=differs,
         )

@@ -79,7 +79,7 @@ def delta_product(query, key, value, beta, keys, values):
     values = torch.cat([value[:, :, None], values.movedim(3, 2)], 2).flatten(1, 2)
     strengths = (2 * beta.sigmoid()).movedim(3, 2).flatten(1, 2)
     units = normalize(query, dim=-1), normalize(keys, dim=-1)
-    return naive_recurrent_gated_delta_product(*units, values, None, strengths, H**-0.5, num_householder=2)[0]
+    return naive_recurrent_gated_delta_product(*units, values, None, strengths, H**-0.5, num_householder=2)
 
 
 def rwkv7(query, key, value, gate, rate, removal, replacement):

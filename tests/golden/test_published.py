@@ -49,16 +49,21 @@ def test_the_variant_gives_what_the_package_gives(path):
     of_tokens = {name: jnp.asarray(arrays[name]) for name in ("query", "key", "value")}
     everything = {**of_tokens, "params": below(arrays, "params"), "per_token": below(arrays, "per_token")}
     words = {name: said[name] for name in ("variant", "position_encoding", "grid")}
+    words["outputs"] = ("out", "state") if "state" in arrays else ("out",)
 
-    def out(given):
+    def attended(given):
         per_token = given["per_token"]
         three = (given[name] for name in ("query", "key", "value"))
-        return attend(*three, params=given["params"], per_token=per_token, mask=mask_of(said, arrays), **words).out
+        result = attend(*three, params=given["params"], per_token=per_token, mask=mask_of(said, arrays), **words)
+        rows = arrays.get("rows", np.ones((1, 1), bool))
+        return result.out * rows[..., None, None], result.state
 
-    found, pullback = jax.vjp(jax.jit(out), everything)
+    found, pullback, state = jax.vjp(jax.jit(attended), everything, has_aux=True)
     found_gradients = pullback(jnp.asarray(arrays["weighing"]))[0]
     flat = {"/".join(part.key for part in at): one for at, one in jax.tree.leaves_with_path(found_gradients)}
     errors = {"out": error(found, arrays["out"])}
+    if "state" in arrays:
+        errors["state"] = error(state.total, arrays["state"])
     errors |= {name: error(flat[name], wanted) for name, wanted in below(arrays, "gradients").items()}
     what = f"{said['function']} of {said['package']} and {said['variant']}"
     if said["differs"]:

@@ -30,7 +30,7 @@ def main():
         package="entmax",
         function="entmax_bisect",
         call=partial(attention, bisected),
-        arrays={**sharp, "params/alpha": normal(2, seed=3)},
+        arrays={**sharp, "params/alpha": normal(2, seed=3, scale=0.4)},
         variant="entmax",
     )
 

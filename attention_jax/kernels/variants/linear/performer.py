@@ -3,9 +3,10 @@
 phi(x) = exp(w_m . x - |x|^2 / 2) / sqrt(M) with x = q / H^(1/4), and the w_m orthogonal in blocks of H with norms drawn
 from chi(H): an unbiased estimate of exp(q . k / sqrt(H)).
 
-Two departures from the authors' code: it subtracts from the keys' exponents their maximum over time, which under a
-causal mask leaks the future, and adds 1e-4 to the features, which swamps them at width 64 and unit variance (the result
-is uniform attention). Here each token's own maximum is taken out and carried exactly, and nothing is added.
+Two departures from the authors' code, and from performer-pytorch: these subtract from the keys' exponents their maximum
+over time, which under a causal mask leaks the future, and add 1e-4 to the features, which swamps them at width 64 and
+unit variance (the result is uniform attention). Here each token's own maximum is taken out and carried exactly, and
+nothing is added.
 """
 
 import math

@@ -7,7 +7,8 @@ several centroids gets the mean of what they give, one taken by none gets 0.
 Where paper and code disagree: algorithm 1 attends with the normalised queries and keys and, if causal, takes the
 queries as keys too; here directions serve the routing alone and both are as they are given, as in the cross attention
 of the published routing-transformer. Under a causal mask a query may then see no key of a cluster, which counts for
-nothing in its mean. That code adds 1e-5 to the count that the mean is divided by; here nothing is.
+nothing in its mean. That code adds 1e-5 to the count that the mean is divided by, gives each cluster a learned key and
+value under a causal mask, and lets padding take places in the clusters; here nothing is added and padding takes none.
 
 The centroids are given and not trained by the gradient: their moving average over the tokens is a state of the model.
 `aux` has the commitment loss, |x / |x| - centroid|^2 to the nearest centroid, of each query and of each key; 0 for what

@@ -14,8 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.mechanism import Given, Score, dot, statistics_dtype
-from attention_jax.kernels.position import Position, PositionClaims, register_position, scaled, where_it_stands
+from attention_jax.kernels.mechanism import Given, Score, statistics_dtype
+from attention_jax.kernels.position import (
+    Position,
+    PositionClaims,
+    check_dot_products,
+    register_position,
+    scaled,
+    where_it_stands,
+)
 from attention_jax.kernels.rotation import Pairs, angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
 
@@ -64,8 +71,7 @@ def xpos(*, base: float = 10000.0, pairs: Pairs = "half", gamma: float = 0.4, sc
         return (array.astype(wide) * powers[:, :, None]).astype(array.dtype)
 
     def encode(mechanism: Score) -> Score:
-        if mechanism.pairwise is not dot:
-            raise Refused("xpos is for logits that are dot products: use variant scaled_dot, or alibi in its place.")
+        check_dot_products("xpos", mechanism)
 
         def pairwise(query: Array, key: Array, given: Given) -> Array:
             place = given.place

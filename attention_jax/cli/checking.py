@@ -24,14 +24,19 @@ from attention_jax.training import Progress
 PACKAGE = Path(__file__).resolve().parents[1]
 # What the tests need that the package does not.
 NEEDED = ("pytest", "beartype")
-# Imports the file in a process of its own, whatever it does there, and says what it raised.
+# Imports the file in a process of its own, whatever it does there, and says what it raised. Prints the kind of a spec,
+# and the spec itself, which has the options of its claim `tried` where it says none.
 LOOKUP = """
 import sys
 from attention_jax.kernels.kinds import kind_of
+from attention_jax.kernels.specs import parse_spec
 sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
-kind = kind_of(sys.argv[1])
-kind.choose(sys.argv[1])
+spec = sys.argv[1].strip()
+kind = kind_of(spec)
+chosen = kind.choose(spec)
+tried = "" if parse_spec(spec)[1] else (chosen.claims.tried or "").partition(":")[2]
 print(kind.name)
+print(f"{spec.rstrip(':')}:{tried}" if tried else spec)
 """
 # The folder of the contract that a kind is held to: that of variants is the whole one, without its folders.
 FOLDERS = {"attention variant": "", "position encoding": "positions", "pooling": "pooling", "pair": "pairs"}
@@ -110,22 +115,25 @@ def check(spec: str, *, only: list[str] | None, contract: Path = PACKAGE / "cont
     if missing:
         way_out = f"{sys.executable} -m pip install {' '.join(missing)}"
         raise Refused(f"check needs {' and '.join(missing)}, not installed here: {way_out}")
-    folder = FOLDERS[_kind(spec)]
+    kind, tried = _looked_up(spec)
+    folder = FOLDERS[kind]
     files = _files(contract / folder, only)
     chapters = {path.name: _chapter(path) for path in files}
     progress = Progress()
-    progress.say(f"{spec}: the contract's tests in {len(files)} files, a minute for all of them")
+    if tried != spec:
+        print(f"{spec} is tried as {tried}: with these options it does at a few tokens what it is for.\n")
+    progress.say(f"{tried}: the contract's tests in {len(files)} files, a minute for all of them")
     cases, done, start = 0, 0, time.monotonic()
-    for event in _events(spec, files, contract):
+    for event in _events(tried, files, contract):
         if "collected" in event:
             cases, start = event["collected"], time.monotonic()
             continue
-        _note(chapters, event, spec=spec)
+        _note(chapters, event, spec=tried)
         done += event["outcome"] != "skipped"
         rate = done / (time.monotonic() - start)
         progress.update(step=done, steps=cases, rate=rate, values={})
     progress.clear()
-    return _print_verdict(spec, chapters, tests=".".join(filter(None, ("attention_jax.contract", folder))))
+    return _print_verdict(tried, chapters, tests=".".join(filter(None, ("attention_jax.contract", folder))))
 
 
 def _files(contract: Path, only: list[str] | None) -> list[Path]:
@@ -136,8 +144,8 @@ def _files(contract: Path, only: list[str] | None) -> list[Path]:
     return [there[name] for name in only or there]
 
 
-def _kind(spec: str) -> str:
-    """Returns the name of the kind of a spec; refuses one that cannot be made, whatever its file raises."""
+def _looked_up(spec: str) -> tuple[str, str]:
+    """Returns the name of the kind of a spec, and the spec to try; refuses what cannot be made, whatever it raises."""
     path = spec.partition(".py:")[0] if ".py:" in spec else ""
     if not re.fullmatch(r"[\w./ -]*", path):
         raise Refused(f"{spec!r}: the tests look for its name in messages, so its path may hold no signs but . / - _.")
@@ -147,7 +155,8 @@ def _kind(spec: str) -> str:
     if made.returncode:
         said = " ".join(made.stderr.split()) or f"it ended Python with code {made.returncode}"
         raise Refused(said.removeprefix("Refused: ") if said.startswith("Refused: ") else f"{spec}: {said}")
-    return made.stdout.split("\n")[-2]
+    kind, tried = made.stdout.splitlines()[-2:]
+    return kind, tried
 
 
 def _environment() -> dict[str, str]:

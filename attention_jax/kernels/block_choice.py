@@ -13,13 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from attention_jax.kernels.budget import at_a_time
 from attention_jax.kernels.composition import Solve, on_other_tokens
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mechanism import SoftmaxScore
 from attention_jax.kernels.problem import AttentionOutput, Problem
-
-# How many numbers are gathered or scored at a time, at most: 16 MiB of float32.
-ELEMENTS = 2**22
 
 
 def as_sequences(array: Float[Array, "B N T H"], chosen: Int[Array, "B N c w"]) -> Float[Array, "s w 1 H"]:
@@ -111,7 +109,7 @@ def attend_chosen(
     key, value = in_blocks(tokens.key, block), in_blocks(tokens.value, block)
     kv_heads, blocks = key.shape[1:3]
     gathered = min(count, blocks) * block * (width + value.shape[-1])
-    size = max(1, min(queries, ELEMENTS // (batch * heads * (gathered + 2 * scored))))
+    size = at_a_time(queries, batch * heads * (gathered + 2 * scored))
 
     def of_some(query: Array, last: Array) -> tuple[Array, Array]:
         chosen = choose(query, last)

@@ -56,8 +56,9 @@ def window_in(sizes: Sizes, window: int, dimensions: int, *, owner: str) -> tupl
     """
     if dimensions == 2 and sizes.grid is None:
         raise Refused(
-            f"{owner} goes by rows and columns, and no grid is given: give attend(..., grid=(rows, columns)), or "
-            f"{owner}:dimensions=1 for windows of a sequence."
+            f"{owner} goes by rows and columns, and no grid is given: give attend(..., grid=(rows, columns)), to the "
+            f"model vit pooling='mean' (a class token lies in no grid), or {owner}:dimensions=1 for windows of a "
+            "sequence."
         )
     if dimensions == 2 and sizes.grid is not None:
         if window > min(sizes.grid):

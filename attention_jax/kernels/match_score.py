@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# How many elements of the differences are formed at a time, at most: 16 MiB of float32.
-ELEMENTS = 2**22
+from attention_jax.kernels.budget import at_a_time
 
 
 def match_score(
@@ -23,6 +22,6 @@ def match_score(
         apart = squares > 0
         return 1 / (1 + jnp.where(apart, jnp.sqrt(jnp.where(apart, squares, 1)), 0))
 
-    rows = min(max(1, ELEMENTS // second.size), first.shape[1])
+    rows = at_a_time(first.shape[1], second.size)
     scores = jax.lax.map(row, first.swapaxes(0, 1), batch_size=rows)
     return jnp.where(both, scores.swapaxes(0, 1), 0)

@@ -182,6 +182,19 @@ def embed_positions(
     return made.embed(hidden, positions, params).astype(hidden.dtype)
 
 
+def check_dot_products(position_encoding: str, mechanism: Score) -> None:
+    """Checks that a mechanism's logits are dot products of prepared queries and keys.
+
+    Raises:
+      Refused: they are not, and the position encoding is for such alone.
+    """
+    if mechanism.pairwise is not dot:
+        raise Refused(
+            f"{position_encoding} is for logits that are dot products: use variant scaled_dot, or "
+            "position_encoding='alibi'."
+        )
+
+
 def scaled(mechanism: Score, query: Array, key: Array, given: Given) -> Float[Array, "B N T S"]:
     """Returns a mechanism's logits of prepared queries and keys before bias and cap, its scale in them.
 

@@ -101,13 +101,20 @@ class Backbone(nn.Module, kw_only=True):
         super().__post_init__()
 
     def run_blocks(
-        self, embedded: Float[Array, "B T D"], *, mask: Mask | None = None, deterministic: bool, **initializers: Any
+        self,
+        embedded: Float[Array, "B T D"],
+        *,
+        mask: Mask | None = None,
+        grid: tuple[int, int] | None = None,
+        deterministic: bool,
+        **initializers: Any,
     ) -> Float[Array, "B T D"]:
         """Drops out of the embedded tokens and runs them through the blocks; call it from a compact `__call__`.
 
         Args:
           embedded: [B, T, D].
           mask: who may see whom, in every block.
+          grid: the rows and columns that the tokens lie in, row by row, for an attention that goes by them.
           deterministic: no dropout; otherwise the rng "dropout" is used.
           **initializers: `kernel_init` and `out_init` of the blocks.
 
@@ -116,7 +123,7 @@ class Backbone(nn.Module, kw_only=True):
         """
 
         def run(block: nn.Module, hidden: Array) -> Array:
-            return spread_tokens(block(hidden, mask=mask, deterministic=deterministic))
+            return spread_tokens(block(hidden, mask=mask, grid=grid, deterministic=deterministic))
 
         if self.remat is not None:
             run = nn.remat(run, policy=REMAT[self.remat], prevent_cse=not self.scan_layers)

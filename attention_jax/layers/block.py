@@ -56,13 +56,19 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B T D"], *, mask: Mask | None = None, deterministic: bool = True
+        self,
+        inputs: Float[Array, "B T D"],
+        *,
+        mask: Mask | None = None,
+        grid: tuple[int, int] | None = None,
+        deterministic: bool = True,
     ) -> Float[Array, "B T D"]:
         """Returns [B, T, D] for [B, T, D].
 
         Args:
           inputs: [B, T, D].
           mask: who may see whom.
+          grid: the rows and columns that the tokens lie in, row by row, for an attention that goes by them.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
@@ -92,7 +98,7 @@ class Block(nn.Module):
         drop = nn.Dropout(self.dropout_rate, deterministic=deterministic)
         hidden = inputs
         for name, half in (
-            ("attention_norm", lambda x: attention(x, mask=mask, deterministic=deterministic)),
+            ("attention_norm", lambda x: attention(x, mask=mask, grid=grid, deterministic=deterministic)),
             ("feed_forward_norm", feed_forward),
         ):
             norm = layer_norm(name=name, epsilon=self.norm_epsilon, dtype=self.dtype)

@@ -1,7 +1,8 @@
 """The Vision Transformer: Dosovitskiy et al. 2020, equations 1 to 4.
 
 An image is cut into patches, each embedded by one linear layer; a class token is put before them, learned positions are
-added, pre-norm blocks follow, and the class token's output, normalised, is classified.
+added, pre-norm blocks follow, and the class token's output, normalised, is classified. Without a class token (appendix
+D.3) the patches alone are the tokens, which then lie in a grid, and a pooling of them is classified.
 """
 
 from typing import ClassVar
@@ -11,9 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.layers import Backbone, PositionEmbedding
+from attention_jax.layers import Backbone, Pooling, PositionEmbedding
 from attention_jax.layers.defaults import compute_dtype, layer_norm
 from attention_jax.models.catalogue import register
+
+CLASS_TOKEN = "class_token"
 
 
 @register("vit")
@@ -25,11 +28,14 @@ class ViT(Backbone, kw_only=True):
       num_classes: a fact of the data.
       patch: the side of a patch in pixels, or its (height, width), such as (1, 8) for the rows of an 8 x 8 image; it
         divides height and width.
+      pooling: what is classified: "class_token", or the spec of a pooling of the patches, such as "mean". An attention
+        that goes by rows and columns needs the latter: a class token lies in none.
     """
 
     image_shape: tuple[int, int, int]
     num_classes: int
     patch: int | tuple[int, int] = 4
+    pooling: str = CLASS_TOKEN
     norm_epsilon: float = 1e-6
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
@@ -49,18 +55,22 @@ class ViT(Backbone, kw_only=True):
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
-          Refused: the patch does not divide the image, or the attention refuses.
+          Refused: the patch does not divide the image, or the attention or the pooling refuses.
         """
-        dtype = compute_dtype(self.dtype)
+        dtype, grid = compute_dtype(self.dtype), None
         patches = cut_patches(image.astype(dtype), self.patch)
         hidden = nn.Dense(self.width, kernel_init=nn.initializers.lecun_normal(), dtype=dtype, name="patch")(patches)
-        class_token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width), jnp.float32)
-        class_token = jnp.broadcast_to(class_token.astype(dtype), (len(image), 1, self.width))
-        hidden = jnp.concatenate([class_token, hidden], axis=1)
+        if self.pooling == CLASS_TOKEN:
+            class_token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width), jnp.float32)
+            class_token = jnp.broadcast_to(class_token.astype(dtype), (len(image), 1, self.width))
+            hidden = jnp.concatenate([class_token, hidden], axis=1)
+        else:
+            grid = grid_of(image.shape, self.patch)
         hidden = PositionEmbedding(hidden.shape[1], dtype=dtype, name="position")(hidden)
         xavier = nn.initializers.xavier_uniform()
-        hidden = self.run_blocks(hidden, deterministic=deterministic, kernel_init=xavier, out_init=xavier)
-        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden[:, 0])
+        hidden = self.run_blocks(hidden, grid=grid, deterministic=deterministic, kernel_init=xavier, out_init=xavier)
+        pooled = hidden[:, 0] if grid is None else Pooling(self.pooling, name="pooling")(hidden)
+        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(pooled)
         # The paper starts the head at zero.
         head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, dtype=dtype, name="head")
         return head(pooled).astype(jnp.float32)
@@ -80,9 +90,20 @@ def cut_patches(image: Float[Array, "B Y X C"], patch: int | tuple[int, int]) ->
       Refused: the patch does not divide the image.
     """
     batch, height, width, channels = image.shape
+    rows, columns = grid_of(image.shape, patch)
+    tall, wide = height // rows, width // columns
+    cut = image.reshape(batch, rows, tall, columns, wide, channels).transpose(0, 1, 3, 2, 4, 5)
+    return cut.reshape(batch, rows * columns, tall * wide * channels)
+
+
+def grid_of(shape: tuple[int, ...], patch: int | tuple[int, int]) -> tuple[int, int]:
+    """Returns the rows and the columns of patches in images of a shape [B, Y, X, C].
+
+    Raises:
+      Refused: the patch does not divide the image.
+    """
+    height, width = shape[1:3]
     tall, wide = (patch, patch) if isinstance(patch, int) else patch
     if min(tall, wide) < 1 or height % tall or width % wide:
         raise Refused(f"patches of {patch} pixels do not divide an image of {height}x{width}: give a divisor of both.")
-    rows, columns = height // tall, width // wide
-    cut = image.reshape(batch, rows, tall, columns, wide, channels).transpose(0, 1, 3, 2, 4, 5)
-    return cut.reshape(batch, rows * columns, tall * wide * channels)
+    return height // tall, width // wide

@@ -7,8 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from attention_jax.contract.cases import ROUNDING, doubled, error, like_output, make, run, same_bits
-from attention_jax.kernels import Padding, Refused, lookup
-from attention_jax.kernels.variants.lowrank import clustered as module
+from attention_jax.kernels import Padding, Refused, budget, lookup
 from attention_jax.kernels.variants.lowrank.hamming import clusters_of, signs
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
@@ -59,7 +58,7 @@ def test_what_padded_places_hold_does_not_count():
 def test_some_queries_at_a_time_are_as_all_at_once(monkeypatch):
     inputs = make(IMPROVED, queries=TOKENS)
     at_once = run(IMPROVED, inputs).out
-    monkeypatch.setattr(module, "ELEMENTS", 5 * 2 * 4 * 5 * 13)
+    monkeypatch.setattr(budget, "ELEMENTS", 5 * 2 * 4 * 5 * 13)
     assert error(run(IMPROVED, inputs).out, at_once) < ROUNDING
 
 

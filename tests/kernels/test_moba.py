@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, out_and_gradients, run
-from attention_jax.kernels import Causal, Dense, Padding, Refused, block_choice
+from attention_jax.kernels import Causal, Dense, Padding, Refused, budget
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
 
@@ -16,9 +16,9 @@ MASK = Causal() & Padding(LENGTHS)
 VISIBLE = np.tri(TOKENS, dtype=bool) & (np.arange(TOKENS) < LENGTHS[:, None])[:, None, None]
 
 
-@pytest.mark.parametrize("elements", [block_choice.ELEMENTS, 5000], ids=["all queries", "some queries at a time"])
+@pytest.mark.parametrize("elements", [budget.ELEMENTS, 5000], ids=["all queries", "some queries at a time"])
 def test_where_most_is_left_out_it_is_a_softmax_over_what_is_chosen_and_so_are_its_gradients(elements, monkeypatch):
-    monkeypatch.setattr(block_choice, "ELEMENTS", elements)
+    monkeypatch.setattr(budget, "ELEMENTS", elements)
     inputs = make(SPEC, queries=TOKENS)
     weighing = like_output(inputs)
     expected = oracle(equation(SPEC), *inputs, visible=np.broadcast_to(VISIBLE, (2, 4, TOKENS, TOKENS)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import AGREEMENT, error, make, run
-from attention_jax.kernels import Causal, Padding, Refused, block_choice
+from attention_jax.kernels import Causal, Padding, Refused, budget
 from tests.kernels.against_oracle import check_gradients
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
@@ -22,9 +22,9 @@ def with_gates(inputs, *gates):
     return inputs._replace(per_token={"gates": jnp.broadcast_to(jnp.array(gates), inputs.per_token["gates"].shape)})
 
 
-@pytest.mark.parametrize("elements", [block_choice.ELEMENTS, 5000], ids=["all queries", "some queries at a time"])
+@pytest.mark.parametrize("elements", [budget.ELEMENTS, 5000], ids=["all queries", "some queries at a time"])
 def test_where_most_is_left_out_it_is_the_oracle(elements, monkeypatch):
-    monkeypatch.setattr(block_choice, "ELEMENTS", elements)
+    monkeypatch.setattr(budget, "ELEMENTS", elements)
     inputs = make(SPEC, queries=TOKENS)
     expected = oracle(equation(SPEC), *inputs, visible=VISIBLE).out
     assert error(run(SPEC, inputs, mask=MASK).out, expected) < AGREEMENT

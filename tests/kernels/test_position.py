@@ -131,6 +131,28 @@ def test_xpos_does_not_overflow_at_large_positions(spec):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
+def test_xpos_is_the_formula_in_a_block_that_is_longer_than_its_powers_reach():
+    tokens, width, scale_base, rows = 2048, 8, 8.0, np.array([0, 350, 1023, 1666, 2047])
+    query, key, value = np.random.default_rng(0).normal(size=(3, 1, tokens, 1, width)).astype(np.float32)
+    pair = 2 * np.arange(width // 2) / width
+    complexes = [array[0, :, 0, :4].astype(np.float64) + 1j * array[0, :, 0, 4:] for array in (query[:, rows], key)]
+    distance = rows[:, None] - np.arange(tokens)
+    seen = distance >= 0
+    fading = np.exp(np.where(seen, distance, 0)[..., None] * np.log((pair + 0.4) / 1.4) / scale_base)
+    turned = np.exp(1j * distance[..., None] * 10000.0**-pair)
+    logits = np.einsum("ic,jc,ijc->ij", complexes[0], complexes[1].conj(), fading * turned).real / width**0.5
+    weights = np.where(seen, np.exp(logits), 0)
+    expected = weights @ value[0, :, 0] / weights.sum(1, keepdims=True)
+
+    def out(query, key):
+        given = {"position_encoding": f"xpos:scale_base={scale_base}", "mask": Causal()}
+        return attend(query, key, jnp.asarray(value), engine="dense", **given).out
+
+    found, pullback = jax.vjp(out, jnp.asarray(query), jnp.asarray(key))
+    assert error(found[0, rows, 0], expected) < 1e-5
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in pullback(jnp.ones_like(found)))
+
+
 @pytest.mark.parametrize("spec", ["xpos", "transformer_xl"])
 def test_what_is_for_dot_products_refuses_other_logits(spec):
     inputs = make(spec)

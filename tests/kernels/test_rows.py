@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, MASKS, error, like_output, make, quick_jit, run
-from attention_jax.kernels import Causal, Refused, Window, attend, explain
-from attention_jax.kernels.engines import rows
+from attention_jax.kernels import Causal, Refused, Window, attend, budget, explain
 
 SPECS = ("sparsemax", "entmax15", "top_k:k=3")
 KEY = jax.random.key(3)
@@ -37,7 +36,7 @@ def test_parts_give_what_the_whole_gives(spec, given, monkeypatch):
     inputs, arguments = make(spec), ARGUMENTS[given]()
     whole, gradients = solved(spec, inputs, arguments)
     # Of 2 sequences, 4 heads and 7 keys two queries at a time: the last part is filled up.
-    monkeypatch.setattr(rows, "ELEMENTS", 2 * 4 * 7 * 2)
+    monkeypatch.setattr(budget, "ELEMENTS", 2 * 4 * 7 * 2)
     parts, again = solved(spec, inputs, arguments)
     assert error(parts, whole) < AGREEMENT
     for left, right in zip(jax.tree.leaves(again), jax.tree.leaves(gradients), strict=True):

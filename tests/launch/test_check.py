@@ -71,6 +71,23 @@ def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_pa
     assert "Traceback" not in answer.err
 
 
+def test_a_name_alone_is_tried_with_options_that_make_it_do_at_few_tokens_what_it_is_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HEADER.replace("Claims()", "Claims(tried='few:keys=2')") + FEW)
+    spec = f"{tmp_path / 'mine.py'}:few"
+    tried, plain = (launch("check", one, "--only=steps") for one in (spec, f"{spec}:keys=64"))
+    assert (tried.code, plain.code) == (0, 0), tried.out + plain.out
+    first = f"{spec} is tried as {spec}:keys=2: with these options it does at a few tokens what it is for."
+    assert tried.out.splitlines()[0] == first
+    assert tried.out.splitlines()[-1].startswith(f"{spec}:keys=2: ")
+    assert "is tried as" not in plain.out
+
+
+FEW = """
+def few(*, keys: int = 64) -> SoftmaxScore:
+    'The nearest keys alone.'
+    from attention_jax.kernels import Window
+    return SoftmaxScore(scale=None, mask=Window(keys))
+"""
 LIES = """
 from attention_jax.kernels import PER_HEAD, Claims, SoftmaxScore, Source, register
 

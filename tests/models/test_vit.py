@@ -60,6 +60,29 @@ def test_the_output_of_the_class_token_is_what_is_classified():
     np.testing.assert_allclose(logits, jnp.stack([expected, expected]), rtol=1e-5, atol=1e-5)
 
 
+def test_without_a_class_token_the_patches_lie_in_a_grid_and_their_mean_is_classified():
+    pooled = MODEL.clone(pooling="mean", patch=(1, 2))
+    variables = random_variables(pooled, IMAGE)
+    assert "class_token" not in variables["params"]
+    assert variables["params"]["position"]["embedding"].shape == (4 * 3, 8)
+    everywhere = apply(pooled, variables, IMAGE)
+    # A window of 3 x 3 on a grid of 4 x 3 leaves one row out; windows that are the whole grid leave out nothing.
+    for attention, same in (("neighbourhood:window=3", False), ("swin:window=3", False), ("axial", False)):
+        found = apply(pooled.clone(attention=attention), variables, IMAGE)
+        assert bool(jnp.allclose(found, everywhere, atol=1e-5)) is same, attention
+    square = MODEL.clone(pooling="mean", patch=(2, 3))
+    variables = random_variables(square, IMAGE)
+    found = (apply(square.clone(attention=one), variables, IMAGE) for one in ("swin:window=2", "scaled_dot"))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["swin", "neighbourhood"])
+def test_a_class_token_lies_in_no_grid(attention):
+    said = f"^{attention} goes by rows and columns, .* vit pooling='mean' .a class token lies in no grid"
+    with pytest.raises(Refused, match=said):
+        jax.eval_shape(lambda: MODEL.clone(attention=attention).init(jax.random.key(0), IMAGE))
+
+
 def test_bfloat16_keeps_parameters_and_logits_in_float32():
     half = MODEL.clone(dtype="bfloat16")
     logits, variables = jax.eval_shape(lambda: half.init_with_output(jax.random.key(0), IMAGE))

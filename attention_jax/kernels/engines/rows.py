@@ -13,15 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from attention_jax.kernels import dropout
+from attention_jax.kernels.budget import at_a_time
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Axis
 from attention_jax.kernels.matrices import weighted
 from attention_jax.kernels.mechanism import Place, Rows, RowScore, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, folded, logits, own_arrays, scorer_of
-
-# How many logits are formed at a time, at most: 16 MiB of float32.
-ELEMENTS = 2**22
 
 
 def refusal(problem: Problem) -> str | None:
@@ -100,7 +98,7 @@ def _joined(parts: Float[Array, "p B N t *a"]) -> Float[Array, "B N T *a"]:
 
 def _queries_at_once(problem: Problem) -> int:
     batch, queries, heads = problem.query.shape[:3]
-    return min(queries, max(1, ELEMENTS // (batch * heads * problem.key.shape[1])))
+    return at_a_time(queries, batch * heads * problem.key.shape[1])
 
 
 def _filled(array: Array, *, axis: int, more: int) -> Array:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Sizes, constant, normal
-from attention_jax.kernels.mechanism import Given, Score, dot, statistics_dtype, to_statistics
-from attention_jax.kernels.position import Position, PositionClaims, register_position
+from attention_jax.kernels.mechanism import Given, Score, statistics_dtype, to_statistics
+from attention_jax.kernels.position import Position, PositionClaims, check_dot_products, register_position
 from attention_jax.kernels.registry import Limit
 from attention_jax.kernels.rotation import angles_at, frequencies, rotated
 from attention_jax.kernels.scores import scale_of
@@ -30,10 +30,7 @@ def _nothing(sizes: Sizes) -> dict[str, Array]:
 
 
 def _encoded(mechanism: Score, width: int) -> Score:
-    if mechanism.pairwise is not dot:
-        raise Refused(
-            "transformer_xl is for logits that are dot products: use variant scaled_dot, or position_encoding='t5'."
-        )
+    check_dot_products("transformer_xl", mechanism)
 
     def turned(array: Float[Array, "B T N F"], positions: Int[Array, "b T"]) -> Float[Array, "B T N F"]:
         return rotated(array, angles_at(positions, frequencies(width, BASE), array.dtype)[:, :, None])

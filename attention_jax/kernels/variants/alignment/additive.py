@@ -8,12 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from attention_jax.kernels.budget import at_a_time
 from attention_jax.kernels.mechanism import Given, SoftmaxScore, to_statistics
 from attention_jax.kernels.registry import Claims, Source, register
 from attention_jax.kernels.variants.alignment import network
-
-# How many elements of the sum are formed at a time, at most: 16 MiB of float32.
-ELEMENTS = 2**22
 
 
 @jax.jit  # so that calls outside jit compile the loop once
@@ -27,8 +25,7 @@ def pairwise(query: Array, key: Array, given: Given) -> Array:
     def row(of_query: Array) -> Array:
         return jnp.einsum("bnsa,na->bns", jnp.tanh(of_query[:, :, None] + key), value)
 
-    rows = max(1, ELEMENTS // key.size)
-    logits = jax.lax.map(row, to_statistics(query).swapaxes(0, 1), batch_size=min(rows, queries))
+    logits = jax.lax.map(row, to_statistics(query).swapaxes(0, 1), batch_size=at_a_time(queries, key.size))
     return logits.transpose(1, 2, 0, 3)
 
 

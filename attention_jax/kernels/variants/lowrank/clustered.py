@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import normal
+from attention_jax.kernels.budget import at_a_time
 from attention_jax.kernels.composition import Composition, Solve, on_other_tokens, past_nan
 from attention_jax.kernels.engines.rows import weighted_sum
 from attention_jax.kernels.mask import Padding
@@ -24,9 +25,6 @@ from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.registry import Claims, Limit, Source, register
 from attention_jax.kernels.softmax import masked_softmax
 from attention_jax.kernels.variants.lowrank.hamming import clusters_of, membership, signs
-
-# How many elements of the gathered keys are formed at a time, at most: 16 MiB of float32.
-ELEMENTS = 2**22
 
 
 def _run(problem: Problem, solve: Solve, *, clusters: int, top_k: int, iterations: int) -> AttentionOutput:
@@ -86,7 +84,7 @@ def _improved(
         return jnp.einsum("bnk,bnkv->bnv", share * masked_softmax(logits, real[batch, places]), few_values)
 
     size = query.shape[0] * query.shape[2] * top_k * (query.shape[-1] + value.shape[-1])
-    several = min(query.shape[1], max(1, ELEMENTS // size))
+    several = at_a_time(query.shape[1], size)
     of_queries = jax.lax.map(own, (query.swapaxes(0, 1), jnp.moveaxis(number, 2, 0)), batch_size=several)
     return of_queries.swapaxes(0, 1) + rest
 

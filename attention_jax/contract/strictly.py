@@ -32,14 +32,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`.
+
+    And for `--dist loadgroup`: all lines of one spec share their programs, and so the process that compiles them; the
+    tests of another file share what they set up.
+    """
     from attention_jax.contract.cases import STANDING
 
     for item in items:
-        spec = vars(item)["callspec"].params.get("spec") if "callspec" in vars(item) else None
-        if "contract" in item.path.parts and (spec is None or spec in STANDING):
+        held = "contract" in item.path.parts
+        spec = vars(item)["callspec"].params.get("spec") if held and "callspec" in vars(item) else None
+        if held and (spec is None or spec in STANDING):
             item.add_marker(pytest.mark.one_of_each_engine)
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(spec or str(item.path)))
 
 
 # A program takes about ten mappings of memory, and Linux gives a process 65530: XLA aborts when there are no more.

@@ -17,7 +17,6 @@ from attention_jax.contract.cases import (
     one_way,
     part_of,
     qualified,
-    run,
     run_compiled,
     takes_mask,
     usual_mask,
@@ -45,8 +44,8 @@ def test_the_order_of_the_keys_does_not_matter(spec):
     shuffled = part_of(spec, inputs, slice(None), ORDER)
     in_order = jnp.arange(7)[None]
     for engine in qualified(spec, inputs):
-        plain = run(spec, inputs, engine=engine).out
-        again = run(spec, shuffled, engine=engine, positions=(in_order, in_order[:, ORDER])).out
+        plain = run_compiled(spec, inputs, engine).out
+        again = run_compiled(spec, shuffled, engine, positions=(in_order, in_order[:, ORDER])).out
         assert error(again, plain) < AGREEMENT
 
 
@@ -55,7 +54,7 @@ def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     turned = inputs.with_tokens(lambda array: array[::-1])
     for engine in qualified(spec, inputs, mask=one_way(spec)):
-        plain, back = (run(spec, case, mask=one_way(spec), engine=engine).out for case in (inputs, turned))
+        plain, back = (run_compiled(spec, case, engine, mask=one_way(spec)).out for case in (inputs, turned))
         assert error(back[::-1], plain) < AGREEMENT
 
 
@@ -72,7 +71,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
-        ours, plain = (run(spec, case, engine=engine, mask=mask).out for case in (turned, inputs))
+        ours, plain = (run_compiled(spec, case, engine, mask=mask).out for case in (turned, inputs))
         assert error(ours, plain[:, :, of_query]) < AGREEMENT
 
 
@@ -89,7 +88,7 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
-        shared, copied = run(spec, inputs, engine=engine, mask=mask), run_compiled(spec, repeated, engine, mask=mask)
+        shared, copied = (run_compiled(spec, case, engine, mask=mask) for case in (inputs, repeated))
         assert error(shared.out, copied.out) < AGREEMENT
 
 
@@ -103,4 +102,4 @@ def test_the_one_key_that_is_visible_gives_its_value(spec):
     only = Dense(np.eye(7, dtype=bool)) if mask is None else mask & Dense(np.eye(7, dtype=bool))
     if takes_mask(spec, only):
         expected = np.repeat(among_others.value, 4 // among_others.value.shape[2], axis=2)
-        np.testing.assert_allclose(run(spec, among_others, mask=only).out, expected, rtol=3e-7)
+        np.testing.assert_allclose(run_compiled(spec, among_others, mask=only).out, expected, rtol=3e-7)

@@ -221,7 +221,9 @@ def goes_by_positions(spec: str) -> bool:
     """Whether where tokens stand counts, beside their order: documents that are packed then need positions."""
     inputs = make(spec)
     try:
-        near, far = (run(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5))
+        near, far = (
+            run_compiled(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5)
+        )
     except Refused:
         return False
     return not same_bits(near, far)

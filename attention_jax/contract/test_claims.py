@@ -1,5 +1,6 @@
 """What a variant does not claim is refused in words; what it claims works, its limits and its memory among it."""
 
+import functools
 from dataclasses import fields
 
 import jax
@@ -128,10 +129,11 @@ def test_the_limit_equals_the_other_variant(limit, mask):
     assert error(ours, other) <= limit.tolerance
 
 
+@functools.cache
 def forward_and_backward(spec, tokens):
-    """Causal attention with its gradients, and the shapes of so many tokens that it is for."""
+    """Causal attention with its gradients, traced for the shapes of so many tokens."""
     inputs = jax.eval_shape(lambda: make(spec, batch=1, queries=tokens))
-    return jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum()), inputs
+    return quick_jit(jax.grad(lambda inputs: run(spec, inputs, mask=one_way(spec)).out.sum())).trace(inputs)
 
 
 def at_1024_and_4096(measure, spec):
@@ -148,8 +150,7 @@ def at_1024_and_4096(measure, spec):
 
 def temporary_bytes(spec, tokens):
     """What the compiled forward and backward of causal attention need beside their inputs and outputs."""
-    total, inputs = forward_and_backward(spec, tokens)
-    return quick_jit(total).lower(inputs).compile().memory_analysis().temp_size_in_bytes
+    return forward_and_backward(spec, tokens).lower().compile().memory_analysis().temp_size_in_bytes
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -163,8 +164,7 @@ def test_memory_grows_with_the_number_of_tokens_as_claimed(spec):
 
 def work(spec, tokens):
     """The multiplications and additions of causal attention, forward and backward."""
-    total, inputs = forward_and_backward(spec, tokens)
-    return count_flops(jax.make_jaxpr(total)(inputs).jaxpr)
+    return count_flops(forward_and_backward(spec, tokens).jaxpr.jaxpr)
 
 
 @pytest.mark.parametrize("spec", SPECS)

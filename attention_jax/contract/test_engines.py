@@ -21,6 +21,7 @@ from attention_jax.contract.cases import (
     out_and_gradients,
     quick_jit,
     run,
+    run_compiled,
     under,
     widely,
 )
@@ -77,7 +78,7 @@ def test_a_kernel_of_features_runs_as_a_recurrence_under_causal_padding_and_segm
 @pytest.mark.parametrize("spec", SPECS)
 def test_an_engine_that_does_not_exist_is_refused_with_the_nearest(spec):
     with pytest.raises(Refused, match=r"there is no engine 'dens'\. Did you mean 'dense'"):
-        run(spec, make(spec), engine="dens", mask=one_way(spec))
+        run_compiled(spec, make(spec), "dens", mask=one_way(spec))
 
 
 @pytest.mark.parametrize("spec", claiming(state=True, bidirectional=True))
@@ -103,7 +104,7 @@ def in_chunks(spec, size, dtype, monkeypatch):
     return inputs, chunked(inputs, jnp.asarray(like_output(inputs), dtype))
 
 
-@pytest.mark.parametrize("spec", LINEAR + RECURRENT)
+@pytest.mark.parametrize("spec", widely(LINEAR + RECURRENT))
 def test_the_recurrence_in_chunks_equals_one_chunk_and_the_dense_engine(spec, monkeypatch):
     """In float64, where all round next to nothing."""
     with jax.enable_x64(True):

@@ -20,8 +20,10 @@ from attention_jax.contract.cases import (
     run_compiled,
     takes_mask,
     usual_mask,
+    widely,
 )
 from attention_jax.kernels import Dense
+from attention_jax.kernels.mask_algebra import conjunction
 
 ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
 
@@ -92,14 +94,17 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
         assert error(shared.out, copied.out) < AGREEMENT
 
 
+@pytest.mark.parametrize("spec", widely(spec for spec in claiming(convex=True) if claims(spec).fewest_keys == 1))
+def test_the_one_key_that_there_is_gives_its_value(spec):
+    inputs, mask = make(spec, batch=1, queries=1), usual_mask(spec)
+    expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
+    for engine in qualified(spec, inputs, mask=mask):
+        np.testing.assert_allclose(run_compiled(spec, inputs, engine, mask=mask).out, expected, rtol=3e-7)
+
+
 @pytest.mark.parametrize("spec", claiming(convex=True))
 def test_the_one_key_that_is_visible_gives_its_value(spec):
-    inputs, mask = make(spec, batch=1, queries=1), usual_mask(spec)
-    for engine in qualified(spec, inputs, mask=mask) if claims(spec).fewest_keys == 1 else ():
-        expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
-        np.testing.assert_allclose(run_compiled(spec, inputs, engine, mask=mask).out, expected, rtol=3e-7)
-    among_others = make(spec)
-    only = Dense(np.eye(7, dtype=bool)) if mask is None else mask & Dense(np.eye(7, dtype=bool))
+    inputs, only = make(spec), conjunction(usual_mask(spec), Dense(np.eye(7, dtype=bool)))
     if takes_mask(spec, only):
-        expected = np.repeat(among_others.value, 4 // among_others.value.shape[2], axis=2)
-        np.testing.assert_allclose(run_compiled(spec, among_others, mask=only).out, expected, rtol=3e-7)
+        expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
+        np.testing.assert_allclose(run_compiled(spec, inputs, mask=only).out, expected, rtol=3e-7)

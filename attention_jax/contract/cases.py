@@ -380,8 +380,12 @@ def behind(lengths: Any) -> Padding:
 
 
 def counted(spec: str) -> dict[str, Any]:
-    """Positions that say what is so without them, where they alone count: another order is no other program then."""
-    return {"positions": np.arange(7)[None]} if claims(spec).order_free and claims(spec).rows_apart else {}
+    """Positions that say what is so without them, where they alone count: another order is no other program then.
+
+    A recurrence goes by the order in the array, and takes none.
+    """
+    own = claims(spec)
+    return {"positions": np.arange(7)[None]} if own.order_free and own.rows_apart and not own.state else {}
 
 
 def takes(spec: str, kind: str) -> bool:

@@ -3,22 +3,28 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What `make test-changed` compares with.
+BASE ?= main
 
-.PHONY: demo test test-engines test-long check clean
+.PHONY: demo test test-engines test-changed test-long check clean
 
 demo: $(READY)  ## Trains six attention variants on two benchmarks and prints the table: 3m33s on 2 quiet cores.
 	$(BIN)/python launch.py compare --config=experiments/demo.py --workdir=runs/demo
 
 test: $(READY)  ## The default test suite.
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not wide"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long and not wide"
 
 test-engines: $(READY)  ## One variant of each engine, as a user's program is compiled: its contract, and the documented command.
-	XLA_FLAGS= $(BIN)/python -m pytest -n 2 --dist worksteal -m one_of_each_engine attention_jax/contract tests/contract
+	XLA_FLAGS= $(BIN)/python -m pytest -n 2 --dist loadgroup -m one_of_each_engine attention_jax/contract tests/contract
 	$(BIN)/python -m pytest -m one_of_each_engine tests/launch/test_every_variant_trains.py
+
+test-changed: $(READY)  ## Every line, of the variants whose own files are not as where the branch left BASE; of none, nothing.
+	@specs="$$($(BIN)/python -m tests.changed $(BASE))" && if [ -n "$$specs" ]; then echo "$$specs" && \
+	  ATTENTION_JAX_VARIANTS="$$specs" $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" attention_jax/contract tests/contract; fi
 
 test-long: $(READY)  ## Learning runs, crash loops, every line of every variant: minutes each.
 	$(BIN)/python -m pytest -m long
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m wide attention_jax/contract tests/contract
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m wide attention_jax/contract tests/contract
 	$(BIN)/python -m pytest -m wide tests/launch/test_every_variant_trains.py
 
 check: $(READY)  ## Lint, format, types.

@@ -169,9 +169,12 @@ def make(
     query, key, value = (rng.normal(size=(batch, *shape)) for shape in shapes)
     # Of a second layer: the first may be one in which an array plays no part.
     sizes = Sizes(heads, kv_heads, width, key_width, value_width, length=max(queries, keys, length), layer=2)
-    trained, drawn = init(spec, jax.random.key(seed), sizes)
+    trained, drawn = _init(jax.random.key(seed), spec, sizes)
     # As after some training: no two heads alike.
-    trained = {name: array + 0.1 * rng.normal(size=array.shape).astype("float32") for name, array in trained.items()}
+    trained = {
+        name: jnp.asarray(np.asarray(array) + 0.1 * rng.normal(size=array.shape).astype("float32"))
+        for name, array in trained.items()
+    }
     arrays = (jnp.asarray(array, dtype) for array in (query * scale, key * scale, value))
     shapes = {
         name: one.shape(sizes, batch=batch, queries=queries, keys=keys)
@@ -179,6 +182,11 @@ def make(
     }
     per_token = {name: jnp.asarray(rng.normal(size=shape) * scale, dtype) for name, shape in shapes.items()}
     return Inputs(*arrays, {**trained, **drawn}, per_token)
+
+
+@functools.partial(quick_jit, static_argnames=("spec", "sizes"))
+def _init(rng: jax.Array, spec: str, sizes: Sizes) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    return init(spec, rng, sizes)
 
 
 def part_of(spec: str, inputs: Inputs, queries: slice | np.ndarray, keys: slice | np.ndarray) -> Inputs:
@@ -213,7 +221,9 @@ def goes_by_positions(spec: str) -> bool:
     """Whether where tokens stand counts, beside their order: documents that are packed then need positions."""
     inputs = make(spec)
     try:
-        near, far = (run(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5))
+        near, far = (
+            run_compiled(spec, inputs, mask=Causal(), positions=place[None]).out for place in (PLACES, 3 * PLACES + 5)
+        )
     except Refused:
         return False
     return not same_bits(near, far)
@@ -222,23 +232,24 @@ def goes_by_positions(spec: str) -> bool:
 PLACES = np.arange(7)
 
 
+# Arguments by name that are no arrays: a program is of one value of each.
+Fixed = tuple[tuple[str, Any], ...]
+
+
 def out_and_gradients(
-    spec: str, inputs: Inputs, weighing: Any, *, engine: str, compiled: bool = False, **arguments: Any
+    spec: str, inputs: Inputs, weighing: Any, *, engine: str | None, **arguments: Any
 ) -> tuple[jax.Array, Inputs]:
-    """`out`, and the gradient of <weighing, out> with respect to the inputs.
-
-    Op by op the dense engine compiles next to nothing when only the mask changes; an engine that loops is compiled.
-    """
-    call = _compiled if compiled or engine != "dense" else _out_and_gradients
-    return call(inputs, weighing, arguments, spec, engine)
+    """`out`, and the gradient of <weighing, out> with respect to the inputs, compiled as in `run_compiled`."""
+    return _out_and_gradients(inputs, weighing, *_split(arguments), spec, engine)
 
 
-def _out_and_gradients(inputs: Inputs, weighing: Any, arguments: dict[str, Any], spec: str, engine: str) -> Any:
-    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, engine=engine, **arguments).out, inputs)
+@functools.partial(quick_jit, static_argnames=("fixed", "spec", "engine"))
+def _out_and_gradients(
+    inputs: Inputs, weighing: Any, arguments: dict[str, Any], fixed: Fixed, spec: str, engine: str | None
+) -> tuple[jax.Array, Inputs]:
+    given = {**arguments, **dict(fixed)}
+    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, engine=engine, **given).out, inputs)
     return out, pullback(jnp.asarray(weighing, out.dtype))[0]
-
-
-_compiled = quick_jit(_out_and_gradients, static_argnames=("spec", "engine"))
 
 
 def like_output(inputs: Inputs, seed: int = 1) -> np.ndarray:
@@ -247,14 +258,29 @@ def like_output(inputs: Inputs, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def run_compiled(spec: str, inputs: Inputs, engine: str, **arguments: Any) -> AttentionOutput:
-    """`run` in one compiled piece, for shapes that no other test has."""
-    return _run_compiled(inputs, arguments, spec, engine)
+def lowered(spec: str, inputs: Inputs, *, engine: str | None, **arguments: Any) -> str:
+    """The program of `out_and_gradients` as it is given to XLA."""
+    return _out_and_gradients.lower(inputs, like_output(inputs), *_split(arguments), spec, engine).as_text()
 
 
-@functools.partial(quick_jit, static_argnames=("spec", "engine"))
-def _run_compiled(inputs: Inputs, arguments: dict[str, Any], spec: str, engine: str) -> AttentionOutput:
-    return run(spec, inputs, engine=engine, **arguments)
+def run_compiled(spec: str, inputs: Inputs, engine: str | None = None, **arguments: Any) -> AttentionOutput:
+    """`run` as one program, which every later call with arguments of these shapes shares.
+
+    Operation by operation a mechanism is a hundred programs, and a loop in it one more at each call.
+    """
+    return _run_compiled(inputs, *_split(arguments), spec, engine)
+
+
+@functools.partial(quick_jit, static_argnames=("fixed", "spec", "engine"))
+def _run_compiled(
+    inputs: Inputs, arguments: dict[str, Any], fixed: Fixed, spec: str, engine: str | None
+) -> AttentionOutput:
+    return run(spec, inputs, engine=engine, **arguments, **dict(fixed))
+
+
+def _split(arguments: dict[str, Any]) -> tuple[dict[str, Any], Fixed]:
+    fixed = tuple((name, arguments[name]) for name in ("outputs", "dropout_rate", "score_mod") if name in arguments)
+    return {name: value for name, value in arguments.items() if name not in dict(fixed)}, fixed
 
 
 def qualified(spec: str, inputs: Inputs, **arguments: Any) -> list[str | None]:
@@ -346,6 +372,20 @@ MASKS: dict[str, MaskKind] = {
         Causal() & Window(2) | Global(1), lambda b, n, i, j: (j <= i and i - j < 2) or i < 1 or j < 1
     ),
 }
+
+
+def behind(lengths: Any) -> Padding:
+    """Padding of 7 places after so many tokens of each sequence, by place: most lines share its program."""
+    return Padding(np.arange(7) < jnp.asarray(lengths)[:, None])
+
+
+def counted(spec: str) -> dict[str, Any]:
+    """Positions that say what is so without them, where they alone count: another order is no other program then.
+
+    A recurrence goes by the order in the array, and takes none.
+    """
+    own = claims(spec)
+    return {"positions": np.arange(7)[None]} if own.order_free and own.rows_apart and not own.state else {}
 
 
 def takes(spec: str, kind: str) -> bool:

@@ -27,9 +27,25 @@ def operations_that_give_nan(function: Callable[..., Any], *arguments: Any) -> l
     return [name for name, is_nan in zip(names, found, strict=True) if is_nan]
 
 
+# They hand on what they are given, NaN or not.
+MOVING = {
+    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "dynamic_slice", "dynamic_update_slice",
+    "expand_dims", "gather", "pad", "reshape", "rev", "select_n", "slice", "squeeze", "stop_gradient", "transpose",
+}  # fmt: skip
+
+
 def _evaluate(jaxpr: Jaxpr, consts: Any, flat: Any, names: list[str], found: list[jax.Array]) -> list[Any]:
     """Runs a program; notes the name of each operation, and whether it made NaN. A loop is one operation."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *flat], strict=True))
+    holding: dict[int, jax.Array] = {}
+
+    def holds_nan(arrays: list[Any]) -> jax.Array:
+        real = [array for array in arrays if jnp.issubdtype(jnp.result_type(array), jnp.inexact)]
+        for array in real:
+            if id(array) not in holding:
+                holding[id(array)] = jnp.isnan(array).any()
+        return reduce(or_, (holding[id(array)] for array in real), jnp.array(False))
+
     for equation in jaxpr.eqns:
         inputs = [of.val if isinstance(of, Literal) else values[of] for of in equation.invars]
         inner = equation.params.get("jaxpr") if equation.primitive.name in ("jit", "pjit") else None
@@ -38,12 +54,8 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, flat: Any, names: list[str], found: lis
         else:
             outs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))
             outs = outs if equation.primitive.multiple_results else [outs]
-            before, after = (reduce(or_, map(_holds_nan, arrays), jnp.array(False)) for arrays in (inputs, outs))
-            names.append(equation.primitive.name)
-            found.append(after & ~before)
+            if equation.primitive.name not in MOVING:
+                names.append(equation.primitive.name)
+                found.append(holds_nan(outs) & ~holds_nan(inputs))
         values.update(zip(equation.outvars, outs, strict=True))
     return [of.val if isinstance(of, Literal) else values[of] for of in jaxpr.outvars]
-
-
-def _holds_nan(array: Any) -> jax.Array:
-    return jnp.isnan(array).any() if jnp.issubdtype(jnp.result_type(array), jnp.inexact) else jnp.array(False)

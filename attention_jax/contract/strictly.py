@@ -18,9 +18,15 @@ import pytest
 from beartype import beartype
 
 # Most tests wait for the compiler, not for what it makes. XLA's passes all run; LLVM's optimiser does not, nor what
-# writes fused loops for it at length. Both flags together take compiling to a third; XLA takes names that it does not
-# know for the second, so it may end with a version.
-COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+# writes fused loops for it at length, and a program is not cut into 32 modules for as many threads. All flags together
+# take compiling to a fifth; XLA takes names that it does not know for the second, so it may end with a version.
+COMPILE_FAST = " ".join(
+    (
+        "--xla_backend_optimization_level=0",
+        "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,14 +38,27 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`.
+
+    And for `--dist loadgroup`: all lines of one spec share their programs, and so the process that compiles them; the
+    tests of another file share what they set up.
+    """
     from attention_jax.contract.cases import STANDING
 
     for item in items:
-        spec = vars(item)["callspec"].params.get("spec") if "callspec" in vars(item) else None
-        if "contract" in item.path.parts and (spec is None or spec in STANDING):
+        held = "contract" in item.path.parts
+        spec = vars(item)["callspec"].params.get("spec") if held and "callspec" in vars(item) else None
+        if held and (spec is None or spec in STANDING):
             item.add_marker(pytest.mark.one_of_each_engine)
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(spec or str(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """Has the garbage collector leave alone what lives as long as the tests: tracing makes it look again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 # A program takes about ten mappings of memory, and Linux gives a process 65530: XLA aborts when there are no more.

@@ -1,8 +1,5 @@
 """A strict variant under a causal mask: nothing of the future reaches the past, seen by derivatives and by bits."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,8 +8,10 @@ from attention_jax.contract.cases import (
     AGREEMENT,
     MASKS,
     MaskKind,
+    behind,
     claiming,
     claims,
+    counted,
     declared,
     error,
     like_output,
@@ -20,30 +19,25 @@ from attention_jax.contract.cases import (
     out_and_gradients,
     part_of,
     qualified,
-    quick_jit,
     reference_engine,
     run,
+    run_compiled,
     visible,
     widely,
 )
-from attention_jax.kernels import Causal, Padding, Refused
+from attention_jax.kernels import Causal, Refused
 
 STRICT = claiming(causal="strict")
-PADDED = MaskKind(Causal() & Padding(np.array([7, 5])), lambda b, n, i, j: j <= i and j < (7, 5)[b])
+PADDED = MaskKind(Causal() & behind([7, 5]), lambda b, n, i, j: j <= i and j < (7, 5)[b])
 ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
-
-
-@functools.partial(quick_jit, static_argnames=("spec", "engine"))
-def one_by_one(inputs, weighings, mask, spec, engine):
-    """The gradients of <each weighing, out>."""
-    return jax.vmap(jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine=engine).out, inputs)[1])(weighings)[0]
 
 
 def influence(spec, inputs, mask, engine):
     """How much out[b, t] depends on each array of tokens at [b, s]: for each an array [B, T, S] of |derivative|."""
     each_query = (np.arange(7)[:, None] == np.arange(7))[:, None, :, None, None]
-    gradients = one_by_one(inputs, jnp.asarray(like_output(inputs) * each_query, jnp.float32), mask, spec, engine)
-    arrays = (np.abs(np.asarray(array)).swapaxes(0, 1) for array in gradients.tokens)
+    weighings, given = like_output(inputs) * each_query, {"mask": mask, "engine": engine, **counted(spec)}
+    gradients = [out_and_gradients(spec, inputs, one, **given)[1].tokens for one in weighings]
+    arrays = (np.abs(np.stack(of_one, axis=1)) for of_one in zip(*gradients, strict=True))
     return [array.reshape(*array.shape[:3], -1).max(3) for array in arrays]
 
 
@@ -69,7 +63,7 @@ def test_changing_the_future_does_not_change_a_bit_of_the_past(spec):
     inputs, other = make(spec), make(spec, seed=9, scale=30.0)
     changed = inputs.with_tokens(lambda old, new: jnp.concatenate([old[:, :4], new[:, 4:]], axis=1), other)
     for engine in qualified(spec, inputs, mask=Causal()):
-        before, after = (np.asarray(run(spec, case, mask=Causal(), engine=engine).out) for case in (inputs, changed))
+        before, after = (np.asarray(run_compiled(spec, case, engine, mask=Causal()).out) for case in (inputs, changed))
         np.testing.assert_array_equal(after[:, :4], before[:, :4])
         assert (after[:, 4:] != before[:, 4:]).any()
 
@@ -84,10 +78,10 @@ def test_causality_is_by_position_in_whatever_order_the_tokens_lie(spec):
         shuffled,
         like_output(inputs) * past,
         engine=reference_engine(spec),
-        mask=Causal(),
-        positions=jnp.asarray(ORDER)[None],
+        mask=Causal() & behind([7, 7]),
+        positions=ORDER[None],
     )
-    assert error(out, np.asarray(run(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
+    assert error(out, np.asarray(run_compiled(spec, inputs, mask=Causal()).out)[:, ORDER]) < AGREEMENT
     for gradient in gradients[:3]:
         assert (np.asarray(gradient)[:, ORDER >= 4] == 0).all(), "what stands later does not count, wherever it lies"
     counts = np.asarray(gradients.value)[:, ORDER < 4] != 0
@@ -101,8 +95,8 @@ def test_the_last_queries_alone_give_the_end_of_the_whole_but_only_with_position
     with pytest.raises(Refused, match="3 queries and 7 keys is ambiguous: give positions"):
         run(spec, suffix, mask=Causal())
     positions = (jnp.arange(4, 7)[None], jnp.arange(7)[None])
-    whole = run(spec, inputs, mask=Causal()).out
-    assert error(run(spec, suffix, mask=Causal(), positions=positions).out, whole[:, 4:]) < AGREEMENT
+    whole = run_compiled(spec, inputs, mask=Causal()).out
+    assert error(run_compiled(spec, suffix, mask=Causal(), positions=positions).out, whole[:, 4:]) < AGREEMENT
 
 
 @pytest.mark.parametrize("kind", ["causal", "window", "prefix", "global", "causal&window|global"])

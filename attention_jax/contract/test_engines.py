@@ -21,7 +21,9 @@ from attention_jax.contract.cases import (
     out_and_gradients,
     quick_jit,
     run,
+    run_compiled,
     under,
+    widely,
 )
 from attention_jax.kernels import Composition, Refused, lookup
 from attention_jax.kernels.engines import ENGINES, recurrence
@@ -29,6 +31,7 @@ from attention_jax.kernels.engines.engine import Engine
 from attention_jax.kernels.mechanism import FeatureMap, LinearRecurrence
 
 RECURRENT = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, LinearRecurrence)]
+MIXED = MASKS["causal&padding&segments"].mask
 LINEAR = [spec for spec in SPECS if isinstance(lookup(spec).mechanism, FeatureMap)]
 
 
@@ -75,7 +78,7 @@ def test_a_kernel_of_features_runs_as_a_recurrence_under_causal_padding_and_segm
 @pytest.mark.parametrize("spec", SPECS)
 def test_an_engine_that_does_not_exist_is_refused_with_the_nearest(spec):
     with pytest.raises(Refused, match=r"there is no engine 'dens'\. Did you mean 'dense'"):
-        run(spec, make(spec), engine="dens", mask=one_way(spec))
+        run_compiled(spec, make(spec), "dens", mask=one_way(spec))
 
 
 @pytest.mark.parametrize("spec", claiming(state=True, bidirectional=True))
@@ -88,32 +91,38 @@ def test_when_no_engine_can_all_their_reasons_are_given(spec):
     assert not any(candidate.taken for candidate in explained(spec, make(spec), outputs=("state",)))
 
 
-@pytest.mark.parametrize("spec", LINEAR + RECURRENT)
+def in_chunks(spec, size, dtype, monkeypatch):
+    """The inputs, and the output and the gradients of the recurrence in chunks of so many tokens."""
+    monkeypatch.setattr(recurrence, "CHUNK", size)
+    inputs = jax.tree.map(lambda array: jnp.asarray(np.asarray(array), dtype), make(spec))
+
+    @quick_jit
+    def chunked(inputs, weighing):
+        out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=MIXED, engine="recurrence").out, inputs)
+        return out, pullback(weighing)[0]
+
+    return inputs, chunked(inputs, jnp.asarray(like_output(inputs), dtype))
+
+
+@pytest.mark.parametrize("spec", widely(LINEAR + RECURRENT))
 def test_the_recurrence_in_chunks_equals_one_chunk_and_the_dense_engine(spec, monkeypatch):
-    """In float64, where all round next to nothing; and float32 is as near to that as its rounding lets it be."""
-    given, mask = make(spec), MASKS["causal&padding&segments"].mask
-
-    def in_chunks(size, dtype):
-        monkeypatch.setattr(recurrence, "CHUNK", size)
-        inputs = jax.tree.map(lambda array: jnp.asarray(np.asarray(array), dtype), given)
-
-        @quick_jit
-        def chunked(inputs, weighing):
-            out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine="recurrence").out, inputs)
-            return out, pullback(weighing)[0]
-
-        return inputs, chunked(inputs, jnp.asarray(like_output(inputs), dtype))
-
+    """In float64, where all round next to nothing."""
     with jax.enable_x64(True):
-        inputs, exact = in_chunks(2, jnp.float64)
-        others = [in_chunks(8, jnp.float64)[1]]
+        inputs, exact = in_chunks(spec, 2, jnp.float64, monkeypatch)
+        others = [in_chunks(spec, 8, jnp.float64, monkeypatch)[1]]
         if spec in LINEAR:
-            others.append(out_and_gradients(spec, inputs, like_output(inputs), mask=mask, engine="dense"))
+            others.append(out_and_gradients(spec, inputs, like_output(inputs), mask=MIXED, engine="dense"))
     for other in others:
         for left, right in zip(jax.tree.leaves(other), jax.tree.leaves(exact), strict=True):
             assert left.dtype == right.dtype == np.float64
             assert error(left, right) < 1e-12
-    _, (out, gradients) = in_chunks(2, jnp.float32)
+
+
+@pytest.mark.parametrize("spec", widely(LINEAR + RECURRENT))
+def test_float32_in_chunks_is_as_near_to_float64_as_its_rounding_lets_it_be(spec, monkeypatch):
+    with jax.enable_x64(True):
+        _, exact = in_chunks(spec, 2, jnp.float64, monkeypatch)
+    _, (out, gradients) = in_chunks(spec, 2, jnp.float32, monkeypatch)
     assert error(out, exact[0]) < ROUNDING
     # Weights that may all be near 0 are divided by a sum that is: their gradients are as steep.
     steep = 5 if claims(spec).weighted == "some" else 1

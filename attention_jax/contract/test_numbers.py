@@ -19,6 +19,7 @@ from attention_jax.contract.cases import (
     quick_jit,
     reference_engine,
     run,
+    run_compiled,
     takes_mask,
     usual_mask,
     widely,
@@ -38,8 +39,9 @@ OF_SELECTIVE = [spec for spec in SPECS if lookup(spec).name in SELECTIVE]
 def test_the_length_of_a_vector_does_not_matter_where_only_its_direction_does(spec, scale):
     inputs, mask = make(spec), usual_mask(spec)
     scaled = inputs._replace(query=inputs.query * np.float32(scale), key=inputs.key * np.float32(scale))
+    plain = run_compiled(spec, inputs, mask=mask).out
     for engine in accepting(spec, inputs, mask=mask):
-        assert error(run(spec, scaled, mask=mask, engine=engine).out, run(spec, inputs, mask=mask).out) < AGREEMENT
+        assert error(run_compiled(spec, scaled, engine, mask=mask).out, plain) < AGREEMENT
 
 
 @pytest.mark.parametrize("spec", OF_DIRECTIONS)
@@ -82,7 +84,8 @@ def test_a_fast_rate_with_a_step_of_nothing_keeps_all(spec):
         inputs._replace(params={"log_rate": jnp.full((2,), rate), "step_bias": no_bias}, per_token=gated)
         for rate in (-jnp.inf, 100.0)
     )
-    np.testing.assert_array_equal(run(spec, fast, mask=Causal()).out, run(spec, still, mask=Causal()).out)
+    outs = (run_compiled(spec, case, mask=Causal()).out for case in (fast, still))
+    np.testing.assert_array_equal(*outs)
 
 
 @pytest.mark.parametrize("spec", claiming(weights=True))
@@ -98,7 +101,7 @@ def test_logits_near_the_largest_float_are_as_good_as_any(spec):
     large = large._replace(key=large.key.at[:, 1].divide(2))
     mask = usual_mask(spec)
     for engine in accepting(spec, large, mask=mask):
-        out = run(spec, large, mask=mask, engine=engine).out
+        out = run_compiled(spec, large, engine, mask=mask).out
         np.testing.assert_allclose(out, np.repeat(inputs.value[:, :1], 2, axis=2) * np.ones((1, 2, 1, 1)), rtol=1e-6)
 
 
@@ -111,8 +114,7 @@ def test_weights_are_not_rounded_to_a_narrower_value(spec, mask):
     narrow = inputs._replace(value=inputs.value.astype(jnp.bfloat16))
     exact = narrow._replace(value=narrow.value.astype(jnp.float32))
     for engine in accepting(spec, narrow, mask=mask):
-        call = quick_jit(lambda i, e=engine: run(spec, i, mask=mask, engine=e).out)
-        assert error(call(narrow), call(exact)) < AGREEMENT
+        assert error(*(run_compiled(spec, case, engine, mask=mask).out for case in (narrow, exact))) < AGREEMENT
 
 
 def test_weights_of_a_million_keys_in_float16_are_not_rounded_away():
@@ -146,10 +148,10 @@ def test_writes_to_one_key_again_and_again_are_right_to_the_last_digits(spec, ne
     inputs = inputs._replace(
         key=key, per_token={**inputs.per_token, "beta": jnp.full_like(inputs.per_token["beta"], 30.0)}
     )
-    found = run(spec, inputs, mask=Causal()).out
+    found = run_compiled(spec, inputs, mask=Causal()).out
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), inputs)
-        expected = run(spec, exact, mask=Causal()).out
+        expected = run_compiled(spec, exact, mask=Causal()).out
     # A state that every write turns around keeps the rounding of them all.
     turns = lookup(spec).options.get("max_beta", (1, 1))[1] > 1
     assert error(found, expected) < (1e-4 if turns else 1e-5)

@@ -1,7 +1,5 @@
 """Padding, wherever it stands, is as if it were not there: in the output, in the state, and in every gradient."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +10,17 @@ from attention_jax.contract.cases import (
     SPECS,
     claiming,
     claims,
+    counted,
     doubled,
     error,
     goes_by_positions,
+    like_output,
     lookup,
     make,
-    quick_jit,
+    out_and_gradients,
+    qualified,
     run,
+    run_compiled,
     usual_mask,
     widely,
 )
@@ -27,39 +29,43 @@ from attention_jax.kernels import Causal, Padding, Refused, attend
 PADDED = [spec for spec in SPECS if claims(spec).causal == "strict"]
 # Of an alignment the keys are another sequence than the queries, of which padding says nothing: each takes its step.
 OF_ONE_SEQUENCE = [spec for spec in PADDED if not claims(spec).steps]
-# Two sequences of 9 places: padding before, between and behind 5 real tokens.
-REAL = np.array([[0, 0, 1, 1, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0, 1]], bool)
+# Two sequences of 7 places: padding before, between and behind 4 real tokens.
+REAL = np.array([[0, 1, 1, 0, 1, 1, 0], [1, 0, 0, 1, 0, 1, 1]], bool)
 PLACES = REAL.shape[1]
 
 
-def spread(spec, seed=0):
-    """Tokens without padding, and the same at the real places among others that hold large numbers."""
-    alone = make(spec, queries=5, seed=seed)
-    rows = np.arange(2)[:, None], np.stack([np.flatnonzero(row) for row in REAL])
-    padding = make(spec, queries=PLACES, seed=7, scale=30.0)._replace(params=alone.params)
-    return alone, padding.with_tokens(lambda old, new: jnp.asarray(old).at[rows].set(new), alone), rows
+FRONT = np.arange(PLACES) < REAL.sum(1)[:, None]
 
 
-@functools.partial(quick_jit, static_argnames=("spec", "engine"))
-def out_and_gradient(inputs, mask, weighing, spec, engine=None):
-    out, pullback = jax.vjp(lambda inputs: run(spec, inputs, mask=mask, engine=engine).out, inputs)
-    return out, pullback(weighing)[0]
+def among_padding(spec, real):
+    """The same four tokens of each sequence at these places, among others that hold large numbers."""
+    alone, padding = make(spec), make(spec, seed=7, scale=30.0)
+    rows = np.arange(2)[:, None], np.stack([np.flatnonzero(row) for row in real])
+    spread = padding.with_tokens(lambda old, new: jnp.asarray(old).at[rows].set(new[:, : real[0].sum()]), alone)
+    return spread._replace(params=alone.params), rows
 
 
 @pytest.mark.parametrize("spec", OF_ONE_SEQUENCE)
 def test_a_padded_step_neither_forgets_nor_counts_from_either_side_and_gets_no_gradient(spec):
-    alone, padded, rows = spread(spec)
-    weighing = np.random.default_rng(3).normal(size=(2, PLACES, 4, 5)).astype(np.float32)
-    weighing[~REAL] = 0
-    of_alone, gradient_alone = out_and_gradient(alone, Causal(), weighing[rows], spec)
-    out, gradient = out_and_gradient(padded, Causal() & Padding(REAL), weighing, spec)
+    weighing, found = like_output(make(spec)), []
+    for real in (FRONT, REAL):
+        inputs, rows = among_padding(spec, real)
+        given = {"mask": Causal() & Padding(real), **counted(spec)}
+        of_real = np.zeros_like(weighing)
+        of_real[rows] = weighing[FRONT].reshape(of_real[rows].shape)
+        engine = qualified(spec, inputs, **given)[0]
+        out, gradient = out_and_gradients(spec, inputs, of_real, engine=engine, **given)
+        for array in gradient.tokens:
+            np.testing.assert_array_equal(np.asarray(array)[~real], 0)
+        found.append((np.asarray(out)[rows], [np.asarray(array)[rows] for array in gradient.tokens]))
     # A rule of one's own may go by places in the array.
     if not goes_by_positions(spec) and lookup(spec).mechanism.mask is None:
-        assert error(np.asarray(out)[rows], of_alone) < AGREEMENT
-        for found, expected in zip(gradient.tokens, gradient_alone.tokens, strict=True):
-            assert error(np.asarray(found)[rows], expected) < 2 * AGREEMENT
-    for found in gradient.tokens:
-        np.testing.assert_array_equal(np.asarray(found)[~REAL], 0)
+        (of_alone, gradient_alone), (out, gradient) = found
+        unpadded = run_compiled(spec, make(spec), mask=Causal()).out
+        assert error(of_alone, unpadded[:, :4]) < AGREEMENT
+        assert error(out, of_alone) < AGREEMENT
+        for array, expected in zip(gradient, gradient_alone, strict=True):
+            assert error(array, expected) < 2 * AGREEMENT
 
 
 @pytest.mark.parametrize("spec", widely(PADDED))
@@ -67,9 +73,9 @@ def test_padding_counts_where_the_batch_is_one(spec):
     inputs = make(spec, batch=1)
     mask = Causal() & Padding(np.array([4]))
     changed = inputs.with_tokens(lambda array: jnp.asarray(array).at[:, 4:].set(100.0))
-    out, other = (run(spec, case, mask=mask).out for case in (inputs, changed))
+    out, other = (run_compiled(spec, case, mask=mask).out for case in (inputs, changed))
     np.testing.assert_array_equal(out[:, :4], other[:, :4])
-    assert error(out[:, :4], run(spec, inputs, mask=Causal()).out[:, :4]) < AGREEMENT
+    assert error(out[:, :4], run_compiled(spec, inputs, mask=Causal()).out[:, :4]) < AGREEMENT
 
 
 @pytest.mark.parametrize("spec", claiming(state=True))
@@ -77,10 +83,12 @@ def test_a_state_after_padding_is_that_before_it(spec):
     inputs = make(spec, queries=9)
     first, rest = (inputs.with_tokens(lambda a, s=s: a[:, s]) for s in (slice(0, 5), slice(5, 9)))
     mask = Causal() & Padding(np.array([0, 0]))
-    state = run(spec, first, mask=Causal(), outputs=("out", "state")).state
-    hidden = run(spec, rest, mask=mask, state=state, outputs=("out", "state")).state
+    state = run_compiled(spec, first, mask=Causal(), outputs=("out", "state")).state
+    hidden = run_compiled(spec, rest, mask=mask, state=state, outputs=("out", "state")).state
     last = inputs.with_tokens(lambda a: a[:, 5:6])
-    after, before = (run(spec, last, mask=Causal(), state=s, outputs=("out", "state")).out for s in (hidden, state))
+    after, before = (
+        run_compiled(spec, last, mask=Causal(), state=s, outputs=("out", "state")).out for s in (hidden, state)
+    )
     np.testing.assert_array_equal(after, before)
 
 
@@ -92,16 +100,16 @@ def test_a_mask_beside_the_borders_of_documents_holds_with_them_or_is_refused(sp
     # Packed documents count their positions each from 0.
     places = {"positions": np.array([[0, 1, 2, 0, 1, 2, 3]])} if goes_by_positions(spec) else {}
     try:
-        both = run(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids, **places).out
+        both = run_compiled(spec, inputs, mask=Causal() & Padding(np.array([7, 6])), segments=ids, **places).out
     except Refused:
         return
     for start, end in ((0, 3), (3, 7)):
         part = inputs.with_tokens(lambda array, s=start, e=end: array[:, s:e])
         lengths = np.clip(np.array([7, 6]) - start, 0, end - start)
-        assert error(both[:, start:end], run(spec, part, mask=Causal() & Padding(lengths)).out) < AGREEMENT
+        assert error(both[:, start:end], run_compiled(spec, part, mask=Causal() & Padding(lengths)).out) < AGREEMENT
     if usual is None:
-        one_way = run(spec, inputs, segments=ids, **places).out
-        assert error(one_way[:, :3], run(spec, inputs.with_tokens(lambda array: array[:, :3])).out) < AGREEMENT
+        one_way = run_compiled(spec, inputs, segments=ids, **places).out
+        assert error(one_way[:, :3], run_compiled(spec, inputs.with_tokens(lambda array: array[:, :3])).out) < AGREEMENT
 
 
 # What makes a gate 1: the tokens' own arrays and the mechanism's.
@@ -120,7 +128,7 @@ def test_a_gate_of_one_is_the_mechanism_without_a_gate(spec):
     of_tokens, of_params = OPEN[name]
     per_token = {k: jnp.full_like(a, of_tokens[k]) if k in of_tokens else a for k, a in inputs.per_token.items()}
     params = {k: jnp.full_like(a, of_params[k]) if k in of_params else a for k, a in inputs.params.items()}
-    opened = run(spec, inputs._replace(params=params, per_token=per_token), mask=Causal()).out
+    opened = run_compiled(spec, inputs._replace(params=params, per_token=per_token), mask=Causal()).out
     if "delta" in name:
         given = {"variant": "delta_net", "per_token": {"beta": per_token["beta"]}, "mask": Causal()}
         expected = attend(*inputs[:3], **given).out

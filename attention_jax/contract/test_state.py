@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, claiming, error, make, quick_jit, run
+from attention_jax.contract.cases import AGREEMENT, claiming, error, make, quick_jit, run, widely
 from attention_jax.kernels import Causal, Padding, Refused
 
 STATEFUL = claiming(state=True)
@@ -31,8 +31,12 @@ def in_parts(spec, inputs, sizes):
     return np.concatenate(outs, axis=1), state
 
 
-@pytest.mark.parametrize("sizes", [[1] * TOKENS, [64, 1, 1], [1, 64, 1]], ids=["tokens", "64,1,1", "1,64,1"])
-@pytest.mark.parametrize("spec", STATEFUL)
+@pytest.mark.parametrize(
+    ("spec", "sizes"),
+    [(spec, (64, 1, 1)) for spec in STATEFUL]
+    + widely((spec, sizes) for spec in STATEFUL for sizes in ((1,) * TOKENS, (1, 64, 1))),
+    ids=str,
+)
 def test_any_split_equals_one_pass(spec, sizes):
     inputs = make(spec, queries=TOKENS)
     (whole, last), (joined, end) = (in_parts(spec, inputs, parts) for parts in ([TOKENS], sizes))

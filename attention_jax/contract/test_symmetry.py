@@ -17,12 +17,13 @@ from attention_jax.contract.cases import (
     one_way,
     part_of,
     qualified,
-    run,
     run_compiled,
     takes_mask,
     usual_mask,
+    widely,
 )
 from attention_jax.kernels import Dense
+from attention_jax.kernels.mask_algebra import conjunction
 
 ORDER = np.array([4, 0, 6, 2, 5, 1, 3])
 
@@ -45,8 +46,8 @@ def test_the_order_of_the_keys_does_not_matter(spec):
     shuffled = part_of(spec, inputs, slice(None), ORDER)
     in_order = jnp.arange(7)[None]
     for engine in qualified(spec, inputs):
-        plain = run(spec, inputs, engine=engine).out
-        again = run(spec, shuffled, engine=engine, positions=(in_order, in_order[:, ORDER])).out
+        plain = run_compiled(spec, inputs, engine).out
+        again = run_compiled(spec, shuffled, engine, positions=(in_order, in_order[:, ORDER])).out
         assert error(again, plain) < AGREEMENT
 
 
@@ -55,7 +56,7 @@ def test_sequences_do_not_see_each_other_and_their_order_does_not_matter(spec):
     inputs = make(spec)
     turned = inputs.with_tokens(lambda array: array[::-1])
     for engine in qualified(spec, inputs, mask=one_way(spec)):
-        plain, back = (run(spec, case, mask=one_way(spec), engine=engine).out for case in (inputs, turned))
+        plain, back = (run_compiled(spec, case, engine, mask=one_way(spec)).out for case in (inputs, turned))
         assert error(back[::-1], plain) < AGREEMENT
 
 
@@ -72,7 +73,7 @@ def test_heads_do_not_see_each_other_and_their_order_does_not_matter(spec):
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
-        ours, plain = (run(spec, case, engine=engine, mask=mask).out for case in (turned, inputs))
+        ours, plain = (run_compiled(spec, case, engine, mask=mask).out for case in (turned, inputs))
         assert error(ours, plain[:, :, of_query]) < AGREEMENT
 
 
@@ -89,18 +90,21 @@ def test_a_key_head_that_is_shared_equals_its_copies(spec):
     )
     mask = usual_mask(spec)
     for engine in qualified(spec, inputs, mask=mask):
-        shared, copied = run(spec, inputs, engine=engine, mask=mask), run_compiled(spec, repeated, engine, mask=mask)
+        shared, copied = (run_compiled(spec, case, engine, mask=mask) for case in (inputs, repeated))
         assert error(shared.out, copied.out) < AGREEMENT
+
+
+@pytest.mark.parametrize("spec", widely(spec for spec in claiming(convex=True) if claims(spec).fewest_keys == 1))
+def test_the_one_key_that_there_is_gives_its_value(spec):
+    inputs, mask = make(spec, batch=1, queries=1), usual_mask(spec)
+    expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
+    for engine in qualified(spec, inputs, mask=mask):
+        np.testing.assert_allclose(run_compiled(spec, inputs, engine, mask=mask).out, expected, rtol=3e-7)
 
 
 @pytest.mark.parametrize("spec", claiming(convex=True))
 def test_the_one_key_that_is_visible_gives_its_value(spec):
-    inputs, mask = make(spec, batch=1, queries=1), usual_mask(spec)
-    for engine in qualified(spec, inputs, mask=mask) if claims(spec).fewest_keys == 1 else ():
-        expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
-        np.testing.assert_allclose(run_compiled(spec, inputs, engine, mask=mask).out, expected, rtol=3e-7)
-    among_others = make(spec)
-    only = Dense(np.eye(7, dtype=bool)) if mask is None else mask & Dense(np.eye(7, dtype=bool))
+    inputs, only = make(spec), conjunction(usual_mask(spec), Dense(np.eye(7, dtype=bool)))
     if takes_mask(spec, only):
-        expected = np.repeat(among_others.value, 4 // among_others.value.shape[2], axis=2)
-        np.testing.assert_allclose(run(spec, among_others, mask=only).out, expected, rtol=3e-7)
+        expected = np.repeat(inputs.value, 4 // inputs.value.shape[2], axis=2)
+        np.testing.assert_allclose(run_compiled(spec, inputs, mask=only).out, expected, rtol=3e-7)

@@ -9,6 +9,8 @@ from attention_jax.contract.cases import (
     AGREEMENT,
     GRADIENT_AGREEMENT,
     SPECS,
+    behind,
+    counted,
     error,
     like_output,
     make,
@@ -17,39 +19,48 @@ from attention_jax.contract.cases import (
     qualified,
     quick_jit,
     run,
+    run_compiled,
     same_bits,
+    widely,
 )
-from attention_jax.kernels import Padding
 from attention_jax.kernels.mask_algebra import conjunction
 
 
 def mask_of(spec, lengths):
-    return conjunction(one_way(spec), Padding(jnp.asarray(lengths)))
+    return conjunction(one_way(spec), behind(lengths))
 
 
 def stack(trees):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
+LENGTHS = ([7, 7], [4, 6], [3, 1])
+
+
 @pytest.mark.parametrize("spec", SPECS)
-def test_jit_gives_the_values_of_the_plain_call_and_compiles_once(spec):
+def test_another_mask_of_the_same_kind_is_no_other_program(spec):
     for engine in qualified(spec, make(spec), mask=mask_of(spec, [7, 7])):
         traces = []
 
-        @quick_jit
+        @jax.jit
         def compiled(inputs, mask, engine=engine, traces=traces):
             traces.append(engine)
             return run(spec, inputs, mask=mask, engine=engine)
 
-        for seed, lengths in enumerate(([7, 7], [4, 6], [3, 1])):
-            inputs = make(spec, seed=seed)
-            result = compiled(inputs, mask_of(spec, lengths))
-            assert error(result.out, run(spec, inputs, mask=mask_of(spec, lengths), engine=engine).out) < AGREEMENT
-            assert same_bits(result, compiled(inputs, mask_of(spec, lengths)))
+        for seed, lengths in enumerate(LENGTHS):
+            compiled.trace(make(spec, seed=seed), mask_of(spec, lengths))
         assert traces == [engine]
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", widely(SPECS))
+def test_jit_gives_the_values_of_the_plain_call(spec):
+    for engine in qualified(spec, make(spec), mask=mask_of(spec, [7, 7])):
+        for seed, lengths in enumerate(LENGTHS):
+            inputs, given = make(spec, seed=seed), {"mask": mask_of(spec, lengths), "engine": engine}
+            assert error(run_compiled(spec, inputs, **given).out, run(spec, inputs, **given).out) < AGREEMENT
+
+
+@pytest.mark.parametrize("spec", widely(SPECS))
 def test_scan_of_vmap_of_remat_of_grad_gives_the_values_of_the_plain_calls(spec):
     seeds = np.array([[0, 1], [2, 3]])
     lengths = np.array([[[7, 7], [4, 6]], [[3, 1], [7, 2]]])
@@ -77,10 +88,6 @@ def test_scan_of_vmap_of_remat_of_grad_gives_the_values_of_the_plain_calls(spec)
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_two_runs_give_the_same_bits(spec):
-    inputs = make(spec)
-    for engine in qualified(spec, inputs, mask=mask_of(spec, [7, 7])):
-        first, second = (
-            out_and_gradients(spec, inputs, like_output(inputs), mask=mask_of(spec, [7, 4]), engine=engine)
-            for _ in range(2)
-        )
-        assert same_bits(first, second)
+    inputs, given = make(spec), {"mask": mask_of(spec, [7, 4]), **counted(spec)}
+    for engine in qualified(spec, inputs, **given):
+        assert same_bits(*(out_and_gradients(spec, inputs, like_output(inputs), engine=engine, **given) for _ in "12"))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import MASKS, ROUNDING, claims, error, make, qualified, run, under, visible
+from attention_jax.contract.cases import MASKS, ROUNDING, claims, error, make, qualified, run_compiled, under, visible
 from attention_jax.kernels import lookup
 from attention_jax.kernels.dropout import keep_mask
 from attention_jax.kernels.mechanism import Place
@@ -26,18 +26,21 @@ def visible_to(kind):
 KINDS = sorted(MASKS, key=("causal&padding&segments", "dense", "window", "none").__contains__, reverse=True)
 
 
-@pytest.mark.parametrize(("spec", "kind"), under(KINDS, KNOWN, first=4))
+@pytest.mark.parametrize(("spec", "kind"), under(KINDS, KNOWN, first=2))
 def test_equals_the_equation_of_the_paper(spec, kind):
     mask, inputs = MASKS[kind].mask, make(spec)
     reference = oracle(equation(spec), *inputs, visible=visible_to(MASKS[kind]))
+    given = [name for name in ("weights", "lse") if getattr(claims(spec), name)]
+    telling = qualified(spec, inputs, mask=mask, outputs=("out", *given))
     for engine in qualified(spec, inputs, mask=mask):
-        assert error(run(spec, inputs, mask=mask, engine=engine).out, reference.out) < ROUNDING, engine
-    if claims(spec).weights:
-        weights = run(spec, inputs, mask=mask, outputs=("weights",)).weights
-        np.testing.assert_allclose(weights, reference.weights, atol=ROUNDING)
-    if claims(spec).lse and reference.lse is not None:
-        lse = run(spec, inputs, mask=mask, outputs=("lse",)).lse
-        np.testing.assert_allclose(lse, reference.lse, rtol=ROUNDING, atol=ROUNDING)
+        outputs = {"outputs": ("out", *given)} if given and engine in telling else {}
+        result = run_compiled(spec, inputs, engine, mask=mask, **outputs)
+        assert error(result.out, reference.out) < ROUNDING, engine
+        if result.weights is not None:
+            np.testing.assert_allclose(result.weights, reference.weights, atol=ROUNDING)
+        if result.lse is not None and reference.lse is not None:
+            np.testing.assert_allclose(result.lse, reference.lse, rtol=ROUNDING, atol=ROUNDING)
+    assert telling
 
 
 def kept(queries=7, keys=7):
@@ -63,7 +66,7 @@ def test_the_order_is_scale_bias_mask_normalise_dropout(spec):
     expected = oracle(equation(spec), *inputs, visible=visible_to(kind), bias=bias, keep=kept(), rate=RATE)
     arguments = {"bias": jnp.asarray(bias, jnp.float32)} if biased else {}
     outputs = ("out", "weights") if claims(spec).weights else ("out",)
-    result = run(spec, inputs, mask=kind.mask, rng=KEY, dropout_rate=RATE, outputs=outputs, **arguments)
+    result = run_compiled(spec, inputs, mask=kind.mask, rng=KEY, dropout_rate=RATE, outputs=outputs, **arguments)
     assert error(result.out, expected.out) < ROUNDING
     if claims(spec).weights:
         np.testing.assert_allclose(result.weights, expected.weights, atol=2e-6)

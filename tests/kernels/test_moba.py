@@ -25,7 +25,7 @@ def test_where_most_is_left_out_it_is_a_softmax_over_what_is_chosen_and_so_are_i
     chosen = expected.weights > 0
     assert chosen.sum() < np.broadcast_to(VISIBLE, chosen.shape).sum() / 2
     assert chosen.reshape(*chosen.shape[:3], -1, 3).any(-1).sum(-1)[:, :, 6:32].min() == 3
-    out, gradients = out_and_gradients(SPEC, inputs, weighing, engine="dense", mask=MASK, compiled=True)
+    out, gradients = out_and_gradients(SPEC, inputs, weighing, engine="dense", mask=MASK)
     assert error(out, expected.out) < AGREEMENT
     _, of_twin = out_and_gradients("scaled_dot", inputs, weighing, engine="dense", mask=Dense(chosen))
     for found, wanted in zip(gradients.tokens, of_twin.tokens, strict=True):

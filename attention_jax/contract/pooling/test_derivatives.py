@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from attention_jax.contract.cases import doubled, quick_jit
+from attention_jax.contract.cases import doubled
+from attention_jax.contract.differences import equal_finite_differences
 from attention_jax.contract.pooling.cases import CASES, REAL, WEIGHING, make, run
 
 
@@ -22,13 +23,4 @@ def test_derivatives_of_both_orders_and_modes_equal_finite_differences(spec, wit
             reported = sum(array.sum() for array in pooled.aux.values())
             return (pooled.out * WEIGHING[:, : pooled.out.shape[1]].astype(float)).sum() + reported
 
-        @quick_jit
-        def derivatives(flat):
-            return jax.jvp(jax.value_and_grad(loss), (flat,), (direction,))
-
-        ahead, behind = (derivatives(start + step * direction)[0] for step in (1e-5, -1e-5))
-        (_, gradient), (forward, over_reverse) = derivatives(start)
-        first, second = ((after - before) / 2e-5 for after, before in zip(ahead, behind, strict=True))
-        reverse = gradient @ direction
-    np.testing.assert_allclose([forward, reverse], [first, first], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(over_reverse, second, rtol=1e-6, atol=1e-7)
+        equal_finite_differences(loss, start, direction, smallest=1e-9)

@@ -53,6 +53,12 @@ def run(spec: str | None, inputs: Inputs, **arguments: Any) -> AttentionOutput:
 
 
 @functools.partial(quick_jit, static_argnames=("spec", "engine"))
+def run_compiled(spec: str | None, inputs: Inputs, *, engine: str | None = None, **arguments: Any) -> AttentionOutput:
+    """`run` as one program, which every later call with arguments of these shapes shares."""
+    return run(spec, inputs, engine=engine, **arguments)
+
+
+@functools.partial(quick_jit, static_argnames=("spec", "engine"))
 def out_and_gradients(spec: str, inputs: Inputs, engine: str, **arguments: Any) -> tuple[jax.Array, Inputs]:
     """`out`, and the gradient of <weighing, out>."""
 

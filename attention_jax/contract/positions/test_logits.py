@@ -20,6 +20,7 @@ from attention_jax.contract.positions.cases import (
     make,
     out_and_gradients,
     run,
+    run_compiled,
 )
 from attention_jax.kernels import Causal, KeyValueCache, Refused, Sizes, attend, attend_cached
 from attention_jax.kernels.engines import ENGINES
@@ -52,9 +53,10 @@ def test_every_engine_and_small_tiles_give_the_same_result_and_gradients(spec, k
     monkeypatch.setitem(ENGINES, "blockwise", dataclasses.replace(ENGINES["blockwise"], run=in_tiles_of_two))
     found = engines(spec, inputs, **arguments)
     assert {"dense", "blockwise"} <= {*found}
-    for engine in set(found) - {"dense"}:
-        assert error(run(spec, inputs, engine=engine, **arguments).out, expected) < AGREEMENT
-    out, gradients = out_and_gradients.__wrapped__(spec, inputs, "blockwise", **arguments)
+    for engine in set(found) - {"dense", "blockwise"}:
+        assert error(run_compiled(spec, inputs, engine=engine, **arguments).out, expected) < AGREEMENT
+    tiled = quick_jit(lambda one, given: out_and_gradients.__wrapped__(spec, one, "blockwise", **given))
+    out, gradients = tiled(inputs, arguments)
     assert error(out, expected) < AGREEMENT
     for left, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
         assert np.abs(left - right).max() < 2 * GRADIENT_AGREEMENT * max(1.0, float(np.abs(right).max()))
@@ -63,18 +65,18 @@ def test_every_engine_and_small_tiles_give_the_same_result_and_gradients(spec, k
 @pytest.mark.parametrize("spec", OF_LOGITS)
 def test_it_goes_by_positions_and_not_by_the_order_of_the_array(spec):
     inputs, order = make(spec), np.array([4, 0, 6, 2, 1, 5, 3])
-    expected = run(spec, inputs, mask=Causal()).out
+    expected = run_compiled(spec, inputs, mask=Causal()).out
     mixed = inputs.with_tokens(lambda array: array[:, order])
-    assert error(run(spec, mixed, mask=Causal(), positions=order[None]).out, expected[:, order]) < AGREEMENT
-    counted = run(spec, inputs, mask=Causal(), positions=np.arange(TOKENS)[None]).out
+    assert error(run_compiled(spec, mixed, mask=Causal(), positions=order[None]).out, expected[:, order]) < AGREEMENT
+    counted = run_compiled(spec, inputs, mask=Causal(), positions=np.arange(TOKENS)[None]).out
     assert error(counted, expected) < AGREEMENT
-    assert error(run(spec, inputs, mask=Causal(), positions=3 * np.arange(TOKENS)[None]).out, expected) > 1e-3
+    assert error(run_compiled(spec, inputs, mask=Causal(), positions=3 * np.arange(TOKENS)[None]).out, expected) > 1e-3
 
 
 @pytest.mark.parametrize("spec", RELATIVE)
 def test_a_relative_one_goes_by_distances_alone(spec):
     inputs = make(spec)
-    first, shifted = (run(spec, inputs, positions=POSITIONS_GIVEN + shift).out for shift in (0, 100))
+    first, shifted = (run_compiled(spec, inputs, positions=POSITIONS_GIVEN + shift).out for shift in (0, 100))
     assert error(shifted, first) < 20 * AGREEMENT
 
 
@@ -82,14 +84,17 @@ def test_a_relative_one_goes_by_distances_alone(spec):
 def test_in_its_limit_it_is_another_variant(spec, limit):
     inputs = make(limit.spec)
     params = {name: jnp.asarray(array) for name, array in limit.params(Sizes(4, 2, WIDTH, WIDTH, 5)).items()}
-    found = run(limit.spec, inputs._replace(params=inputs.params | params)).out
+    found = run_compiled(limit.spec, inputs._replace(params=inputs.params | params)).out
     expected = attend(*inputs[:3], variant=limit.equals).out
     assert error(found, expected) < limit.tolerance
-    assert error(run(limit.spec, inputs).out, expected) > 1e-3
+    assert error(run_compiled(limit.spec, inputs).out, expected) > 1e-3
 
 
-@pytest.mark.parametrize("chunks", [(1,) * 7, (4, 1, 2)], ids=str)
-@pytest.mark.parametrize("spec", OF_LOGITS)
+@pytest.mark.parametrize(
+    ("spec", "chunks"),
+    [(spec, (1,) * 7) for spec in OF_LOGITS] + widely(((spec, (4, 1, 2)) for spec in OF_LOGITS), ["rope"]),
+    ids=str,
+)
 def test_decoding_with_a_cache_equals_one_pass(spec, chunks):
     inputs = make(spec)
     cache = KeyValueCache.empty(Sizes(4, 2, WIDTH, WIDTH, 5), batch=BATCH, capacity=9)
@@ -103,17 +108,17 @@ def test_decoding_with_a_cache_equals_one_pass(spec, chunks):
         result, cache = step(part, cache)
         rows.append(result.out)
         done += size
-    assert error(jnp.concatenate(rows, axis=1), run(spec, inputs, mask=Causal()).out) < AGREEMENT
+    assert error(jnp.concatenate(rows, axis=1), run_compiled(spec, inputs, mask=Causal()).out) < AGREEMENT
 
 
 @pytest.mark.parametrize("spec", OF_LOGITS)
 def test_what_is_hidden_never_touches_the_result_nor_has_a_gradient(spec):
     inputs = make(spec)
     poisoned = inputs._replace(key=inputs.key.at[:, 5:].set(jnp.nan), value=inputs.value.at[:, 5:].set(jnp.nan))
-    clean, spoilt = (run(spec, one, mask=Causal()).out for one in (inputs, poisoned))
+    clean, spoilt = (run_compiled(spec, one, mask=Causal()).out for one in (inputs, poisoned))
     assert same_bits(clean[:, :5], spoilt[:, :5])
     assert np.isnan(spoilt[:, 5:]).all()
-    gradients = jax.grad(lambda one: run(spec, one, mask=Causal()).out[:, :5].sum())(inputs)
+    gradients = quick_jit(jax.grad(lambda one: run(spec, one, mask=Causal()).out[:, :5].sum()))(inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
     assert not any(np.asarray(array[:, 5:]).any() for array in gradients[:3])
 

@@ -94,8 +94,8 @@ def _scores(
     query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
     if not as_given:
         (query,) = _tame(unusual, factor, query)
-    factor = jnp.where(unusual, factor, 1)
-    return _products(query, key, factor), scorer.scale / factor, value
+    taken = jnp.where(unusual, factor, 1)
+    return _products(query, key, taken), scorer.scale / taken, value
 
 
 def _are_scaled_products(scorer: Scorer, terms: Terms) -> bool:

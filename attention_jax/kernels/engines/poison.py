@@ -41,8 +41,9 @@ def extreme(problem: Problem) -> Bool[Array, ""]:
     for array in (problem.query, problem.key, problem.value, *problem.per_token.values()):
         # Arrays of one size are added first, and the halves of halves of what they give: element by element, since on
         # a CPU XLA adds a whole array up one number after the other.
-        sums[array.size] = sums.get(array.size, 0) + to_statistics(jnp.abs(jax.lax.stop_gradient(array))).ravel()
-    return ~(sum(_halved(array).sum() for array in sums.values()) < LARGE)
+        magnitudes = to_statistics(jnp.abs(jax.lax.stop_gradient(array))).ravel()
+        sums[array.size] = sums[array.size] + magnitudes if array.size in sums else magnitudes
+    return ~(jnp.stack([_halved(array).sum() for array in sums.values()]).sum() < LARGE)
 
 
 def _halved(array: Float[Array, " n"], times: int = 3) -> Float[Array, " m"]:

@@ -37,21 +37,19 @@ def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
 
 def extreme(problem: Problem) -> Bool[Array, ""]:
     """Returns whether any number of the problem's tokens is NaN, infinite, or so large that products may overflow."""
-    sums: dict[int, Array] = {}
+    sums: dict[tuple[int, ...], Array] = {}
     for array in (problem.query, problem.key, problem.value, *problem.per_token.values()):
-        # Arrays of one size are added first, and the halves of halves of what they give: element by element, since on
-        # a CPU XLA adds a whole array up one number after the other.
-        magnitudes = to_statistics(jnp.abs(jax.lax.stop_gradient(array))).ravel()
-        sums[array.size] = sums[array.size] + magnitudes if array.size in sums else magnitudes
+        # Arrays of one shape are added first, and the halves of halves of what they give: element by element, since on
+        # a CPU XLA adds a whole array up one number after the other. No axis that devices may share is cut.
+        magnitudes = to_statistics(jnp.abs(jax.lax.stop_gradient(array))).reshape(*array.shape[:2], -1)
+        sums[magnitudes.shape] = sums[magnitudes.shape] + magnitudes if magnitudes.shape in sums else magnitudes
     return ~(jnp.stack([_halved(array).sum() for array in sums.values()]).sum() < LARGE)
 
 
-def _halved(array: Float[Array, " n"], times: int = 3) -> Float[Array, " m"]:
-    """The array, its second half added to its first, so many times, as far as it can be halved."""
-    if times == 0 or array.size % 2:
-        return array
-    first, second = array.reshape(2, -1)
-    return _halved(first + second, times - 1)
+def _halved(array: Float[Array, "B T x"], times: int = 3) -> Float[Array, "B t x"]:
+    """The array, its later tokens added to its earlier ones, so many times, as far as they can be halved."""
+    half, odd = divmod(array.shape[1], 2)
+    return array if times == 0 or odd or not half else _halved(array[:, :half] + array[:, half:], times - 1)
 
 
 def bad_tokens(problem: Problem) -> tuple[Bool[Array, "B T N"], Bool[Array, "B S K"]]:

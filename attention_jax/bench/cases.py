@@ -65,6 +65,7 @@ class Case:
       backward: whether the gradients with respect to query, key and value are computed too.
       causal: whether a query sees the keys up to itself, or all.
       window: how many of them it sees, where not all.
+      padded: whether sequences are of different lengths: b of B lacks its last b T / 2B keys.
       variant: a spec of this library.
       engine: an engine of this library, or None for the one that it takes.
       batch: B.
@@ -82,6 +83,7 @@ class Case:
     backward: bool = False
     causal: bool = True
     window: int | None = None
+    padded: bool = False
     variant: str = "scaled_dot"
     engine: str | None = None
     batch: int
@@ -95,6 +97,13 @@ class Case:
         """The sizes by the letters of the field."""
         queries = 1 if self.quantity == "step" else self.tokens
         return {"B": self.batch, "T": queries, "S": self.tokens, "N": self.heads, "H": self.width}
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The keys of each sequence that are no padding."""
+        return tuple(
+            self.tokens - self.padded * number * self.tokens // (2 * self.batch) for number in range(self.batch)
+        )
 
     @property
     def array_bytes(self) -> int:

@@ -17,7 +17,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import memory
 from attention_jax.bench.cases import Case, LeftOut, Process, Quantity, arrays, digest, free_bytes, imported
 from attention_jax.bench.timing import Ready, seconds, timed
-from attention_jax.kernels import Causal, KeyValueCache, Mask, Window, attend, attend_cached
+from attention_jax.kernels import Causal, KeyValueCache, Mask, Padding, Window, attend, attend_cached
 from attention_jax.kernels.engines.triangular import solve_unit_lower
 from attention_jax.kernels.mechanism import unit
 from attention_jax.study.report.environment import environment
@@ -49,13 +49,17 @@ def ours(case: Case) -> Attention:
     mask: Mask | None = Causal() if case.causal else None
     if case.window is not None:
         mask = Window(case.window) if mask is None else mask & Window(case.window)
+    if case.padded:
+        padding = Padding(np.array(case.lengths))
+        mask = padding if mask is None else mask & padding
     return lambda query, key, value: attend(query, key, value, variant=case.variant, mask=mask, engine=case.engine).out
 
 
 def jax_nn(case: Case) -> Attention:
     """`jax.nn.dot_product_attention`, its XLA implementation."""
+    lengths = np.array(case.lengths) if case.padded else None
     return lambda query, key, value: jax.nn.dot_product_attention(
-        query, key, value, is_causal=case.causal, implementation="xla"
+        query, key, value, is_causal=case.causal, key_value_seq_lengths=lengths, implementation="xla"
     )
 
 

@@ -94,11 +94,13 @@ class Measure:
       name: how --only calls it.
       what: in words.
       build: makes its comparisons.
+      together: whether the mean of its ratios is told.
     """
 
     name: str
     what: str
     build: Callable[[Any], Iterator[Comparison]]
+    together: bool = False
 
 
 def _side_by_side(settings: Settings, *, process: str, peers: dict[str, str], where: str) -> Iterator[Comparison]:
@@ -111,6 +113,24 @@ def _side_by_side(settings: Settings, *, process: str, peers: dict[str, str], wh
                 ours=ours,
                 peers={name: replace(ours, who=name, process=at, engine=None) for name, at in peers.items()},  # type: ignore[arg-type]
             )
+
+
+def _short(settings: Settings) -> Iterator[Comparison]:
+    """The sequences of most experiments, in the shape of the models of experiments/."""
+    for tokens in (8, 16, 32, 64, 128, 256):
+        for kind, mask in {
+            "causal": {},
+            "full": {"causal": False},
+            "padded": {"causal": False, "padded": True},
+        }.items():
+            for pass_name, backward in PASSES.items():
+                ours = settings.case(batch=8, heads=4, width=32, tokens=tokens, backward=backward, **mask)
+                yield Comparison(
+                    what=f"{pass_name}, {kind}, T={tokens}, B8 N4 H32, one device each",
+                    ratio="speed",
+                    ours=ours,
+                    peers={"jax.nn": replace(ours, who="jax.nn", engine=None)},
+                )
 
 
 def _memory(settings: Settings) -> Iterator[Comparison]:
@@ -217,6 +237,12 @@ MEASURES = (
         "all_cores",
         "time with all cores each, one XLA device a core and the heads sharded over them, against PyTorch",
         partial(_side_by_side, process="all_cores", peers={"torch": "torch"}, where="all cores each"),
+    ),
+    Measure(
+        "short",
+        "time at 8 to 256 tokens, causal, full and padded, B8 N4 H32, on one XLA device each, against jax.nn",
+        _short,
+        together=True,
     ),
     Measure("memory", "temporary memory of forward + backward at T, 4T and 16T, from the compiled program", _memory),
     Measure("longest", "all memory of forward + backward at 64T and 256T, beside 24 GiB", _longest),

@@ -23,7 +23,7 @@ from attention_jax.bench.cases import UNITS, Kind, LeftOut, Measured, Process
 from attention_jax.bench.group import Group, WorkerEnded
 from attention_jax.bench.measures import Comparison, Measure, Settings
 from attention_jax.bench.steps import StepSettings
-from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times
+from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times, together
 from attention_jax.kernels.engines import ENGINES
 from attention_jax.training import Progress
 from attention_jax.training.workdir import write_atomically
@@ -102,11 +102,14 @@ def run_bench(settings: Settings | StepSettings, *, names: Sequence[str] | None,
         raise Refused(f"workdir {str(workdir)!r} cannot be used: {error.strerror}. Give another --workdir.") from error
     progress = Progress()
     lines: list[Row] = []
+    means: list[str] = []
     for measure in chosen:
-        lines += _measured(
+        found = _measured(
             measure, list(measure.build(settings)), record, progress, repeats=repeats, logs=workdir / "logs"
         )
-    text = _report(settings, lines, record, repeats=repeats)
+        lines += found
+        means += together(found) if measure.together else []
+    text = _report(settings, lines, [*means, *record.notes()], record.machine, repeats=repeats)
     write_atomically(workdir / "table.md", text)
     print(text)
     print(f"every sample: {workdir / 'samples.jsonl'}\nthe table: {workdir / 'table.md'}")
@@ -245,11 +248,18 @@ class _Turn:
         return value
 
 
-def _report(settings: Settings | StepSettings, lines: Sequence[Row], record: Record, *, repeats: int) -> str:
-    machine = [f"{name} {record.machine[name]}" for name in ("cpu", "python", *VERSIONS) if name in record.machine]
+def _report(
+    settings: Settings | StepSettings,
+    lines: Sequence[Row],
+    notes: Sequence[str],
+    machine: dict[str, Any],
+    *,
+    repeats: int,
+) -> str:
+    named = [f"{name} {machine[name]}" for name in ("cpu", "python", *VERSIONS) if name in machine]
     legend = (
-        f"{', '.join(machine)}. float32, {settings.sizes}. Medians of {repeats} rounds, in each of "
+        f"{', '.join(named)}. float32, {settings.sizes}. Medians of {repeats} rounds, in each of "
         "which ours and the others took their turns, with the lowest and the highest; a ratio is that of the samples "
         "of one round. The difference is the largest between the results, over their standard deviation."
     )
-    return "\n".join([markdown(lines), legend, "", *record.notes()]).rstrip() + "\n"
+    return "\n".join([markdown(lines), legend, "", *notes]).rstrip() + "\n"

@@ -38,8 +38,13 @@ class Row:
     ours: Spread
     other: str
     theirs: Spread
-    relative: Spread
+    ratios: tuple[float, ...]
     difference: float | None
+
+    @property
+    def relative(self) -> Spread:
+        """The spread of the ratios."""
+        return spread(self.ratios)
 
     def cells(self) -> tuple[str, ...]:
         """Returns the text under each of COLUMNS."""
@@ -63,8 +68,8 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def relative(ours: Sequence[float], theirs: Sequence[float], ratio: Ratio) -> Spread:
-    """Returns the spread of the ratios, each of two samples of one round.
+def relative(ours: Sequence[float], theirs: Sequence[float], ratio: Ratio) -> tuple[float, ...]:
+    """Returns the ratios, each of two samples of one round.
 
     Args:
       ours: a sample a round.
@@ -72,7 +77,7 @@ def relative(ours: Sequence[float], theirs: Sequence[float], ratio: Ratio) -> Sp
       ratio: "speed" is theirs over ours, so that 2 is twice as fast; "time" and "bytes" are ours over theirs.
     """
     pairs = zip(ours, theirs, strict=True)
-    return spread([their / our if ratio == "speed" else our / their for our, their in pairs])
+    return tuple(their / our if ratio == "speed" else our / their for our, their in pairs)
 
 
 def rows(comparison: Comparison, samples: dict[str, list[float]], differences: dict[str, float]) -> list[Row]:
@@ -94,11 +99,34 @@ def rows(comparison: Comparison, samples: dict[str, list[float]], differences: d
             ours=spread(ours),
             other=name,
             theirs=spread(values),
-            relative=relative(ours, values, comparison.ratio),
+            ratios=relative(ours, values, comparison.ratio),
             difference=differences.get(name),
         )
         for name, values in others.items()
     ]
+
+
+def together(lines: Sequence[Row]) -> list[str]:
+    """Returns, of each peer of some lines, the mean of their ratios, and how far down the surest of them lies.
+
+    The mean is geometric, of medians; of each median there is the interval that holds it in 95% of draws from its
+    samples (bootstrap).
+    """
+    said = []
+    for other in dict.fromkeys(line.other for line in lines):
+        of_other = [line for line in lines if line.other == other]
+        mean = statistics.geometric_mean(line.relative.median for line in of_other)
+        lowest = min(of_other, key=lambda line: _upper_end(line.ratios))
+        said.append(
+            f"- {other}: {times(mean)} {WORDS[lowest.ratio]} in the geometric mean of {len(of_other)} medians; the "
+            f"lowest upper end of their 95% intervals is {times(_upper_end(lowest.ratios))} ({lowest.what})"
+        )
+    return said
+
+
+def _upper_end(ratios: Sequence[float], *, draws: int = 2000) -> float:
+    drawn = np.random.default_rng(0).choice(np.asarray(ratios), (draws, len(ratios)))
+    return float(np.percentile(np.median(drawn, axis=1), 97.5))
 
 
 def difference(result: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> float:

@@ -29,6 +29,12 @@ def test_ours_and_the_peers_compute_the_same_gradients(causal):
     assert difference(result(replace(CASE, causal=not causal)), ours) > LARGEST_DIFFERENCE
 
 
+def test_sequences_of_several_lengths_are_padded_for_both():
+    case = replace(CASE, batch=2, causal=False, padded=True)
+    assert difference(result(replace(case, who="jax.nn")), result(case)) < 1e-5
+    assert difference(result(replace(case, padded=False)), result(case)) > LARGEST_DIFFERENCE
+
+
 def test_a_window_is_another_function_and_equals_its_first_tokens_alone():
     windowed = replace(CASE, window=3, compared=10)
     alone = replace(CASE, window=3, tokens=10, engine="dense")

@@ -77,3 +77,12 @@ def test_decoding_is_compared_in_the_last_token():
     assert comparison.ours.shape["T"] == 1
     assert {case.compared for case in (comparison.ours, *comparison.peers.values())} == {-1}
     assert [case.who for case in comparison.peers.values()] == ["attention_jax", "jax.nn"]
+
+
+def test_short_sequences_are_of_both_passes_and_three_masks_at_six_lengths():
+    comparisons = built("short")
+    kinds = {(c.ours.tokens, c.ours.backward, c.ours.causal, c.ours.padded) for c in comparisons}
+    assert len(comparisons) == len(kinds) == 36
+    assert {case.shape == c.ours.shape for c in comparisons for case in c.peers.values()} == {True}
+    (padded,) = {c.ours.lengths for c in comparisons if c.ours.padded and c.ours.tokens == 16}
+    assert padded == (16, 15, 14, 13, 12, 11, 10, 9)

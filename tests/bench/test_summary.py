@@ -6,7 +6,7 @@ import pytest
 
 from attention_jax.bench.cases import Case
 from attention_jax.bench.measures import Bound, Comparison
-from attention_jax.bench.summary import Spread, difference, markdown, relative, rows, spread, times
+from attention_jax.bench.summary import Spread, difference, markdown, relative, rows, spread, times, together
 
 OURS = Case(who="attention_jax", process="one_device", batch=1, tokens=16, heads=2, width=4)
 
@@ -20,14 +20,14 @@ def test_a_spread_is_the_median_and_the_ends():
 
 def test_the_speed_is_theirs_over_ours_and_time_and_bytes_are_ours_over_theirs():
     ours, theirs = [1.0, 2.0, 4.0], [3.0, 8.0, 4.0]
-    assert relative(ours, theirs, "speed") == Spread(3.0, 1.0, 4.0)
-    assert relative(ours, theirs, "time") == Spread(1 / 3, 0.25, 1.0)
+    assert relative(ours, theirs, "speed") == (3.0, 4.0, 1.0)
+    assert relative(ours, theirs, "time") == (1 / 3, 0.25, 1.0)
     assert relative(ours, theirs, "bytes") == relative(ours, theirs, "time")
 
 
 def test_a_ratio_is_of_the_samples_of_one_round():
     slow_round = relative([1.0, 100.0], [2.0, 200.0], "speed")
-    assert slow_round == Spread(2.0, 2.0, 2.0)
+    assert slow_round == (2.0, 2.0)
     with pytest.raises(ValueError):
         relative([1.0, 2.0], [1.0], "speed")
 
@@ -40,6 +40,18 @@ def test_a_row_says_what_was_measured_and_how_much_it_varied():
         "forward", "11.00 ms (10.00 to 12.00)", "jax.nn", "60.00 ms (50.00 to 66.00)", "5x the speed (5x to 6x)",
         "3e-07",
     )  # fmt: skip
+
+
+def test_ratios_together_are_their_geometric_mean_and_the_lowest_of_the_upper_ends():
+    def row(what, theirs):
+        comparison = Comparison(what=what, ratio="speed", ours=OURS, peers={"jax.nn": OURS})
+        return rows(comparison, {"attention_jax": [1.0] * len(theirs), "jax.nn": theirs}, {})[0]
+
+    fast, slow = row("fast", [2.0] * 9), row("slow", [0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.9])
+    assert together([fast, slow]) == [
+        "- jax.nn: 1x the speed in the geometric mean of 2 medians; the lowest upper end of their 95% intervals is "
+        "0.5x (slow)"
+    ]
 
 
 def test_a_bound_is_compared_like_a_peer_and_before_them():

@@ -22,7 +22,9 @@ from attention_jax.kernels import (
     Claims,
     Composition,
     Dense,
+    FeatureMap,
     Global,
+    LinearRecurrence,
     Mask,
     Padding,
     PerToken,
@@ -384,8 +386,8 @@ def counted(spec: str) -> dict[str, Any]:
 
     A recurrence goes by the order in the array, and takes none.
     """
-    own = claims(spec)
-    return {"positions": np.arange(7)[None]} if own.order_free and own.rows_apart and not own.state else {}
+    own, in_order = claims(spec), isinstance(lookup(spec).mechanism, (FeatureMap, LinearRecurrence))
+    return {"positions": np.arange(7)[None]} if own.order_free and own.rows_apart and not in_order else {}
 
 
 def takes(spec: str, kind: str) -> bool:

@@ -1,52 +1,76 @@
-"""Products of matrices of each head, with the derivatives that XLA's matrix kernels run.
+"""The two products of attention, by head, with derivatives that XLA's matrix kernels run.
 
-Of two operands that are summed over their rows, as JAX derives the cotangent of the second one, XLA on a CPU makes a
-loop of small products, at half the speed. Each derivative here transposes one operand first.
+As JAX derives it, the cotangent of the second operand sums two matrices over their rows, which XLA on a CPU does in
+small loops, at half the speed. Here it is made of one of them transposed. What is multiplied behind the transpose keeps
+XLA from folding it into the product again.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def each_with_each(rows: Float[Array, "B K r H"], others: Float[Array, "B K s H"], dtype: jnp.dtype) -> Array:
-    """Returns the products of each row with each of the others, summed over H, [B, K, r, s], in this dtype."""
-    return _product(rows, others, 3, dtype)
+from attention_jax.kernels.mechanism import statistics_dtype
 
 
-@each_with_each.defjvp
-def _each_with_each_derivative(
-    dtype: jnp.dtype, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+@jax.custom_jvp
+def products(
+    query: Float[Array, "B K r P"], key: Float[Array, "B K s P"], factor: Float[Array, ""]
+) -> Float[Array, "B K r s"]:
+    """Returns the product of each query with each key, in the dtype of statistics.
+
+    Args:
+      query: the queries of each key head.
+      key: its keys, already multiplied by `factor`.
+      factor: multiplies the tangent of the keys, which are those before the multiplication.
+    """
+    return _product(query, key, 3)
+
+
+def _derivative_of_products(
+    primals: tuple[Array, ...], tangents: tuple[Array | SymbolicZero, ...]
 ) -> tuple[Array, Array]:
-    (rows, others), (d_rows, d_others) = primals, tangents
-    by_others = _transposed(_product(d_others, rows, 3, dtype))
-    return each_with_each(rows, others, dtype), _product(d_rows, others, 3, dtype) + by_others
+    (query, key, factor), (d_query, d_key, _) = primals, tangents
+    out, parts = products(query, key, factor), []
+    if not isinstance(d_query, SymbolicZero):
+        parts.append(_product(d_query, key, 3))
+    if not isinstance(d_key, SymbolicZero):
+        parts.append((_product(d_key, query, 3) * factor).swapaxes(2, 3))
+    return out, _sum_of(parts, like=out)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def weighted(weights: Float[Array, "B K r s"], rows: Float[Array, "B K s H"], dtype: jnp.dtype) -> Array:
-    """Returns the sums of the rows by these weights, [B, K, r, H], in this dtype."""
-    return _product(weights, rows, 2, dtype)
+products.defjvp(_derivative_of_products, symbolic_zeros=True)
 
 
-@weighted.defjvp
-def _weighted_derivative(
-    dtype: jnp.dtype, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    (weights, rows), (d_weights, d_rows) = primals, tangents
-    by_rows = _transposed(_product(d_rows.swapaxes(2, 3), weights, 3, dtype))
-    return weighted(weights, rows, dtype), _product(d_weights, rows, 2, dtype) + by_rows
+@jax.custom_jvp
+def weighted_mean(
+    weights: Float[Array, "B K r s"], value: Float[Array, "B K s Hv"], total: Float[Array, "B K r 1"]
+) -> Float[Array, "B K r Hv"]:
+    """Returns the sums of the values by these weights, divided by the totals, in their dtype."""
+    return _product(weights, value, 2).astype(total.dtype) / total
 
 
-def _product(left: Float[Array, "B K m x"], right: Array, axis: int, dtype: jnp.dtype) -> Array:
+def _derivative_of_mean(primals: tuple[Array, ...], tangents: tuple[Array | SymbolicZero, ...]) -> tuple[Array, Array]:
+    (weights, value, total), (d_weights, d_value, d_total) = primals, tangents
+    out, parts = weighted_mean(weights, value, total), []
+    if not isinstance(d_weights, SymbolicZero):
+        parts.append(_product(d_weights, value, 2) / total)
+    if not isinstance(d_value, SymbolicZero):
+        transposed = _product(d_value.swapaxes(2, 3), weights, 3) / total.swapaxes(2, 3)
+        parts.append(transposed.swapaxes(2, 3))
+    if not isinstance(d_total, SymbolicZero):
+        parts.append(-out * (d_total / total))
+    return out, _sum_of(parts, like=out)
+
+
+weighted_mean.defjvp(_derivative_of_mean, symbolic_zeros=True)
+
+
+def _product(left: Float[Array, "B K m x"], right: Array, axis: int) -> Array:
     """The last axis of one with this axis of the other."""
-    over, of_each = ((3,), (axis,)), ((0, 1), (0, 1))
-    return jax.lax.dot_general(left, right, (over, of_each), preferred_element_type=dtype)
+    dims = ((3,), (axis,)), ((0, 1), (0, 1))
+    return jax.lax.dot_general(left, right, dims, preferred_element_type=statistics_dtype(left.dtype))
 
 
-def _transposed(array: Float[Array, "B K m n"]) -> Float[Array, "B K n m"]:
-    # Backward, the barrier keeps XLA from folding the transpose into the product that it was made for.
-    return jax.lax.optimization_barrier(array).swapaxes(2, 3)
+def _sum_of(parts: list[Array], *, like: Array) -> Array:
+    return sum(parts[1:], start=parts[0]) if parts else jnp.zeros_like(like)

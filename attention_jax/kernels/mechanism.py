@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Params, PerToken, Sizes
 from attention_jax.kernels.mask_algebra import Mask
-from attention_jax.kernels.matrices import each_with_each
 
 
 @jax.tree_util.register_dataclass
@@ -87,9 +86,8 @@ def dot(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], given: Giv
     keys, kv_heads = key.shape[1:3]
     # The small arrays are transposed here, so that the large one comes out of the product as it is wanted.
     grouped = query.reshape(batch, queries, kv_heads, heads // kv_heads, width).transpose(0, 2, 3, 1, 4)
-    dtype = widest(query.dtype, key.dtype)
-    rows, others = grouped.reshape(batch, kv_heads, -1, width).astype(dtype), key.transpose(0, 2, 1, 3).astype(dtype)
-    logits = each_with_each(rows, others, statistics_dtype(query.dtype))
+    by_head = key.transpose(0, 2, 1, 3)
+    logits = jnp.einsum("bkgth,bksh->bkgts", grouped, by_head, preferred_element_type=statistics_dtype(query.dtype))
     return logits.reshape(batch, heads, queries, keys)
 
 

@@ -152,7 +152,7 @@ def problem(case: Case) -> Problem:
     # Weights that every dtype holds, so that the same sum is differentiated in each.
     weighing = {"out": (sizes.batch, queries, sizes.heads, case.value_width), "lse": full[:3]}
     return Problem(
-        given={"per_token": inputs, "bias": bias, "table": jnp.asarray(rng.normal(size=(full[1], 32)), jnp.float32)},
+        given={"inputs": inputs, "bias": bias, "table": jnp.asarray(rng.normal(size=(full[1], 32)), jnp.float32)},
         fixed={
             "mask": None if case.mask is None else build(case.mask, rng, sizes),
             "positions": None if queries == keys else ends,

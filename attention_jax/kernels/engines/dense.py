@@ -18,7 +18,17 @@ from attention_jax.kernels import dropout
 from attention_jax.kernels.alignment import Alignment
 from attention_jax.kernels.engines import rows, stepwise
 from attention_jax.kernels.engines.poison import extreme, finite, poisoned_rows
-from attention_jax.kernels.mechanism import FeatureMap, Given, RowScore, Score, SoftmaxScore, dot, unchanged
+from attention_jax.kernels.matrices import products, weighted_mean
+from attention_jax.kernels.mechanism import (
+    FeatureMap,
+    RowScore,
+    Score,
+    SoftmaxScore,
+    dot,
+    statistics_dtype,
+    unchanged,
+    widest,
+)
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Scorer, Terms, folded, logits, own_arrays, power_of_two, scorer_of
 from attention_jax.kernels.softmax import masked_exponentials
@@ -51,8 +61,7 @@ def run(problem: Problem) -> AttentionOutput:
     scores, scale, value = _scores(problem, visible)
     exponentials, total, lse = masked_exponentials(scores, visible, scale)
     exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
-    # Divided after the sum: the weights of many keys are too small for float16.
-    out = rows.weighted_sum(exponentials, value, problem.query.dtype) / total.swapaxes(1, 2)[..., None]
+    out = _mean(exponentials, value, total, problem.query.dtype)
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
     poisoned = poisoned_rows(problem)
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
@@ -73,28 +82,28 @@ def _scores(
 ) -> tuple[Float[Array, "B N T S"], Float[Array, ""] | float, Float[Array, "B S K Hv"]]:
     """What is to be exponentiated, what it is to be multiplied by before, and the values."""
     mechanism, given, unusual = problem.variant.mechanism, problem.given, extreme(problem)
-    arrays = [jnp.asarray(array) for array in (problem.query, problem.key, problem.value)]
+    arrays = [jnp.asarray(array) for array in (problem.key, problem.query, problem.value)]
     if isinstance(mechanism, FeatureMap):
-        query, key, value = _tame(unusual, 1.0, *arrays)
+        key, query, value = _tame(unusual, 1.0, *arrays)
         return _log_kernel(mechanism, query, key, problem), 1.0, value
     assert isinstance(mechanism, SoftmaxScore)
     terms = Terms(own=own_arrays(mechanism, problem.params), bias=problem.bias, captures=problem.captures)
     prepared = jax.eval_shape(lambda: mechanism.prepare_query(problem.query, given))
     scorer = scorer_of(mechanism, problem.score_mod, width=prepared.shape[-1])
     if not _are_scaled_products(scorer, terms):
-        query, key, value = _tame(unusual, 1.0, *arrays)
+        key, query, value = _tame(unusual, 1.0, *arrays)
         query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
         scorer, factor = folded(scorer, prepared.dtype)
         shown = None if problem.mask is None else visible
         return logits(scorer, query * factor, key, terms, problem.place, shown), 1.0, value
     # Scaled by a power of two, before the products or after, they are the same to the bit.
     factor = power_of_two(min(scorer.scale, 1.0))
-    as_given = mechanism.prepare_query is unchanged
-    query, key, value = _tame(unusual, factor if as_given else 1.0, *arrays)
+    as_given = mechanism.prepare_key is unchanged
+    key, query, value = _tame(unusual, factor if as_given else 1.0, *arrays)
     query, key = mechanism.prepare_query(query, given), mechanism.prepare_key(key, given)
     if not as_given:
-        (query,) = _tame(unusual, factor, query)
-    taken = jnp.where(unusual, factor, 1)
+        (key,) = _tame(unusual, factor, key)
+    taken = jnp.where(unusual, jnp.asarray(factor, statistics_dtype(prepared.dtype)), 1)
     return _products(query, key, taken), scorer.scale / taken, value
 
 
@@ -108,7 +117,7 @@ def _are_scaled_products(scorer: Scorer, terms: Terms) -> bool:
 def _tame(unusual: Bool[Array, ""], factor: float, *arrays: Float[Array, "B _ _ _"]) -> tuple[Array, ...]:
     """The arrays; where numbers are unusual, with 0 for what is not finite, the first of them times the factor.
 
-    Their tangents are as if nothing were done: rows that see what is not finite pass none on, and `_products` knows of
+    Their tangents are as if nothing were done: rows that see what is not finite pass none on, and `products` knows of
     the factor.
     """
 
@@ -127,25 +136,30 @@ def _tame_derivative(factor: float, primals: tuple[Array, ...], tangents: tuple[
     return _tame(unusual, factor, *arrays), tangents[1:]
 
 
-@jax.custom_jvp
 def _products(
     query: Float[Array, "B T N P"], key: Float[Array, "B S K P"], factor: Float[Array, ""]
 ) -> Float[Array, "B N T S"]:
-    """The products of queries and keys; the queries are those of `_tame`, with the factor that they have."""
-    return _dot(query, key)
+    """What `mechanism.dot` gives; the keys have been multiplied by the factor."""
+    batch, queries, heads, width = query.shape
+    dtype = widest(query.dtype, key.dtype)
+    grouped = query.astype(dtype).swapaxes(1, 2).reshape(batch, key.shape[2], -1, width)
+    found = products(grouped, key.astype(dtype).swapaxes(1, 2), factor)
+    return found.reshape(batch, heads, queries, -1)
 
 
-@_products.defjvp
-def _products_derivative(primals: tuple[Array, Array, Array], tangents: tuple[Any, Any, Any]) -> tuple[Array, Array]:
-    query, key, factor = primals
-    _, by_query = jax.jvp(lambda query: _dot(query, key), (query,), tangents[:1])
-    products, by_key = jax.jvp(lambda key: _dot(query, key), (key,), tangents[1:2])
-    # The products are multiplied and not the tangent of the query: there it costs no loop of its own.
-    return products, by_query * factor.astype(products.dtype) + by_key
-
-
-def _dot(query: Float[Array, "B T N P"], key: Float[Array, "B S K P"]) -> Float[Array, "B N T S"]:
-    return dot(query, key, Given({}))
+def _mean(
+    exponentials: Float[Array, "B N T S"],
+    value: Float[Array, "B S K Hv"],
+    total: Float[Array, "B N T"],
+    query_dtype: jnp.dtype,
+) -> Float[Array, "B T N Hv"]:
+    """The values by the weights, divided after they are summed: those of many keys are too small for float16."""
+    batch, heads, queries, keys = exponentials.shape
+    kv_heads, width = value.shape[2:]
+    dtype = widest(query_dtype, value.dtype)
+    grouped = exponentials.reshape(batch, kv_heads, -1, keys).astype(dtype)
+    out = weighted_mean(grouped, value.astype(dtype).swapaxes(1, 2), total.reshape(batch, kv_heads, -1, 1))
+    return out.reshape(batch, heads, queries, width).swapaxes(1, 2)
 
 
 def _log_kernel(mechanism: FeatureMap, query: Array, key: Array, problem: Problem) -> Float[Array, "B N T S"]:

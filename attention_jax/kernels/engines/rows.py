@@ -16,7 +16,6 @@ from attention_jax.kernels import dropout
 from attention_jax.kernels.budget import at_a_time
 from attention_jax.kernels.engines.poison import finite, poisoned_rows
 from attention_jax.kernels.mask_algebra import Axis
-from attention_jax.kernels.matrices import weighted
 from attention_jax.kernels.mechanism import Place, Rows, RowScore, widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Terms, folded, logits, own_arrays, scorer_of
@@ -113,9 +112,9 @@ def weighted_sum(
     batch, heads, queries, keys = weights.shape
     kv_heads, width = value.shape[2:]
     dtype = widest(query_dtype, value.dtype)
-    grouped = weights.reshape(batch, kv_heads, -1, keys).astype(dtype)
-    out = weighted(grouped, value.astype(dtype).transpose(0, 2, 1, 3), weights.dtype)
-    return out.reshape(batch, heads, queries, width).swapaxes(1, 2)
+    grouped = weights.reshape(batch, kv_heads, heads // kv_heads, queries, keys).astype(dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", grouped, value.astype(dtype), preferred_element_type=weights.dtype)
+    return out.reshape(batch, queries, heads, width)
 
 
 def _rows(

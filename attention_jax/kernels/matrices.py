@@ -31,7 +31,8 @@ def _derivative_of_products(
     primals: tuple[Array, ...], tangents: tuple[Array | SymbolicZero, ...]
 ) -> tuple[Array, Array]:
     (query, key, factor), (d_query, d_key, _) = primals, tangents
-    out, parts = products(query, key, factor), []
+    # The plain product, which `jax.checkpoint` knows as one that it may keep.
+    out, parts = _product(query, key, 3), []
     if not isinstance(d_query, SymbolicZero):
         parts.append(_product(d_query, key, 3))
     if not isinstance(d_key, SymbolicZero):
@@ -47,12 +48,16 @@ def weighted_mean(
     weights: Float[Array, "B K r s"], value: Float[Array, "B K s Hv"], total: Float[Array, "B K r 1"]
 ) -> Float[Array, "B K r Hv"]:
     """Returns the sums of the values by these weights, divided by the totals, in their dtype."""
+    return _mean(weights, value, total)
+
+
+def _mean(weights: Float[Array, "B K r s"], value: Float[Array, "B K s Hv"], total: Float[Array, "B K r 1"]) -> Array:
     return _product(weights, value, 2).astype(total.dtype) / total
 
 
 def _derivative_of_mean(primals: tuple[Array, ...], tangents: tuple[Array | SymbolicZero, ...]) -> tuple[Array, Array]:
     (weights, value, total), (d_weights, d_value, d_total) = primals, tangents
-    out, parts = weighted_mean(weights, value, total), []
+    out, parts = _mean(weights, value, total), []
     if not isinstance(d_weights, SymbolicZero):
         parts.append(_product(d_weights, value, 2) / total)
     if not isinstance(d_value, SymbolicZero):

@@ -1,8 +1,8 @@
 """The two products of attention, by head, with derivatives that XLA's matrix kernels run.
 
 As JAX derives it, the cotangent of the second operand sums two matrices over their rows, which XLA on a CPU does in
-small loops, at half the speed. Here it is made of one of them transposed. What is multiplied behind the transpose keeps
-XLA from folding it into the product again.
+small loops, at half the speed. Here it is made of one of them transposed. What is multiplied behind the transpose, a
+number of each query, keeps XLA from folding it into the product again; a number for all would not.
 """
 
 import jax
@@ -15,14 +15,15 @@ from attention_jax.kernels.mechanism import statistics_dtype
 
 @jax.custom_jvp
 def products(
-    query: Float[Array, "B K r P"], key: Float[Array, "B K s P"], factor: Float[Array, ""]
+    query: Float[Array, "B K r P"], key: Float[Array, "B K s P"], factor: Float[Array, "B K r"]
 ) -> Float[Array, "B K r s"]:
     """Returns the product of each query with each key, in the dtype of statistics.
 
     Args:
       query: the queries of each key head.
-      key: its keys, already multiplied by `factor`.
-      factor: multiplies the tangent of the keys, which are those before the multiplication.
+      key: its keys, perhaps multiplied by a number.
+      factor: of each query, multiplies what the keys' tangent does to its products: that number, where the tangent is
+        that of the keys before the multiplication.
     """
     return _product(query, key, 3)
 
@@ -36,7 +37,8 @@ def _derivative_of_products(
     if not isinstance(d_query, SymbolicZero):
         parts.append(_product(d_query, key, 3))
     if not isinstance(d_key, SymbolicZero):
-        parts.append((_product(d_key, query, 3) * factor).swapaxes(2, 3))
+        transposed = _product(d_key, query, 3) * factor[:, :, None]
+        parts.append(jax.lax.optimization_barrier(transposed).swapaxes(2, 3))
     return out, _sum_of(parts, like=out)
 
 

@@ -58,12 +58,12 @@ def run(problem: Problem) -> AttentionOutput:
     if isinstance(mechanism, Alignment):
         return stepwise.in_parallel(problem)
     visible = rows.visible_to(problem, problem.query_axis)
-    scores, scale, value = _scores(problem, visible)
+    poisoned = poisoned_rows(problem)
+    scores, scale, value = _scores(problem, visible, poisoned)
     exponentials, total, lse = masked_exponentials(scores, visible, scale)
     exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
     out = _mean(exponentials, value, total, problem.query.dtype)
     # NaN goes in at the end: inside the sums, 0 times NaN would reach the gradients of rows that do not see it.
-    poisoned = poisoned_rows(problem)
     out = jnp.where(poisoned.swapaxes(1, 2)[..., None], jnp.nan, out)
     return AttentionOutput(
         out=out.astype(problem.query.dtype),
@@ -78,7 +78,7 @@ def run(problem: Problem) -> AttentionOutput:
 
 
 def _scores(
-    problem: Problem, visible: Bool[Array, "b n t s"]
+    problem: Problem, visible: Bool[Array, "b n t s"], poisoned: Bool[Array, "B N T"]
 ) -> tuple[Float[Array, "B N T S"], Float[Array, ""] | float, Float[Array, "B S K Hv"]]:
     """What is to be exponentiated, what it is to be multiplied by before, and the values."""
     mechanism, given, unusual = problem.variant.mechanism, problem.given, extreme(problem)
@@ -104,7 +104,7 @@ def _scores(
     if not as_given:
         (key,) = _tame(unusual, factor, key)
     taken = jnp.where(unusual, jnp.asarray(factor, statistics_dtype(prepared.dtype)), 1)
-    return _products(query, key, taken), scorer.scale / taken, value
+    return _products(query, key, jnp.where(poisoned, 0, taken)), scorer.scale / taken, value
 
 
 def _are_scaled_products(scorer: Scorer, terms: Terms) -> bool:
@@ -137,13 +137,13 @@ def _tame_derivative(factor: float, primals: tuple[Array, ...], tangents: tuple[
 
 
 def _products(
-    query: Float[Array, "B T N P"], key: Float[Array, "B S K P"], factor: Float[Array, ""]
+    query: Float[Array, "B T N P"], key: Float[Array, "B S K P"], factor: Float[Array, "B N T"]
 ) -> Float[Array, "B N T S"]:
-    """What `mechanism.dot` gives; the keys have been multiplied by the factor."""
+    """What `mechanism.dot` gives; the keys have been multiplied by the factor, which is 0 for queries that see NaN."""
     batch, queries, heads, width = query.shape
     dtype = widest(query.dtype, key.dtype)
     grouped = query.astype(dtype).swapaxes(1, 2).reshape(batch, key.shape[2], -1, width)
-    found = products(grouped, key.astype(dtype).swapaxes(1, 2), factor)
+    found = products(grouped, key.astype(dtype).swapaxes(1, 2), factor.reshape(batch, key.shape[2], -1))
     return found.reshape(batch, heads, queries, -1)
 
 

@@ -17,8 +17,9 @@ from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import memory
 from attention_jax.bench.cases import Case, LeftOut, Process, Quantity, arrays, digest, free_bytes, imported
 from attention_jax.bench.timing import Ready, seconds, timed
-from attention_jax.kernels import Causal, KeyValueCache, Mask, Padding, Window, attend, attend_cached
+from attention_jax.kernels import Causal, KeyValueCache, Padding, Window, attend, attend_cached
 from attention_jax.kernels.engines.triangular import solve_unit_lower
+from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.mechanism import unit
 from attention_jax.study.report.environment import environment
 from attention_jax.training.host import use_every_core
@@ -46,12 +47,11 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def ours(case: Case) -> Attention:
     """`attend` of this library."""
-    mask: Mask | None = Causal() if case.causal else None
-    if case.window is not None:
-        mask = Window(case.window) if mask is None else mask & Window(case.window)
-    if case.padded:
-        padding = Padding(np.array(case.lengths))
-        mask = padding if mask is None else mask & padding
+    mask = conjunction(
+        Causal() if case.causal else None,
+        None if case.window is None else Window(case.window),
+        Padding(np.array(case.lengths)) if case.padded else None,
+    )
     return lambda query, key, value: attend(query, key, value, variant=case.variant, mask=mask, engine=case.engine).out
 
 

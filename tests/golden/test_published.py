@@ -12,6 +12,7 @@ import pytest
 from attention_jax.cli.mask_syntax import Tokens, parse_mask
 from attention_jax.contract.cases import error
 from attention_jax.kernels import Padding, attend
+from attention_jax.kernels.mask_algebra import conjunction
 
 HERE = Path(__file__).resolve().parent
 FILES = sorted((HERE / "files").glob("*.npz"))
@@ -36,11 +37,8 @@ def below(arrays: dict[str, np.ndarray], folder: str) -> dict[str, jax.Array]:
 def mask_of(said: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """Returns the mask of a case."""
     batch, queries = arrays["query"].shape[:2]
-    mask = said["mask"] and parse_mask(said["mask"])(Tokens(batch, queries, arrays["key"].shape[1]))
-    if "real" not in arrays:
-        return mask
-    padding = Padding(arrays["real"])
-    return padding if mask is None else mask & padding
+    mask = parse_mask(said["mask"])(Tokens(batch, queries, arrays["key"].shape[1])) if said["mask"] else None
+    return conjunction(mask, Padding(arrays["real"]) if "real" in arrays else None)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -58,8 +58,9 @@ def run(problem: Problem) -> AttentionOutput:
     if isinstance(mechanism, Alignment):
         return stepwise.in_parallel(problem)
     visible = rows.visible_to(problem, problem.query_axis)
-    poisoned = poisoned_rows(problem)
-    scores, scale, value = _scores(problem, visible, poisoned)
+    unusual = extreme(problem)
+    poisoned = poisoned_rows(problem, unusual)
+    scores, scale, value = _scores(problem, visible, unusual, poisoned)
     exponentials, total, lse = masked_exponentials(scores, visible, scale)
     exponentials = dropout.dropped(exponentials, problem.rng, problem.dropout_rate, problem.place)
     out = _mean(exponentials, value, total, problem.query.dtype)
@@ -78,10 +79,10 @@ def run(problem: Problem) -> AttentionOutput:
 
 
 def _scores(
-    problem: Problem, visible: Bool[Array, "b n t s"], poisoned: Bool[Array, "B N T"]
+    problem: Problem, visible: Bool[Array, "b n t s"], unusual: Bool[Array, ""], poisoned: Bool[Array, "B N T"]
 ) -> tuple[Float[Array, "B N T S"], Float[Array, ""] | float, Float[Array, "B S K Hv"]]:
     """What is to be exponentiated, what it is to be multiplied by before, and the values."""
-    mechanism, given, unusual = problem.variant.mechanism, problem.given, extreme(problem)
+    mechanism, given = problem.variant.mechanism, problem.given
     arrays = [jnp.asarray(array) for array in (problem.key, problem.query, problem.value)]
     if isinstance(mechanism, FeatureMap):
         key, query, value = _tame(unusual, 1.0, *arrays)

@@ -22,8 +22,13 @@ def finite(array: Array) -> Array:
     return jnp.where(jnp.isfinite(array), array, 0)
 
 
-def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
-    """Returns which queries of a problem see, or are, a token that holds NaN or infinity, in any head that matters."""
+def poisoned_rows(problem: Problem, unusual: Bool[Array, ""] | None = None) -> Bool[Array, "B N T"]:
+    """Returns which queries of a problem see, or are, a token that holds NaN or infinity, in any head that matters.
+
+    Args:
+      problem: the problem.
+      unusual: what `extreme` says of it, where that is known.
+    """
     batch, queries, heads, _ = problem.query.shape
 
     def look() -> Bool[Array, "B N T"]:
@@ -32,7 +37,8 @@ def poisoned_rows(problem: Problem) -> Bool[Array, "B N T"]:
             return poisoned
         return jnp.broadcast_to(poisoned.any(1, keepdims=True), poisoned.shape)
 
-    return jax.lax.cond(extreme(problem), look, lambda: jnp.zeros((batch, heads, queries), bool))
+    unusual = extreme(problem) if unusual is None else unusual
+    return jax.lax.cond(unusual, look, lambda: jnp.zeros((batch, heads, queries), bool))
 
 
 def extreme(problem: Problem) -> Bool[Array, ""]:

@@ -17,6 +17,14 @@ import jaxtyping
 import pytest
 from beartype import beartype
 
+# The hooks, for every conftest.py.
+__all__ = [
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_teardown",
+]
+
 # Most tests wait for the compiler, not for what it makes. XLA's passes all run; LLVM's optimiser does not, nor what
 # writes fused loops for it at length, and a program is not cut into 32 modules for as many threads. All flags together
 # take compiling to a fifth; XLA takes names that it does not know for the second, so it may end with a version.

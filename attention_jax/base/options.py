@@ -4,7 +4,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
 
 from attention_jax.base.errors import Refused, did_you_mean
@@ -16,8 +16,19 @@ def option_parameters(function: Callable[..., Any]) -> dict[str, inspect.Paramet
     What Flax adds to the fields of a module, `parent` and `name`, are not options.
     """
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters
+    parameters = inspect.signature(function, eval_str=True).parameters
     return {key: value for key, value in parameters.items() if value.kind in named and key not in ("parent", "name")}
+
+
+def is_section(default: Any) -> bool:
+    """Returns whether the default of an option makes it a section: options of its own, in a dataclass."""
+    return is_dataclass(default) and not isinstance(default, type)
+
+
+def section_parameters(section: Any) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a dataclass, by name, with the values of an instance as their defaults."""
+    known = option_parameters(type(section))
+    return {name: parameter.replace(default=getattr(section, name)) for name, parameter in known.items()}
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], *, owner: str) -> None:

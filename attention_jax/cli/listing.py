@@ -150,7 +150,8 @@ def print_one(name: str) -> None:
         if name in catalogue.names():
             builder = catalogue.lookup(name)
             print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n\noptions:")
-            print("\n".join(_options(option_parameters(builder).values())))
+            known = models.parameters_of(builder) if kind == "model" else option_parameters(builder)
+            print("\n".join(_options(known.values())))
             return
     others = [other for catalogue in CATALOGUES.values() for other in catalogue.names()]
     base = name.partition(":")[0]

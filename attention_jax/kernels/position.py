@@ -36,13 +36,13 @@ class Position:
       encode: mechanism -> the same with positions in its logits, where all callables may read `given.place`.
       values: (weights [B, N, T, S], given) -> [B, T, N, Hv], added to what the weights make of the values, for an
         encoding that is in the values too: only an engine that has all weights can add it. None for nothing.
-      embed: (hidden [B, T, D], positions int [B or 1, T], params) -> [B, T, D].
+      embed: (hidden [B, T, D], positions int [B or 1, T] or None for 0, 1, 2 ..., params) -> [B, T, D].
       arrays: its own arrays by name, each "position_..."; of `embed` the letter of their axes is D.
     """
 
     encode: Callable[[Score], Score] | None = None
     values: Callable[[Array, Given], Array] | None = None
-    embed: Callable[[Array, Array, Params], Array] | None = None
+    embed: Callable[[Array, Array | None, Params], Array] | None = None
     arrays: dict[str, Declared] = field(default_factory=dict, hash=False)
 
     @property
@@ -154,7 +154,7 @@ def _with_values(score: Score, values: Callable[[Array, Given], Array]) -> Compo
 
 def embed_positions(
     hidden: Float[Array, "B T D"],
-    positions: Int[Array, "b T"],
+    positions: Int[Array, "b T"] | None = None,
     *,
     position_encoding: str = "sinusoidal",
     params: Params | None = None,
@@ -163,7 +163,7 @@ def embed_positions(
 
     Args:
       hidden: [B, T, D], the token embeddings.
-      positions: int [B or 1, T], where each token stands.
+      positions: int [B or 1, T], where each token stands; by default 0, 1, 2 ...
       position_encoding: a spec such as "sinusoidal" or "learned:length=512".
       params: its own arrays, as `made` makes them from `lookup_position(spec).made.arrays`.
 
@@ -173,13 +173,19 @@ def embed_positions(
     made = lookup_position(position_encoding).made
     if made.embed is None:
         raise Refused(f"{position_encoding} is of logits: give it to attend, or use position_encoding='sinusoidal'.")
-    positions = whole_numbers(positions, owner="the positions")
     batch, tokens, width = hidden.shape
-    if positions.shape not in ((batch, tokens), (1, tokens)):
-        raise Refused(f"positions have shape {positions.shape}: give int [{batch} or 1, {tokens}].")
+    if positions is not None:
+        positions = whole_numbers(positions, owner="the positions")
+        if positions.shape not in ((batch, tokens), (1, tokens)):
+            raise Refused(f"positions have shape {positions.shape}: give int [{batch} or 1, {tokens}].")
     maker = "made(lookup_position(spec).made.arrays, rng, SequenceSizes(width))"
     params = fitting(position_encoding, made.arrays, params, SequenceSizes(width, None), maker=maker)
     return made.embed(hidden, positions, params).astype(hidden.dtype)
+
+
+def counted(positions: Int[Array, "b T"] | None, tokens: int) -> Int[Array, "b T"]:
+    """Returns the positions of `Position.embed`, 0, 1, 2 ... where none are given."""
+    return jnp.arange(tokens)[None] if positions is None else positions
 
 
 def check_dot_products(position_encoding: str, mechanism: Score) -> None:

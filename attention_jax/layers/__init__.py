@@ -1,19 +1,26 @@
-"""Flax Linen modules over the kernels: projections around any attention variant, feed-forward, norms, blocks."""
+"""Flax Linen modules over the kernels: projections around any attention variant, feed-forward, norms, stacks."""
 
-from attention_jax.layers.attention import Attention, require_causal
-from attention_jax.layers.backbone import Backbone
+from attention_jax.layers.attention import Attention, Mixed, Seen, require_causal
 from attention_jax.layers.block import Block
-from attention_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
+from attention_jax.layers.embeddings import Embedding, PositionEmbedding, TokenEmbedding
 from attention_jax.layers.feed_forward import FeedForward
+from attention_jax.layers.mixer import register_mixer
 from attention_jax.layers.pooling import Pooling
+from attention_jax.layers.stack import Stack
+from attention_jax.layers.stack_options import StackOptions
 
 __all__ = [
     "Attention",
-    "Backbone",
     "Block",
+    "Embedding",
     "FeedForward",
+    "Mixed",
     "Pooling",
     "PositionEmbedding",
+    "Seen",
+    "Stack",
+    "StackOptions",
     "TokenEmbedding",
+    "register_mixer",
     "require_causal",
 ]

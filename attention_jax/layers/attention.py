@@ -1,17 +1,23 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Mask, Sizes, init, lookup
+from attention_jax.kernels import Dense, Mask, Sizes, Window, init, lookup
 from attention_jax.kernels.arrays import Params, shape_of
-from attention_jax.layers.defaults import Initializer, normal
+from attention_jax.kernels.mask_algebra import conjunction
+from attention_jax.kernels.position import encoded
+from attention_jax.kernels.steps import Fresh, attend_steps
+from attention_jax.layers.defaults import norm
 from attention_jax.layers.product import product
 from attention_jax.layers.spread import spread_attend
+from attention_jax.layers.stack_options import StackOptions
 
 
 def require_causal(variant: str, *, owner: str, approximate: bool = False) -> None:
@@ -35,6 +41,56 @@ def require_causal(variant: str, *, owner: str, approximate: bool = False) -> No
         )
 
 
+class Seen(NamedTuple):
+    """What the tokens of a stack see and where they stand: the same for all of its blocks.
+
+    Attributes:
+      mask: which tokens see which.
+      positions: int [B, T], where each token stands, where that is not 0, 1, 2 ...
+      grid: the rows and columns that the tokens lie in, row by row, for an attention that goes by them.
+      memory: [B, S, M], what cross-attention looks at; None in steps after the first, which have prepared it.
+      memory_mask: which of the memory each token sees.
+      lengths: int [B], in decoding, how many of the new tokens are real.
+      position_params: the arrays of a position encoding that all layers share.
+    """
+
+    mask: Mask | None = None
+    positions: Int[Array, "B T"] | None = None
+    grid: tuple[int, int] | None = None
+    memory: Float[Array, "B S M"] | None = None
+    memory_mask: Mask | None = None
+    lengths: Int[Array, " B"] | None = None
+    position_params: Params | None = None
+
+
+class Mixed(NamedTuple):
+    """What a mixer returns.
+
+    Attributes:
+      out: [B, T, D].
+      state: the decode state after these tokens; None where they are all.
+    """
+
+    out: Float[Array, "B T D"]
+    state: Any = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Memory:
+    """The keys and values of a memory, prepared once for all steps, and the state of an alignment to it. A pytree.
+
+    Attributes:
+      key: [B, S, K, H].
+      value: [B, S, K, H].
+      alignment: what an alignment keeps from step to step; None of other variants.
+    """
+
+    key: Float[Array, "B S K H"]
+    value: Float[Array, "B S K H"]
+    alignment: Any = None
+
+
 class Attention(nn.Module):
     """Projects to heads, attends with any variant, projects back.
 
@@ -45,89 +101,121 @@ class Attention(nn.Module):
 
     Attributes:
       variant: the spec of the attention variant.
-      num_heads: N.
-      num_kv_heads: K, a divisor of N; None is N.
-      use_bias: whether the projections have biases.
-      dropout_rate: dropout of the attention weights.
-      engine: an engine by name; None takes the fastest that qualifies.
-      layer: the number of the layer, from 1, for a variant that starts differently in each.
-      kernel_init: draws the projections to heads.
-      out_init: draws the projection back.
-      dtype: what it computes in.
+      options: of the stack.
+      layer: the number of the layer, from 1.
+      cross: whether keys and values are of the memory and not of the tokens.
     """
 
     variant: str
-    num_heads: int
-    num_kv_heads: int | None = None
-    use_bias: bool = True
-    dropout_rate: float = 0.0
-    engine: str | None = None
+    options: StackOptions
     layer: int = 1
-    kernel_init: Initializer = normal()
-    out_init: Initializer = normal()
-    dtype: jnp.dtype = jnp.dtype(jnp.float32)
+    cross: bool = False
 
     @nn.compact
     def __call__(
-        self,
-        inputs: Float[Array, "B T D"],
-        *,
-        mask: Mask | None = None,
-        grid: tuple[int, int] | None = None,
-        deterministic: bool = True,
-    ) -> Float[Array, "B T D"]:
+        self, inputs: Float[Array, "B T D"], seen: Seen, *, state: Any = None, deterministic: bool = True
+    ) -> Mixed:
         """Returns what each token gathers from those it sees, [B, T, D].
 
         Args:
           inputs: [B, T, D].
-          mask: who may see whom.
-          grid: the rows and columns that the tokens lie in, row by row, for a variant that goes by them.
+          seen: what they see, and where they stand.
+          state: what is kept of the tokens before these, where they are decoded in steps.
           deterministic: no dropout, and what is likeliest of a variant that draws; otherwise the rng "dropout" is used.
 
         Raises:
-          Refused: the heads do not divide the width, or the variant cannot do what is asked.
+          Refused: the heads do not divide the width, there is no memory, or the variant cannot do what is asked.
         """
-        width, kv_heads = inputs.shape[-1], self.num_kv_heads or self.num_heads
-        if width % self.num_heads:
-            raise Refused(
-                f"{self.num_heads} heads do not divide the width {width}: give num_heads a divisor of it, such as "
-                f"{_nearest_divisor(width, self.num_heads)}."
-            )
-        head_width = width // self.num_heads
-        query = self._projection("query", (self.num_heads, head_width))(inputs)
-        key = self._projection("key", (kv_heads, head_width))(inputs)
-        value = self._projection("value", (kv_heads, head_width))(inputs)
+        attended, state = self._attend(inputs, seen, state, deterministic=deterministic)
+        out = self._projection("out", (inputs.shape[-1],), axis=(-2, -1), kernel_init=self.options.out_init)
+        return Mixed(out(attended), state)
+
+    def _attend(self, inputs: Array, seen: Seen, state: Any, *, deterministic: bool) -> tuple[Array, Any]:
+        query = self._query(inputs)
+        if isinstance(state, Memory):
+            key, value = state.key, state.value
+        else:
+            key, value = self._keys(self._memory(seen) if self.cross else inputs)
         sizes = Sizes(
-            self.num_heads,
-            kv_heads,
-            head_width,
-            head_width,
-            head_width,
+            query.shape[2],
+            key.shape[2],
+            query.shape[3],
+            key.shape[3],
+            value.shape[3],
             length=inputs.shape[1],
-            grid=grid,
+            grid=seen.grid,
             layer=self.layer,
         )
-        dropout_rate = 0.0 if deterministic else self.dropout_rate
+        encoding = self._encoding()
+        arguments: dict[str, Any] = {
+            "variant": self.variant,
+            "params": self._params(sizes, seen.position_params, encoding),
+            "mask": seen.memory_mask if self.cross else self._mask(seen.mask),
+            "per_token": self._per_token(inputs, sizes) or None,
+            "position_encoding": encoding,
+            "grid": seen.grid,
+        }
+        if state is not None and not self.cross:
+            assert seen.lengths is not None
+            del arguments["grid"]
+            engine = self.options.engine
+            result, state = attend_steps(query, key, value, state, lengths=seen.lengths, engine=engine, **arguments)
+            return result.out, state
+        if state is not None:
+            return _attend_memory(query, key, value, state, lengths=seen.lengths, **arguments)
+        rate = 0.0 if deterministic else self.options.attention_dropout_rate
         draws = not deterministic and lookup(self.variant).mechanism.draws
-        attended = spread_attend()(
+        if encoding is not None and seen.positions is not None:
+            arguments["positions"] = seen.positions
+        result = spread_attend()(
             query,
             key,
             value,
-            variant=self.variant,
-            params=self._params(sizes),
-            mask=mask,
-            per_token=self._per_token(inputs, sizes),
-            dropout_rate=dropout_rate,
-            rng=self.make_rng("dropout") if dropout_rate or draws else None,
-            grid=grid,
-            engine=self.engine,
-        ).out
-        out = self._projection("out", (width,), axis=(-2, -1), kernel_init=self.out_init)
-        return out(attended)
+            dropout_rate=rate,
+            rng=self.make_rng("dropout") if rate or draws else None,
+            engine=self.options.engine,
+            **arguments,
+        )
+        return result.out, None
+
+    def _query(self, inputs: Array) -> Float[Array, "B T N H"]:
+        options, width = self.options, self.options.heads_width
+        query = self._projection("query", (options.num_heads, width))(inputs)
+        if options.query_key_norm:
+            query = self._head_norm("query_norm")(query)
+        return query if options.query_scale is None else query * (options.query_scale * width**0.5)
+
+    def _keys(self, inputs: Array) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"]]:
+        options = self.options
+        shape = (options.num_kv_heads or options.num_heads, options.heads_width)
+        key, value = self._projection("key", shape)(inputs), self._projection("value", shape)(inputs)
+        return self._head_norm("key_norm")(key) if options.query_key_norm else key, value
+
+    def _memory(self, seen: Seen) -> Array:
+        if seen.memory is None:
+            raise Refused(
+                f"cross_attention={self.variant!r} looks at a memory and there is none: give the model an encoder, or "
+                "leave out cross_attention."
+            )
+        return seen.memory
+
+    def _mask(self, mask: Mask | None) -> Mask | None:
+        window = self.options.of_layer("window", self.layer)
+        return conjunction(mask, None if window is None else Window(window))
+
+    def _encoding(self) -> str | None:
+        """The spec of the position encoding in the logits."""
+        return None if self.cross else self.options.encoding_of(self.layer)
+
+    def _head_norm(self, name: str) -> nn.Module:
+        return norm("rms", name=name, epsilon=self.options.norm_epsilon, dtype=self.options.compute_dtype)
 
     def _projection(self, name: str, shape: tuple[int, ...], **changes: Any) -> nn.DenseGeneral:
-        options = {"use_bias": self.use_bias, "kernel_init": self.kernel_init, "dtype": self.dtype, **changes}
-        return nn.DenseGeneral(shape, dot_general=product, name=name, **options)
+        options = self.options
+        # What a variant takes of each token has a bias where its queries have one.
+        use_bias = options.has_bias("query" if name.startswith("input_") else name)
+        arguments = {"kernel_init": options.kernel_init, "dtype": options.compute_dtype, **changes}
+        return nn.DenseGeneral(shape, use_bias=use_bias, dot_general=product, name=name, **arguments)
 
     def _per_token(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
         return {
@@ -135,22 +223,36 @@ class Attention(nn.Module):
             for name, one in lookup(self.variant).mechanism.per_token.items()
         }
 
-    def _params(self, sizes: Sizes) -> Params:
-        """The variant's own arrays, drawn all at once.
+    def _params(self, sizes: Sizes, shared: Params | None, encoding: str | None) -> Params:
+        """The variant's own arrays and those of the position encoding, drawn all at once.
 
         One with a number for each place of a sequence may be longer than this one, which `self.param` would refuse.
         """
+        own = None if shared is not None else encoding
         if self.is_initializing():
-            trained, drawn = init(self.variant, self.make_rng("params"), sizes)
+            trained, drawn = init(self.variant, self.make_rng("params"), sizes, own)
             for name, array in trained.items():
                 self.param(f"variant_{name}", lambda rng, array=array: array)
             for name, array in drawn.items():
                 self.variable("buffers", f"variant_{name}", lambda array=array: array)
-        return {
+        declared = encoded(self.variant, own).mechanism.arrays
+        return (shared or {} if encoding is not None else {}) | {
             name: self.get_variable("params" if one.trained else "buffers", f"variant_{name}")
-            for name, one in lookup(self.variant).mechanism.arrays.items()
+            for name, one in declared.items()
         }
 
 
-def _nearest_divisor(width: int, wanted: int) -> int:
-    return min((d for d in range(1, width + 1) if width % d == 0), key=lambda d: abs(d - wanted))
+def _attend_memory(
+    query: Array, key: Array, value: Array, state: Memory | Fresh, *, lengths: Int[Array, " B"] | None, **arguments: Any
+) -> tuple[Array, Memory]:
+    """A step of cross-attention; an alignment goes on from where the step before it left off."""
+    if not lookup(arguments["variant"]).claims.steps:
+        return spread_attend()(query, key, value, **arguments).out, Memory(key, value)
+    if lengths is not None:
+        # A query that is not real sees nothing, and so moves nothing.
+        real = jnp.arange(query.shape[1]) < lengths[:, None]
+        shape = (*query.shape[:1], query.shape[2], query.shape[1], key.shape[1])
+        arguments["mask"] = conjunction(arguments["mask"], Dense(jnp.broadcast_to(real[:, None, :, None], shape)))
+    alignment = None if isinstance(state, Fresh) else state.alignment
+    result = spread_attend()(query, key, value, state=alignment, outputs=("out", "state"), **arguments)
+    return result.out, Memory(key, value, result.state)

@@ -1,109 +1,90 @@
-"""A transformer block: attention and feed-forward, each with its residual and its norm before or after."""
+"""A transformer block: attention, attention to a memory, feed-forward, each with its residual and its norms."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.kernels import Mask
-from attention_jax.layers.attention import Attention
-from attention_jax.layers.defaults import NORM_EPSILON, Initializer, layer_norm, normal
+from attention_jax.layers.attention import Attention, Seen
+from attention_jax.layers.defaults import norm
 from attention_jax.layers.feed_forward import FeedForward
+from attention_jax.layers.mixer import mixer
+from attention_jax.layers.stack_options import StackOptions
 
-NORM_POSITIONS = ("pre", "post")
+# The decode state of a block: that of its attention, and the memory that its cross-attention has prepared.
+BlockState = dict[str, Any]
 
 
 class Block(nn.Module):
-    """Attention then feed-forward.
+    """Attention, then cross-attention where there is a memory, then feed-forward.
 
-    "pre": x + f(norm(x)), as in GPT-2 and ViT; "post": norm(x + f(x)), as in the Transformer and BERT.
+    "pre": x + f(norm(x)), as in GPT-2 and ViT; "post": norm(x + f(x)), as in the Transformer and BERT; "sandwich":
+    x + norm(f(norm(x))), as in Gemma 2.
 
     Attributes:
-      attention: the spec of the attention variant.
-      num_heads: query heads.
-      num_kv_heads: key and value heads; None is num_heads.
-      hidden: the width of the feed-forward layer.
-      norm_position: "pre" or "post".
-      norm_epsilon: of both norms.
-      activation: of the feed-forward layer.
-      use_bias: whether the projections have biases.
-      dropout_rate: of what each half adds.
-      attention_dropout_rate: of the attention weights.
-      engine: an attention engine by name, or None.
+      options: of the stack.
       layer: the number of the block, from 1.
-      kernel_init: draws the projections into each half.
-      out_init: draws the projections out of each half.
-      dtype: what it computes in.
     """
 
-    attention: str
-    num_heads: int
-    hidden: int
-    num_kv_heads: int | None = None
-    norm_position: str = "pre"
-    norm_epsilon: float = NORM_EPSILON
-    activation: str = "gelu"
-    use_bias: bool = True
-    dropout_rate: float = 0.0
-    attention_dropout_rate: float = 0.0
-    engine: str | None = None
+    options: StackOptions
     layer: int = 1
-    kernel_init: Initializer = normal()
-    out_init: Initializer = normal()
-    dtype: jnp.dtype = jnp.dtype(jnp.float32)
 
     @nn.compact
     def __call__(
-        self,
-        inputs: Float[Array, "B T D"],
-        *,
-        mask: Mask | None = None,
-        grid: tuple[int, int] | None = None,
-        deterministic: bool = True,
-    ) -> Float[Array, "B T D"]:
-        """Returns [B, T, D] for [B, T, D].
+        self, inputs: Float[Array, "B T D"], seen: Seen, *, state: BlockState | None = None, deterministic: bool = True
+    ) -> tuple[Float[Array, "B T D"], BlockState | None]:
+        """Returns [B, T, D] for [B, T, D], and the decode state after these tokens.
 
         Args:
           inputs: [B, T, D].
-          mask: who may see whom.
-          grid: the rows and columns that the tokens lie in, row by row, for an attention that goes by them.
+          seen: what each token sees, and where it stands.
+          state: of the tokens before these, where they are decoded in steps; None: these are all.
           deterministic: no dropout; otherwise the rng "dropout" is used.
 
         Raises:
-          Refused: norm_position is neither "pre" nor "post", or the attention refuses.
+          Refused: the attention refuses.
         """
-        if self.norm_position not in NORM_POSITIONS:
-            raise Refused(
-                f"there is no norm_position {self.norm_position!r}.{did_you_mean(self.norm_position, NORM_POSITIONS)}"
-            )
-        shared: dict[str, Any] = {
-            "use_bias": self.use_bias,
-            "kernel_init": self.kernel_init,
-            "out_init": self.out_init,
-            "dtype": self.dtype,
-        }
-        attention = Attention(
-            variant=self.attention,
-            num_heads=self.num_heads,
-            num_kv_heads=self.num_kv_heads,
-            dropout_rate=self.attention_dropout_rate,
-            engine=self.engine,
-            layer=self.layer,
-            name="attention",
-            **shared,
-        )
-        feed_forward = FeedForward(hidden=self.hidden, activation=self.activation, name="feed_forward", **shared)
-        drop = nn.Dropout(self.dropout_rate, deterministic=deterministic)
+        after: BlockState = {}
+
+        def attend(hidden: Array) -> Array:
+            attention = mixer(self.options.of_layer("attention", self.layer), self.options, self.layer)
+            before = None if state is None else state["attention"]
+            mixed = attention(hidden, seen, state=before, deterministic=deterministic)
+            after["attention"] = mixed.state
+            return mixed.out
+
+        def cross_attend(hidden: Array) -> Array:
+            before = None if state is None else state["cross_attention"]
+            mixed = self._cross_attention()(hidden, seen, state=before, deterministic=deterministic)
+            after["cross_attention"] = mixed.state
+            return mixed.out
+
+        halves: list[tuple[str, Callable[[Array], Array]]] = [("attention", attend)]
+        if self.options.cross_attention is not None:
+            halves.append(("cross_attention", cross_attend))
+        halves.append(("feed_forward", FeedForward(self.options, name="feed_forward")))
         hidden = inputs
-        for name, half in (
-            ("attention_norm", lambda x: attention(x, mask=mask, grid=grid, deterministic=deterministic)),
-            ("feed_forward_norm", feed_forward),
-        ):
-            norm = layer_norm(name=name, epsilon=self.norm_epsilon, dtype=self.dtype)
-            if self.norm_position == "pre":
-                hidden = hidden + drop(half(norm(hidden)))
-            else:
-                hidden = norm(hidden + drop(half(hidden)))
-        return hidden
+        for name, half in halves:
+            hidden = self._half(name, half, hidden, deterministic=deterministic)
+        return hidden, None if state is None else after
+
+    def _half(self, name: str, half: Callable[[Array], Array], hidden: Array, *, deterministic: bool) -> Array:
+        options = self.options
+        drop = nn.Dropout(options.dropout_rate, deterministic=deterministic)
+        if options.norm_position == "post":
+            return self._norm(f"{name}_norm")(hidden + drop(half(hidden)))
+        bare = name == "attention" and self.layer == 1 and not options.first_norm
+        out = half(hidden if bare else self._norm(f"{name}_norm")(hidden))
+        if options.norm_position == "sandwich":
+            out = self._norm(f"{name}_out_norm")(out)
+        return hidden + drop(out)
+
+    def _norm(self, name: str) -> nn.Module:
+        options = self.options
+        return norm(options.norm, name=name, epsilon=options.norm_epsilon, dtype=options.compute_dtype)
+
+    def _cross_attention(self) -> Attention:
+        assert self.options.cross_attention is not None
+        spec = self.options.cross_attention
+        return Attention(spec, self.options, layer=self.layer, cross=True, name="cross_attention")

@@ -6,6 +6,7 @@ models use erf; its dense layers draw from a truncated LeCun normal where transf
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -65,7 +66,12 @@ def _normal_distribution(x: Array) -> Array:
     return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"gelu": gelu, "gelu_tanh": gelu_tanh, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
 
 
 def activation(name: str) -> Callable[[Array], Array]:
@@ -79,9 +85,16 @@ def activation(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
-def layer_norm(*, name: str, dtype: jnp.dtype, epsilon: float = NORM_EPSILON) -> nn.LayerNorm:
-    """Returns a layer norm with our epsilon; its statistics are float32."""
-    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, name=name)
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "layer": nn.LayerNorm,
+    "layer_no_bias": partial(nn.LayerNorm, use_bias=False),
+    "rms": nn.RMSNorm,
+}
+
+
+def norm(kind: str = "layer", *, dtype: jnp.dtype, epsilon: float = NORM_EPSILON, name: str | None = None) -> nn.Module:
+    """Returns a norm of `NORMS` with our epsilon; its statistics are float32."""
+    return NORMS[kind](epsilon=epsilon, dtype=dtype, name=name)
 
 
 def normal(stddev: float = INIT_STDDEV) -> Initializer:

@@ -1,38 +1,39 @@
-"""The position-wise feed-forward network: Vaswani et al. 2017, equation 2, with any activation."""
-
-from typing import Any
+"""The position-wise feed-forward network: Vaswani et al. 2017, equation 2, or gated as in Shazeer 2020."""
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attention_jax.layers.defaults import Initializer, activation, normal
+from attention_jax.layers.defaults import activation
 from attention_jax.layers.product import product
+from attention_jax.layers.stack_options import StackOptions
 
 
 class FeedForward(nn.Module):
-    """Widens each token, applies the activation, projects back.
+    """Widens each token, applies the activation, projects back: activation(x W) O, or (activation(x W) * x V) O.
 
     Attributes:
-      hidden: the width of the hidden layer.
-      activation: its name: gelu (erf), gelu_tanh, relu.
-      use_bias: whether both layers have biases.
-      kernel_init: draws the first layer.
-      out_init: draws the second.
-      dtype: what it computes in.
+      options: of the stack.
     """
 
-    hidden: int
-    activation: str = "gelu"
-    use_bias: bool = True
-    kernel_init: Initializer = normal()
-    out_init: Initializer = normal()
-    dtype: jnp.dtype = jnp.dtype(jnp.float32)
+    options: StackOptions
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns [B, T, D] for [B, T, D]."""
-        shared: dict[str, Any] = {"use_bias": self.use_bias, "dtype": self.dtype, "dot_general": product}
-        hidden = nn.Dense(self.hidden, kernel_init=self.kernel_init, name="hidden", **shared)(inputs)
-        out = nn.Dense(inputs.shape[-1], kernel_init=self.out_init, name="out", **shared)
-        return out(activation(self.activation)(hidden))
+        options = self.options
+        width = options.hidden or 4 * options.width
+        hidden = activation(options.activation)(self._dense("hidden", width)(inputs))
+        if options.gated:
+            hidden = hidden * self._dense("gate", width)(inputs)
+        return self._dense("out", inputs.shape[-1])(hidden)
+
+    def _dense(self, name: str, width: int) -> nn.Dense:
+        options, last = self.options, name == "out"
+        return nn.Dense(
+            width,
+            use_bias=options.has_bias("feed_forward_out" if last else "hidden"),
+            kernel_init=options.out_init if last else options.kernel_init,
+            dtype=options.compute_dtype,
+            dot_general=product,
+            name=name,
+        )

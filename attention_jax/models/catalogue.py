@@ -2,14 +2,18 @@
 
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from attention_jax.base.catalogue import Catalogue
-from attention_jax.base.errors import Refused
-from attention_jax.base.options import check_options, option_parameters
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.base.options import is_section, option_parameters, section_parameters
+
+# The field of a model whose options are keys of `config.model` themselves; those of other dataclasses are sections.
+STACK = "stack"
 
 models: Catalogue = Catalogue("model", "attention_jax.models")
 
@@ -20,6 +24,9 @@ def register(name: str) -> Any:
     The module says with `reads` which arrays of a batch it needs, and may say with `may_read` which ones it takes where
     the batch has them; each is an argument of its `__call__`. A field without a default is a fact of the data set
     (vocabulary_size, length, image_shape, num_classes).
+
+    A field that is a dataclass is a section of `config.model`, such as `model.encoder.num_layers`, and the options of a
+    field `stack` are keys of `config.model` itself.
 
     Raises:
       Refused: the name is taken, or the module does not say what it reads in this way.
@@ -90,7 +97,7 @@ def build(name: str, *, facts: Mapping[str, Any], **options: Any) -> nn.Module:
     """
     module = models.lookup(name)
     owner = f"model {name!r}"
-    known = option_parameters(module)
+    known = parameters_of(module)
     needed = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty]
     missing = [key for key in needed if key not in facts and key not in options]
     if missing:
@@ -99,5 +106,40 @@ def build(name: str, *, facts: Mapping[str, Any], **options: Any) -> nn.Module:
             "such data."
         )
     options = {**{key: facts[key] for key in needed if key in facts}, **options}
-    check_options(module, options, owner=owner)
-    return module(**options)
+    return module(**_nested(module, _checked(known, options, owner=owner)))
+
+
+def parameters_of(module: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """Returns the keys of `config.model` for a model; one whose default is a dataclass is a section."""
+    known = option_parameters(module)
+    if STACK not in known:
+        return known
+    of_stack = section_parameters(known[STACK].default)
+    return {**{key: parameter for key, parameter in known.items() if key != STACK}, **of_stack}
+
+
+def _checked(known: Mapping[str, inspect.Parameter], options: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
+    """Returns the options, sections as dataclasses.
+
+    Raises:
+      Refused: one is unknown.
+    """
+    for key, value in options.items():
+        if key not in known:
+            raise Refused(f"{owner} has no option {key!r} (given {value!r}).{did_you_mean(key, known)}")
+    made = dict(options)
+    for key, parameter in known.items():
+        if key in made and is_section(parameter.default) and isinstance(made[key], Mapping):
+            of_section = _checked(section_parameters(parameter.default), made[key], owner=f"{owner}, {key}")
+            made[key] = replace(parameter.default, **of_section)
+    return made
+
+
+def _nested(module: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options by the fields of a module: those of its stack in one."""
+    fields = option_parameters(module)
+    if STACK not in fields:
+        return dict(options)
+    own = {key: value for key, value in options.items() if key in fields}
+    of_stack = {key: value for key, value in options.items() if key not in fields}
+    return {**own, STACK: replace(fields[STACK].default, **of_stack)}

@@ -7,31 +7,33 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
-from attention_jax.layers import Backbone, Pooling, PositionEmbedding, TokenEmbedding
-from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
+from attention_jax.layers import Embedding, Pooling, Seen, Stack, StackOptions
+from attention_jax.layers.defaults import norm
+from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
 
 
 @register("encoder_classifier")
-class EncoderClassifier(Backbone, kw_only=True):
+class EncoderClassifier(nn.Module, kw_only=True):
     """Embeds tokens and positions, runs bidirectional blocks, classifies the tokens summed up, by their mean.
 
     Attributes:
       vocabulary_size: V, a fact of the data.
       length: the number of tokens, a fact of the data.
       num_classes: a fact of the data.
+      stack: the options of its blocks.
       pooling: the spec of the pooling that sums up the tokens, such as "self_attentive:hops=2".
-      init_stddev: of all initial weights; 0.02 suits widths of about 1000, narrow models want about 1 / sqrt(width).
     """
 
     vocabulary_size: int
     length: int
     num_classes: int
+    stack: StackOptions = StackOptions()
     pooling: str = "mean"
-    init_stddev: float = INIT_STDDEV
 
     reads: ClassVar[tuple[str, ...]] = ("tokens",)
     may_read: ClassVar[tuple[str, ...]] = ("lengths",)
+    parameter_rules = PARAMETER_RULES
 
     @nn.compact
     def __call__(
@@ -48,18 +50,15 @@ class EncoderClassifier(Backbone, kw_only=True):
         Raises:
           Refused: there are too many tokens, or the blocks or the pooling refuse.
         """
-        dtype = compute_dtype(self.dtype)
-        init = normal(self.init_stddev)
-        embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
-        positions = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
+        options = self.stack
+        embedding, blocks = Embedding(options, self.vocabulary_size, self.length), Stack(options)
+        # Their parameters are named as those of the model.
+        nn.share_scope(self, embedding)
+        nn.share_scope(self, blocks)
         mask = None if lengths is None else Padding(lengths)
-        hidden = self.run_blocks(
-            positions(embedding(tokens)),
-            mask=mask,
-            deterministic=deterministic,
-            kernel_init=init,
-            out_init=init,
-        )
+        hidden, _ = blocks(embedding(tokens), Seen(mask), deterministic=deterministic)
         pooled = Pooling(self.pooling, name="pooling")(hidden, mask=mask)
-        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(pooled)
-        return nn.Dense(self.num_classes, kernel_init=init, dtype=dtype, name="head")(pooled).astype(jnp.float32)
+        dtype = options.compute_dtype
+        pooled = norm(options.norm, name="norm", epsilon=options.norm_epsilon, dtype=dtype)(pooled)
+        head = nn.Dense(self.num_classes, kernel_init=options.kernel_init, dtype=dtype, name="head")
+        return head(pooled).astype(jnp.float32)

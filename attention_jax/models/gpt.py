@@ -1,43 +1,62 @@
 """A decoder-only language model: Radford et al. 2019 (GPT-2), in the shape that nanoGPT trains.
 
 Pre-norm blocks, learned positions, output tied to the token embedding. Weights are drawn from N(0, init_stddev^2),
-those that write to the residual stream from N(0, init_stddev^2 / 2L) (GPT-2, section 2.3).
+those that write to the residual stream from N(0, init_stddev^2 / 2L) (GPT-2, section 2.3). Other options of the stack
+make it Gemma or Llama: RMS norms, gates, rotary positions, windows that take turns.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Mask, Padding, Segments, Sizes
+from attention_jax.kernels import Causal, Padding, Segments, Sizes
 from attention_jax.kernels.decode_state import decode_bytes
-from attention_jax.layers import Backbone, PositionEmbedding, TokenEmbedding, require_causal
-from attention_jax.layers.defaults import INIT_STDDEV, compute_dtype, layer_norm, normal
+from attention_jax.kernels.mask_algebra import conjunction
+from attention_jax.kernels.steps import Fresh
+from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
+from attention_jax.layers.defaults import norm
+from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
 
 
 @register("gpt")
-class GPT(Backbone, kw_only=True):
+class GPT(nn.Module, kw_only=True):
     """Predicts each next token from those before it.
 
     Attributes:
       vocabulary_size: V, a fact of the data.
       length: the largest number of tokens, a fact of the data.
-      init_stddev: of all initial weights; 0.02 suits sizes of about 1000, narrow models want about 1 / sqrt(width).
+      stack: the options of its blocks.
       approximate_causal: accept a variant whose choice of what to attend to can leak the future.
     """
 
     vocabulary_size: int
     length: int
-    use_bias: bool = False
-    init_stddev: float = INIT_STDDEV
+    stack: StackOptions = StackOptions(use_bias=False, depth_scaled_init=True)
     approximate_causal: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("inputs",)
     may_read: ClassVar[tuple[str, ...]] = ("segments", "positions", "lengths", "asked")
+    parameter_rules = PARAMETER_RULES
 
-    @nn.compact
+    def setup(self) -> None:
+        """Makes the embeddings, the blocks and the last norm.
+
+        Raises:
+          Refused: an attention is not causal.
+        """
+        options = self.stack
+        for attention in options.attentions:
+            require_causal(attention, owner="model gpt", approximate=self.approximate_causal)
+        self.embedding = Embedding(options, self.vocabulary_size, self.length)
+        self.transformer = Stack(options)
+        self.norm = norm(options.norm, epsilon=options.norm_epsilon, dtype=options.compute_dtype)
+        # Their parameters are named as those of the model.
+        nn.share_scope(self, self.embedding)
+        nn.share_scope(self, self.transformer)
+
     def __call__(
         self,
         inputs: Int[Array, "B T *several"],
@@ -53,7 +72,7 @@ class GPT(Backbone, kw_only=True):
         Args:
           inputs: [B, T], each smaller than V; or [B, T, S], where S tokens share a place and their vectors add up.
           segments: [B, T], the document of each token where several share a row; a token sees its own alone.
-          positions: [B, T], where each token stands in its document, for the learned positions; by default its index.
+          positions: [B, T], where each token stands in its document; by default its index.
           lengths: [B], how many tokens of each row, from the first, are real; no token sees the others. None: all are.
           asked: [B, K], at which places the logits are wanted, which then are [B, K, V]; by default at all.
           deterministic: no dropout; otherwise the rng "dropout" is used.
@@ -61,33 +80,62 @@ class GPT(Backbone, kw_only=True):
         Raises:
           Refused: the variant is not causal, there are too many tokens, or the blocks refuse.
         """
-        require_causal(self.attention, owner="model gpt", approximate=self.approximate_causal)
-        dtype = compute_dtype(self.dtype)
-        init, out_init = normal(self.init_stddev), normal(self.init_stddev / (2 * self.num_layers) ** 0.5)
-        embedding = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, dtype=dtype, name="token")
-        position_embedding = PositionEmbedding(self.length, embedding_init=init, dtype=dtype, name="position")
-        mask: Mask = Causal()
-        if segments is not None:
-            mask = mask & Segments(segments)
-        if lengths is not None:
-            mask = mask & Padding(lengths)
-        hidden = self.run_blocks(
-            position_embedding(embedding(inputs), positions=positions),
-            mask=mask,
-            deterministic=deterministic,
-            kernel_init=init,
-            out_init=out_init,
+        mask = conjunction(
+            Causal(),
+            None if segments is None else Segments(segments),
+            None if lengths is None else Padding(lengths),
         )
-        hidden = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(hidden)
+        hidden, _ = self._hidden(inputs, Seen(mask, positions), deterministic=deterministic)
         if asked is not None:
             hidden = jnp.take_along_axis(hidden, asked[..., None], axis=1)
-        return embedding.attend(hidden).astype(jnp.float32)
+        return self.embedding.logits(hidden)
+
+    def start(self, batch: int, capacity: int | None = None) -> Any:
+        """Returns the decode state before the first token: see `advance`.
+
+        Args:
+          batch: B, how many sequences.
+          capacity: the most tokens that a sequence can have; None is `length`.
+        """
+        nothing = jnp.zeros((batch, 1), jnp.int32), jnp.zeros(batch, jnp.int32)
+        return self.advance(Fresh(capacity or self.length), *nothing)[1]
+
+    def advance(
+        self, state: Any, tokens: Int[Array, "B T"], lengths: Int[Array, " B"]
+    ) -> tuple[Float[Array, "B V"], Any]:
+        """Returns the logits of the token after the last new one, float32 [B, V], and the decode state after it.
+
+        Args:
+          state: what the tokens before left; at first what `start` returns.
+          tokens: [B, T], the new tokens.
+          lengths: [B], how many of them, from the first, each sequence has.
+
+        Raises:
+          Refused: the attention is not decoded in steps, or a sequence is longer than its cache.
+        """
+        before = jnp.zeros_like(lengths) if isinstance(state, Fresh) else state["length"]
+        positions = before[:, None] + jnp.arange(tokens.shape[1])
+        seen = Seen(Causal(), positions, lengths=lengths)
+        of_stack = state if isinstance(state, Fresh) else state["stack"]
+        hidden, after = self._hidden(tokens, seen, state=of_stack, deterministic=True)
+        last = jnp.maximum(lengths - 1, 0)[:, None, None]
+        logits = self.embedding.logits(jnp.take_along_axis(hidden, last, axis=1))
+        return logits[:, 0], {"stack": after, "length": before + lengths}
+
+    def _hidden(self, tokens: Array, seen: Seen, *, state: Any = None, deterministic: bool) -> tuple[Array, Any]:
+        embedded = self.embedding(tokens, positions=seen.positions)
+        hidden, state = self.transformer(embedded, seen, state=state, deterministic=deterministic)
+        return self.norm(hidden), state
 
     def decode_bytes(self) -> int | None:
         """Returns what one sequence of `length` tokens holds in all layers while it is decoded, in bytes; None without
         steps.
         """
-        head = self.width // self.num_heads
-        sizes = Sizes(self.num_heads, self.num_kv_heads or self.num_heads, head, head, head)
-        layer = decode_bytes(self.attention, sizes, tokens=self.length, dtype=compute_dtype(self.dtype))
-        return None if layer is None else self.num_layers * layer
+        options = self.stack
+        head = options.heads_width
+        sizes = Sizes(options.num_heads, options.num_kv_heads or options.num_heads, head, head, head)
+        layers = [
+            decode_bytes(options.of_layer("attention", layer), sizes, tokens=self.length, dtype=options.compute_dtype)
+            for layer in range(1, options.num_layers + 1)
+        ]
+        return None if None in layers else sum(layer for layer in layers if layer is not None)

@@ -12,20 +12,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
-from attention_jax.layers import Backbone, Pooling, PositionEmbedding
-from attention_jax.layers.defaults import compute_dtype, layer_norm
+from attention_jax.layers import Pooling, PositionEmbedding, Seen, Stack, StackOptions
+from attention_jax.layers.defaults import norm
+from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
 
 CLASS_TOKEN = "class_token"
 
 
 @register("vit")
-class ViT(Backbone, kw_only=True):
+class ViT(nn.Module, kw_only=True):
     """Classifies an image from its patches.
 
     Attributes:
       image_shape: (height, width, channels), a fact of the data.
       num_classes: a fact of the data.
+      stack: the options of its blocks.
       patch: the side of a patch in pixels, or its (height, width), such as (1, 8) for the rows of an 8 x 8 image; it
         divides height and width.
       pooling: what is classified: "class_token", or the spec of a pooling of the patches, such as "mean". An attention
@@ -34,13 +36,13 @@ class ViT(Backbone, kw_only=True):
 
     image_shape: tuple[int, int, int]
     num_classes: int
+    stack: StackOptions = StackOptions(norm_epsilon=1e-6, init="xavier_uniform")
     patch: int | tuple[int, int] = 4
     pooling: str = CLASS_TOKEN
-    norm_epsilon: float = 1e-6
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
     parameter_rules = (
-        *Backbone.parameter_rules,
+        *PARAMETER_RULES,
         ("class_token", ()),
         ("patch/kernel", (None, "fsdp")),
         ("patch/bias", ()),
@@ -57,20 +59,24 @@ class ViT(Backbone, kw_only=True):
         Raises:
           Refused: the patch does not divide the image, or the attention or the pooling refuses.
         """
-        dtype, grid = compute_dtype(self.dtype), None
+        options, dtype, grid = self.stack, self.stack.compute_dtype, None
         patches = cut_patches(image.astype(dtype), self.patch)
-        hidden = nn.Dense(self.width, kernel_init=nn.initializers.lecun_normal(), dtype=dtype, name="patch")(patches)
+        hidden = nn.Dense(options.width, kernel_init=nn.initializers.lecun_normal(), dtype=dtype, name="patch")(patches)
         if self.pooling == CLASS_TOKEN:
-            class_token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width), jnp.float32)
-            class_token = jnp.broadcast_to(class_token.astype(dtype), (len(image), 1, self.width))
+            class_token = self.param("class_token", nn.initializers.zeros, (1, 1, options.width), jnp.float32)
+            class_token = jnp.broadcast_to(class_token.astype(dtype), (len(image), 1, options.width))
             hidden = jnp.concatenate([class_token, hidden], axis=1)
         else:
             grid = grid_of(image.shape, self.patch)
-        hidden = PositionEmbedding(hidden.shape[1], dtype=dtype, name="position")(hidden)
-        xavier = nn.initializers.xavier_uniform()
-        hidden = self.run_blocks(hidden, grid=grid, deterministic=deterministic, kernel_init=xavier, out_init=xavier)
+        if options.embedded_positions is not None:
+            positions = options.embedded_positions
+            hidden = PositionEmbedding(positions, hidden.shape[1], options.embedding_init, name="position")(hidden)
+        blocks = Stack(options)
+        # Its parameters are named as those of the model.
+        nn.share_scope(self, blocks)
+        hidden, _ = blocks(hidden, Seen(grid=grid), deterministic=deterministic)
         pooled = hidden[:, 0] if grid is None else Pooling(self.pooling, name="pooling")(hidden)
-        pooled = layer_norm(name="norm", epsilon=self.norm_epsilon, dtype=dtype)(pooled)
+        pooled = norm(options.norm, name="norm", epsilon=options.norm_epsilon, dtype=dtype)(pooled)
         # The paper starts the head at zero.
         head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, dtype=dtype, name="head")
         return head(pooled).astype(jnp.float32)

@@ -18,7 +18,15 @@ from ml_collections.config_dict import placeholder
 
 from attention_jax import data, models, tasks
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import check_options, kinds, option_parameters, takes, words
+from attention_jax.base.options import (
+    check_options,
+    is_section,
+    kinds,
+    option_parameters,
+    section_parameters,
+    takes,
+    words,
+)
 from attention_jax.base.python_file import load_python_file
 from attention_jax.training.experiment import SECTIONS, Experiment
 from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
@@ -29,6 +37,11 @@ OF_SWEEP = ("space", "sweep")
 # What that of a comparison may have, which the study reads.
 OF_COMPARISON = ("tune", "tuned", "patches")
 NAMED = {"data": data.dataset.data_sets, "model": models.models, "task": tasks.tasks}
+PARAMETERS: dict[str, Callable[[Any], dict[str, inspect.Parameter]]] = {
+    "data": option_parameters,
+    "model": models.parameters_of,
+    "task": option_parameters,
+}
 
 
 def load(spec: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
@@ -132,14 +145,14 @@ def _experiments(config: ConfigDict) -> dict[str, ConfigDict]:
 def _complete_experiment(config: ConfigDict, *, owner: str, path: str) -> ConfigDict:
     check_options(Experiment, config.to_dict(), owner=f"config {owner}")
     top = {key: value for key, value in option_parameters(Experiment).items() if key not in SECTIONS}
-    full = _with_defaults(config, top, Experiment.__init__, path)
+    full = _with_defaults(config, top, path)
     for section, catalogue in NAMED.items():
         full[section] = _named_section(config, section, catalogue.lookup, path)
     full.optimizer = _optimizer_section(config, path)
     for section, fields in SECTIONS.items():
         given = _section(config, section, path)
         _check_keys(f"{path}.{section}", given, option_parameters(fields))
-        full[section] = _with_defaults(given, option_parameters(fields), fields, f"{path}.{section}")
+        full[section] = _with_defaults(given, option_parameters(fields), f"{path}.{section}")
     return full
 
 
@@ -193,10 +206,9 @@ def _named_section(config: ConfigDict, section: str, lookup: Callable[[str], Any
     given = _section(config, section, path)
     if "name" not in given:
         raise Refused(f"{path}.{section} has no name: say which {section} to build.")
-    builder = lookup(given.name)
-    known = option_parameters(builder)
+    known = PARAMETERS[section](lookup(given.name))
     _check_keys(f"{path}.{section} ({given.name})", given, {"name": None, **known})
-    return _with_defaults(given, known, builder, f"{path}.{section}")
+    return _with_defaults(given, known, f"{path}.{section}")
 
 
 def _with_names(config: ConfigDict, path: str) -> ConfigDict:
@@ -214,9 +226,9 @@ def _optimizer_section(config: ConfigDict, path: str) -> ConfigDict:
     builder, of_schedule = optimizers.lookup(given.name), schedules.lookup(given.schedule.name)
     _check_keys(path, given, {**common, **own_options(builder)})
     _check_keys(f"{path}.schedule", given.schedule, {"name": None, **own_options(of_schedule)})
-    full = _with_defaults(given, own_options(builder), builder, path)
-    full = _with_defaults(full, common, build_optimizer, path)
-    full.schedule = _with_defaults(given.schedule, own_options(of_schedule), of_schedule, f"{path}.schedule")
+    full = _with_defaults(given, own_options(builder), path)
+    full = _with_defaults(full, common, path)
+    full.schedule = _with_defaults(given.schedule, own_options(of_schedule), f"{path}.schedule")
     return full
 
 
@@ -226,15 +238,25 @@ def _check_keys(owner: str, given: ConfigDict, known: Mapping[str, Any]) -> None
             raise Refused(f"{owner} has no key {key!r} (given {value!r}).{did_you_mean(key, known)}")
 
 
-def _with_defaults(
-    given: ConfigDict, parameters: Mapping[str, inspect.Parameter], builder: Any, path: str
-) -> ConfigDict:
-    """Adds the default of every parameter that is not given, and checks the type of those that are."""
-    values, hints = _shallow(given), typing.get_type_hints(builder)
+def _with_defaults(given: ConfigDict, parameters: Mapping[str, inspect.Parameter], path: str) -> ConfigDict:
+    """Adds the default of every parameter that is not given, and checks the type of those that are.
+
+    A parameter whose default is a dataclass is a section.
+    """
+    values = _shallow(given)
     for key, parameter in parameters.items():
-        if key in values or parameter.default is not inspect.Parameter.empty:
-            values[key] = _typed(values.get(key, parameter.default), hints[key], f"{path}.{key}")
+        if is_section(parameter.default):
+            section, known = _section(given, key, path), section_parameters(parameter.default)
+            _check_keys(f"{path}.{key}", section, known)
+            values[key] = _with_defaults(section, known, f"{path}.{key}")
+        elif key in values or parameter.default is not inspect.Parameter.empty:
+            values[key] = _typed(values.get(key, parameter.default), _bare(parameter.annotation), f"{path}.{key}")
     return ConfigDict(values)
+
+
+def _bare(hint: Any) -> Any:
+    """A type without its bounds."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
@@ -300,6 +322,9 @@ def parsed(text: str, kind: type) -> Any:
     """Returns the value that a text is, for a key that takes a kind; a text that is no Python value is itself."""
     if text.lower() == "none":
         return None
+    if kind in (str, bool) and text.startswith("("):
+        # One that takes a pattern too has the type of the value that it has now.
+        kind = tuple
     if kind is str:
         return text
     if kind is bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def bidirectional_only() -> SoftmaxScore:
 def leaky() -> SoftmaxScore:
     return SoftmaxScore()
 """
+
+
+def changed(model: Any, **options: Any) -> Any:
+    """Returns a model with other options of its stack."""
+    return model.clone(stack=replace(model.stack, **options))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from attention_jax.contract.cases import SPECS, one_way
 from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, init, lookup, names
-from attention_jax.layers import Attention, require_causal
+from attention_jax.layers import Attention, Seen, StackOptions, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
 
 BATCH, TOKENS, WIDTH, HEADS = 2, 6, 12, 3
@@ -19,36 +19,39 @@ INPUTS = normal(BATCH, TOKENS, WIDTH)
 SEEN = np.array([[True] * 6, [True] * 4 + [False] * 2])
 
 
+def attention(variant: str, *, num_heads: int = HEADS, **options: Any) -> Attention:
+    return Attention(variant, StackOptions(num_heads=num_heads, width=WIDTH, positions="none", **options))
+
+
 def traced(layer: Attention, **options: Any) -> Any:
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    return jax.eval_shape(lambda: layer.init(rngs, INPUTS, **options))
+    return jax.eval_shape(lambda: layer.init(rngs, INPUTS, Seen(), **options))
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
 def test_is_flax_multi_head_attention_on_the_same_parameters(use_bias, masked):
     theirs = nn.MultiHeadDotProductAttention(num_heads=HEADS, use_bias=use_bias)
-    ours = Attention(variant="scaled_dot", num_heads=HEADS, use_bias=use_bias)
+    ours = attention("scaled_dot", use_bias=use_bias)
     variables = random_variables(theirs, INPUTS)
     assert jax.tree.map(jnp.shape, traced(ours)) == jax.tree.map(jnp.shape, variables)
     allowed = np.tril(np.ones((TOKENS, TOKENS), bool)) & SEEN[:, None, None, :]
     expected = apply(theirs, variables, INPUTS, mask=jnp.asarray(allowed) if masked else None)
     mask = Causal() & Padding(jnp.asarray(SEEN)) if masked else None
-    np.testing.assert_allclose(apply(ours, variables, INPUTS, mask=mask), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(apply(ours, variables, INPUTS, Seen(mask)).out, expected, rtol=0, atol=1e-6)
 
 
 def test_kernels_are_drawn_and_biases_start_at_zero():
-    constant = nn.initializers.constant
-    layer = Attention(variant="scaled_dot", num_heads=HEADS, kernel_init=constant(2.0), out_init=constant(3.0))
-    params = jax.jit(layer.init)(jax.random.key(0), INPUTS)["params"]
-    for name, filled in (("query", 2.0), ("key", 2.0), ("value", 2.0), ("out", 3.0)):
-        assert (params[name]["kernel"] == filled).all()
+    layer = attention("scaled_dot", init_stddev=0.1, depth_scaled_init=True, num_layers=8)
+    params = jax.jit(lambda key: layer.init(key, INPUTS, Seen()))(jax.random.key(0))["params"]
+    for name, stddev in (("query", 0.1), ("key", 0.1), ("value", 0.1), ("out", 0.025)):
+        assert float(params[name]["kernel"].std()) == pytest.approx(stddev, rel=0.25)
         assert (params[name]["bias"] == 0).all()
 
 
 def test_each_key_head_serves_its_group_of_query_heads():
-    grouped = Attention(variant="scaled_dot", num_heads=4, num_kv_heads=2)
-    variables = random_variables(grouped, INPUTS)
+    grouped = attention("scaled_dot", num_heads=4, num_kv_heads=2)
+    variables = random_variables(grouped, INPUTS, Seen())
     params = variables["params"]
     assert params["query"]["kernel"].shape == (WIDTH, 4, 3)
     assert params["key"]["kernel"].shape == params["value"]["kernel"].shape == (WIDTH, 2, 3)
@@ -58,9 +61,9 @@ def test_each_key_head_serves_its_group_of_query_heads():
             "kernel": jnp.repeat(params[name]["kernel"], 2, axis=1),
             "bias": jnp.repeat(params[name]["bias"], 2, axis=0),
         }
-    ungrouped = Attention(variant="scaled_dot", num_heads=4)
-    expected = apply(ungrouped, {"params": repeated}, INPUTS, mask=Causal())
-    np.testing.assert_allclose(apply(grouped, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-6)
+    ungrouped = attention("scaled_dot", num_heads=4)
+    expected = apply(ungrouped, {"params": repeated}, INPUTS, Seen(Causal())).out
+    np.testing.assert_allclose(apply(grouped, variables, INPUTS, Seen(Causal())).out, expected, rtol=0, atol=1e-6)
 
 
 # The control looks at neither queries nor keys and a draw tells them nothing; bumps and Luong's locations go by place
@@ -76,8 +79,8 @@ IDLE = {
 
 @pytest.mark.parametrize("variant", SPECS)
 def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
-    layer, mask = Attention(variant=variant, num_heads=HEADS), one_way(variant)
-    variables = random_variables(layer, INPUTS, mask=mask)
+    layer, mask = attention(variant), one_way(variant)
+    variables = random_variables(layer, INPUTS, Seen(mask))
     sizes = Sizes(HEADS, HEADS, *[WIDTH // HEADS] * 3, length=TOKENS)
     trained, drawn = jax.eval_shape(lambda: init(variant, jax.random.key(0), sizes))
     own = {name for name in variables["params"] if name.startswith("variant_")}
@@ -87,7 +90,7 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     assert inputs == {f"input_{name}" for name in lookup(variant).mechanism.per_token}
 
     def total(params: dict) -> tuple[jax.Array, jax.Array]:
-        out = layer.apply({**variables, "params": params}, INPUTS, mask=mask)
+        out = layer.apply({**variables, "params": params}, INPUTS, Seen(mask)).out
         return jnp.sum(jnp.sin(out)), out
 
     gradients, out = jax.jit(jax.grad(total, has_aux=True))(variables["params"])
@@ -102,8 +105,8 @@ def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
 
 
 def test_what_a_variant_takes_of_each_token_is_a_projection_of_it():
-    layer = Attention(variant="kimi_delta", num_heads=4, num_kv_heads=2)
-    variables = random_variables(layer, INPUTS, mask=Causal())
+    layer = attention("kimi_delta", num_heads=4, num_kv_heads=2)
+    variables = random_variables(layer, INPUTS, Seen(Causal()))
     params = variables["params"]
     assert params["input_beta"]["kernel"].shape == (WIDTH, 2)
     assert params["input_gate"]["kernel"].shape == (WIDTH, 2, 3)
@@ -119,49 +122,49 @@ def test_what_a_variant_takes_of_each_token_is_a_projection_of_it():
         mask=Causal(),
     ).out
     expected = jnp.einsum("btnh,nhd->btd", attended, params["out"]["kernel"]) + params["out"]["bias"]
-    np.testing.assert_allclose(apply(layer, variables, INPUTS, mask=Causal()), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(apply(layer, variables, INPUTS, Seen(Causal())).out, expected, rtol=0, atol=1e-5)
 
 
 def test_a_variant_of_the_past_alone_is_refused_without_a_causal_mask():
     with pytest.raises(Refused, match=r"^retention runs from the past to the future .* give mask=Causal\(\)"):
-        traced(Attention(variant="retention", num_heads=HEADS))
+        traced(attention("retention"))
 
 
 def test_drawn_arrays_depend_on_the_key_and_are_used_as_they_are():
-    layer = Attention(variant="performer:features=4", num_heads=HEADS)
-    draw = jax.jit(lambda seed: layer.init(jax.random.key(seed), INPUTS)["buffers"]["variant_projection"])
+    layer = attention("performer:features=4")
+    draw = jax.jit(lambda seed: layer.init(jax.random.key(seed), INPUTS, Seen())["buffers"]["variant_projection"])
     assert draw(0).shape == (4, WIDTH // HEADS)
     assert float(jnp.abs(draw(0) - draw(1)).max()) > 0
-    variables = random_variables(layer, INPUTS)
+    variables = random_variables(layer, INPUTS, Seen())
     doubled = {**variables, "buffers": jax.tree.map(lambda array: 2 * array, variables["buffers"])}
-    out, updated = apply(layer, variables, INPUTS, mutable=["buffers"])
+    (out, _), updated = apply(layer, variables, INPUTS, Seen(), mutable=["buffers"])
     np.testing.assert_array_equal(updated["buffers"]["variant_projection"], variables["buffers"]["variant_projection"])
-    assert float(jnp.abs(apply(layer, doubled, INPUTS) - out).max()) > 1e-3
+    assert float(jnp.abs(apply(layer, doubled, INPUTS, Seen()).out - out).max()) > 1e-3
 
 
 def test_heads_that_do_not_divide_the_width_are_refused_with_a_number_that_does():
     with pytest.raises(Refused, match=r"^7 heads do not divide the width 12: .*such as 6\."):
-        traced(Attention(variant="scaled_dot", num_heads=7))
+        traced(attention("scaled_dot", num_heads=7))
 
 
 def test_what_the_variant_cannot_do_is_refused_by_the_layer():
-    layer = Attention(variant="linear", num_heads=HEADS, dropout_rate=0.1)
+    layer = attention("linear", attention_dropout_rate=0.1)
     traced(layer)
     with pytest.raises(Refused, match="linear does not take dropout of weights"):
         traced(layer, deterministic=False)
     with pytest.raises(Refused, match="engine recurrence cannot run scaled_dot"):
-        traced(Attention(variant="scaled_dot", num_heads=HEADS, engine="recurrence"))
+        traced(attention("scaled_dot", engine="recurrence"))
 
 
 def test_weights_drop_out_in_training_only():
-    layer = Attention(variant="scaled_dot", num_heads=HEADS, dropout_rate=0.5)
-    variables = random_variables(layer, INPUTS)
-    without = apply(Attention(variant="scaled_dot", num_heads=HEADS), variables, INPUTS)
-    np.testing.assert_array_equal(apply(layer, variables, INPUTS), without)
+    layer = attention("scaled_dot", attention_dropout_rate=0.5)
+    variables = random_variables(layer, INPUTS, Seen())
+    without = apply(attention("scaled_dot"), variables, INPUTS, Seen()).out
+    np.testing.assert_array_equal(apply(layer, variables, INPUTS, Seen()).out, without)
 
     @jax.jit
     def dropped(seed: int) -> jax.Array:
-        return layer.apply(variables, INPUTS, deterministic=False, rngs={"dropout": jax.random.key(seed)})
+        return layer.apply(variables, INPUTS, Seen(), deterministic=False, rngs={"dropout": jax.random.key(seed)}).out
 
     np.testing.assert_array_equal(dropped(0), dropped(0))
     assert float(jnp.abs(dropped(0) - without).max()) > 0.01

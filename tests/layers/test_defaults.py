@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attention_jax.kernels import Refused
-from attention_jax.layers.defaults import activation, compute_dtype, gelu, gelu_tanh, layer_norm
+from attention_jax.layers.defaults import activation, compute_dtype, gelu, gelu_tanh, norm
 
 POINTS = jnp.linspace(-6.0, 6.0, 241)
 DERIVATIVES = {
@@ -74,8 +74,8 @@ def test_activations_by_name():
 def test_layer_norm_has_our_epsilon(options, epsilon):
     # A variance of the size of epsilon, so that it shows.
     inputs = np.array([[0.0, 0.004, -0.002, 0.006]], np.float32)
-    norm = layer_norm(name=None, dtype=jnp.float32, **options)
-    out = norm.apply(norm.init(jax.random.key(0), inputs), inputs)
+    layer = norm(dtype=jnp.float32, **options)
+    out = layer.apply(layer.init(jax.random.key(0), inputs), inputs)
     expected = (inputs - inputs.mean()) / np.sqrt(inputs.var() + epsilon)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=0)
 

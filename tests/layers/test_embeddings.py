@@ -9,6 +9,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 from attention_jax.kernels import Refused
 from attention_jax.layers import PositionEmbedding, TokenEmbedding
+from attention_jax.layers.defaults import normal
 from attention_jax.layers.spread import AXES, over
 
 RNG = np.random.default_rng(0)
@@ -34,26 +35,27 @@ def test_tokens_that_share_a_place_are_added_up():
 
 
 def test_positions_add_their_rows_from_the_first():
-    module = PositionEmbedding(5)
-    variables = {"params": {"embedding": TABLE}}
+    module = PositionEmbedding("learned", 5, normal())
+    variables = TOKEN_VARIABLES
     np.testing.assert_array_equal(module.apply(variables, HIDDEN), HIDDEN + TABLE[:4])
     # Two documents in a row, and a place before and one behind the table.
     positions = np.array([[0, 1, 0, 1], [4, -1, 5, 2]])
-    found = np.asarray(module.apply(variables, HIDDEN, positions=jnp.asarray(positions)))
+    found = np.asarray(jax.jit(module.apply)(variables, HIDDEN, positions=jnp.asarray(positions)))
     absent = (positions < 0) | (positions > 4)
     np.testing.assert_array_equal(np.isnan(found).all(-1), absent)
     np.testing.assert_array_equal(found[~absent], HIDDEN[~absent] + TABLE[positions[~absent]])
 
 
 def test_more_tokens_than_positions_are_refused():
-    with pytest.raises(Refused, match=r"^4 tokens are more than the 3 positions of the model: shorten the input\."):
-        PositionEmbedding(3).init(jax.random.key(0), HIDDEN)
+    with pytest.raises(Refused, match=r"^4 tokens are more than the 3 positions of the model: shorten the input"):
+        PositionEmbedding("learned", 3, normal()).init(jax.random.key(0), HIDDEN)
 
 
 @pytest.mark.parametrize(("devices", "held"), [(1, 0), (2, 1)])
 def test_a_table_is_gathered_where_it_may_lie_in_parts(devices, held):
     mesh = AbstractMesh((1, devices, 1, 1), AXES, axis_types=(AxisType.Auto,) * 4)
-    for module, inputs in ((TokenEmbedding(5, 3), TOKENS), (PositionEmbedding(5), HIDDEN)):
+    of_positions = PositionEmbedding("learned", 5, normal())
+    for module, inputs in ((TokenEmbedding(5, 3), TOKENS), (of_positions, HIDDEN)):
         with over(mesh):
             program = jax.make_jaxpr(module.apply)(TOKEN_VARIABLES, inputs)
         assert str(program).count("sharding_constraint[") == held

@@ -1,5 +1,7 @@
 """Models by name: any of them with any variant, made for a data set or refused."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,12 +11,29 @@ from attention_jax import models
 from attention_jax.contract.cases import SPECS
 from attention_jax.kernels import Refused, lookup, names
 from attention_jax.models.catalogue import register
+from attention_jax.training.by_path import block_of
+from tests.training.parameters import flat
 
-FACTS = {"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)}
+FACTS = {
+    **{"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)},
+    **{"source_length": 8, "target_length": 8},
+}
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
-BATCH = {"inputs": TOKENS, "tokens": TOKENS, "image": IMAGE}
+BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
+
+
+def built(name: str, **options: Any) -> nn.Module:
+    """Returns a small model; of one with two stacks both are small, and the attention is the decoder's."""
+    known = models.parameters_of(models.models.lookup(name))
+    options = {**SIZES, **options}
+    own = {key: value for key, value in options.items() if key in known}
+    of_stacks = {key: value for key, value in options.items() if key not in known}
+    if of_stacks:
+        of_encoder = {key: value for key, value in of_stacks.items() if key != "attention"}
+        own |= {"encoder": of_encoder, "decoder": of_stacks}
+    return models.build(name, facts=FACTS, **own)
 
 
 @pytest.mark.parametrize("variant", SPECS)
@@ -23,10 +42,10 @@ def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     # A language model takes one that may leak the future only where it is told to.
     leaks = name not in BIDIRECTIONAL and lookup(variant).claims.causal == "approximate"
     options = {"approximate_causal": True} if leaks else {}
-    model = models.build(name, facts=FACTS, attention=variant, **SIZES, **options)
+    model = built(name, attention=variant, **options)
     arrays = models.arrays_of(model, BATCH)
     if leaks:
-        untold = models.build(name, facts=FACTS, attention=variant, **SIZES)
+        untold = built(name, attention=variant)
         with pytest.raises(Refused, match=f"{variant} can leak it: .*set approximate_causal=True"):
             jax.eval_shape(lambda: untold.init(jax.random.key(0), **arrays))
     if name in BIDIRECTIONAL and not lookup(variant).claims.bidirectional:
@@ -40,10 +59,8 @@ def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     logits, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **arrays))
     assert logits.dtype == jnp.float32
     assert logits.shape[0] == 2
-    assert {layer for layer in variables["params"] if layer.startswith("block_")} == {"block_0", "block_1"}
-    plain, _ = jax.eval_shape(
-        lambda: models.build(name, facts=FACTS, **SIZES).init_with_output(jax.random.key(0), **arrays)
-    )
+    assert {block_of(path).layer for path in flat(variables["params"]) if block_of(path)} == {0, 1}
+    plain, _ = jax.eval_shape(lambda: built(name).init_with_output(jax.random.key(0), **arrays))
     assert logits.shape == plain.shape
 
 
@@ -66,7 +83,7 @@ def test_those_that_are_refused_are_these():
 
 def test_facts_of_the_data_are_filled_in_and_those_the_model_does_not_need_are_left_out():
     model = models.build("gpt", facts={**FACTS, "vocabulary": ["a", "b"]}, width=16)
-    assert (model.vocabulary_size, model.length, model.width) == (11, 8, 16)
+    assert (model.vocabulary_size, model.length, model.stack.width) == (11, 8, 16)
     assert not hasattr(model, "num_classes")
 
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax import models
 from attention_jax.kernels import Refused
-from attention_jax.models.encoder_classifier import EncoderClassifier
-from tests.layers.arrays import apply, random_variables
+from tests.layers.arrays import apply, changed, random_variables
 
-MODEL = EncoderClassifier(vocabulary_size=9, length=5, num_classes=3, num_layers=2, num_heads=2, width=8)
+FACTS = {"vocabulary_size": 9, "length": 5, "num_classes": 3}
+MODEL = models.build("encoder_classifier", facts=FACTS, num_layers=2, num_heads=2, width=8)
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(9, size=(2, 5)), jnp.int32)
 
 
@@ -26,7 +27,7 @@ def test_moving_the_tokens_with_their_positions_changes_nothing():
 
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32():
-    half = MODEL.clone(dtype="bfloat16")
+    half = changed(MODEL, dtype="bfloat16")
     logits, variables = jax.eval_shape(lambda: half.init_with_output(jax.random.key(0), TOKENS))
     assert logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}

@@ -15,8 +15,8 @@ TOKENS = jnp.asarray(np.random.default_rng(0).integers(VOCABULARY, size=(1, LENG
 
 
 def tiny(**options) -> GPT:
-    sizes = {"num_layers": 1, "num_heads": 2, "width": 8, "vocabulary_size": VOCABULARY, "length": LENGTH}
-    return GPT(**{**sizes, **options})
+    facts = {"vocabulary_size": VOCABULARY, "length": LENGTH}
+    return models.build("gpt", facts=facts, **{"num_layers": 1, "num_heads": 2, "width": 8, **options})
 
 
 def traced(model: GPT, tokens: jax.Array = TOKENS) -> dict:

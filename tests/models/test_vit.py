@@ -7,12 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_jax import models
 from attention_jax.kernels import Refused
-from attention_jax.models.vit import ViT, cut_patches
-from tests.layers.arrays import apply, normal, random_variables
+from attention_jax.models.vit import cut_patches
+from tests.layers.arrays import apply, changed, normal, random_variables
 
 IMAGE = normal(2, 4, 6, 3)
-MODEL = ViT(image_shape=(4, 6, 3), num_classes=5, patch=2, num_layers=1, num_heads=2, width=8)
+MODEL = models.build(
+    "vit", facts={"image_shape": (4, 6, 3), "num_classes": 5}, patch=2, num_layers=1, num_heads=2, width=8
+)
 
 
 def test_patches_come_row_by_row_with_their_pixels_row_by_row():
@@ -68,11 +71,11 @@ def test_without_a_class_token_the_patches_lie_in_a_grid_and_their_mean_is_class
     everywhere = apply(pooled, variables, IMAGE)
     # A window of 3 x 3 on a grid of 4 x 3 leaves one row out; windows that are the whole grid leave out nothing.
     for attention, same in (("neighbourhood:window=3", False), ("swin:window=3", False), ("axial", False)):
-        found = apply(pooled.clone(attention=attention), variables, IMAGE)
+        found = apply(changed(pooled, attention=attention), variables, IMAGE)
         assert bool(jnp.allclose(found, everywhere, atol=1e-5)) is same, attention
     square = MODEL.clone(pooling="mean", patch=(2, 3))
     variables = random_variables(square, IMAGE)
-    found = (apply(square.clone(attention=one), variables, IMAGE) for one in ("swin:window=2", "scaled_dot"))
+    found = (apply(changed(square, attention=one), variables, IMAGE) for one in ("swin:window=2", "scaled_dot"))
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
 
 
@@ -80,11 +83,11 @@ def test_without_a_class_token_the_patches_lie_in_a_grid_and_their_mean_is_class
 def test_a_class_token_lies_in_no_grid(attention):
     said = f"^{attention} goes by rows and columns, .* vit pooling='mean' .a class token lies in no grid"
     with pytest.raises(Refused, match=said):
-        jax.eval_shape(lambda: MODEL.clone(attention=attention).init(jax.random.key(0), IMAGE))
+        jax.eval_shape(lambda: changed(MODEL, attention=attention).init(jax.random.key(0), IMAGE))
 
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32():
-    half = MODEL.clone(dtype="bfloat16")
+    half = changed(MODEL, dtype="bfloat16")
     logits, variables = jax.eval_shape(lambda: half.init_with_output(jax.random.key(0), IMAGE))
     assert logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}

@@ -60,7 +60,7 @@ def test_every_default_is_a_key(written):
 def test_what_is_loaded_builds_the_experiment_that_was_meant(written):
     loaded = config.load(written(tiny.sections()), {"model.attention": "linear", "batch_size": "4"})
     experiment = Experiment(**config.plain(loaded))
-    assert (experiment.model.attention, experiment.model.init_stddev) == ("linear", 0.3)
+    assert (experiment.model.stack.attention, experiment.model.stack.init_stddev) == ("linear", 0.3)
     assert (experiment.batch_size, experiment.steps, experiment.log.every) == (4, 24, 2)
 
 

@@ -52,7 +52,7 @@ import jax.numpy as jnp
 import numpy as np
 from attention_jax.data import train_batches
 from attention_jax.kernels import Causal, Padding, Refused
-from attention_jax.layers.attention import Attention
+from attention_jax.layers import Attention, Seen, StackOptions
 from attention_jax.training import Experiment
 from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, one_step_at_a_time, replicated
 from attention_jax.training.sharding import rows_of_process, split_batch
@@ -84,13 +84,13 @@ def losses(**changes):
 def attention():
     # By how much a layer over two devices differs from the layer on one, and whether it gathers what it split.
     mesh = make_mesh(MeshSizes(data=2), batch_size=4)
-    layer = Attention("scaled_dot", num_heads=2, engine="blockwise")
+    layer = Attention("scaled_dot", StackOptions(num_heads=2, width=8, engine="blockwise", positions="none"))
     inputs = jnp.asarray(np.random.default_rng(0).normal(size=(4, 12, 8)), jnp.float32)
     mask = Causal() & Padding(jnp.array([12, 9, 5, 1]))
-    params = layer.init(jax.random.key(0), inputs)
+    params = layer.init(jax.random.key(0), inputs, Seen())
 
     def gradient(params, inputs):
-        return jax.grad(lambda inputs: (layer.apply(params, inputs, mask=mask) ** 2).sum())(inputs)
+        return jax.grad(lambda inputs: (layer.apply(params, inputs, Seen(mask)).out ** 2).sum())(inputs)
 
     def at_hand(params, inputs):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):

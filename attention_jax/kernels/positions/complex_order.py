@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from attention_jax.kernels.arrays import Declared, Params, SequenceSizes, Sizes
 from attention_jax.kernels.mechanism import Score, statistics_dtype
-from attention_jax.kernels.position import Position, PositionClaims, register_position, where_it_stands
+from attention_jax.kernels.position import Position, PositionClaims, counted, register_position, where_it_stands
 from attention_jax.kernels.registry import Limit
 from attention_jax.kernels.rotation import angles_at, check_pairs, frequencies, rotated
 from attention_jax.kernels.source import Source
@@ -43,8 +43,8 @@ def _encode(mechanism: Score) -> Score:
     return where_it_stands(mechanism, lambda array, positions, given: _turned(array, positions, given.params))
 
 
-def _embed(hidden: Float[Array, "B T D"], positions: Int[Array, "b T"], params: Params) -> Float[Array, "B T D"]:
-    return _turned(hidden[:, :, None], positions, params)[:, :, 0]
+def _embed(hidden: Float[Array, "B T D"], positions: Int[Array, "b T"] | None, params: Params) -> Float[Array, "B T D"]:
+    return _turned(hidden[:, :, None], counted(positions, hidden.shape[1]), params)[:, :, 0]
 
 
 @register_position(

@@ -40,22 +40,26 @@ def learned(*, length: int = 512) -> Position:
     if length < 1:
         raise Refused(f"learned has length={length}: give at least 1.")
 
-    def embed(hidden: Float[Array, "B T D"], positions: Int[Array, "b T"], params: Params) -> Float[Array, "B T D"]:
-        _check(positions, length)
-        # A negative index would count from the end.
-        places = jnp.where(positions < 0, length, positions)
-        vectors = params[TABLE].at[places].get(mode="fill", fill_value=jnp.nan)
+    def embed(
+        hidden: Float[Array, "B T D"], positions: Int[Array, "b T"] | None, params: Params
+    ) -> Float[Array, "B T D"]:
+        _check(hidden.shape[1], positions, length)
+        if positions is None:
+            vectors = params[TABLE][: hidden.shape[1]]
+        else:
+            # A negative index would count from the end.
+            places = jnp.where(positions < 0, length, positions)
+            vectors = params[TABLE].at[places].get(mode="fill", fill_value=jnp.nan)
         wide = to_statistics(hidden)
         return wide + vectors.astype(wide.dtype)
 
     return Position(embed=embed, arrays={TABLE: normal(length, "D", fan_in=(-1,))})
 
 
-def _check(positions: Int[Array, "b T"], length: int) -> None:
-    tokens = positions.shape[1]
+def _check(tokens: int, positions: Int[Array, "b T"] | None, length: int) -> None:
     if tokens > length:
         raise Refused(f"learned has positions for {length} tokens, not {tokens}: give learned:length={tokens}.")
-    if isinstance(positions, jax.core.Tracer):
+    if positions is None or isinstance(positions, jax.core.Tracer):
         return
     lowest, highest = int(positions.min()), int(positions.max())
     if lowest < 0:

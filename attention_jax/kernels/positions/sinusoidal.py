@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Params
 from attention_jax.kernels.mechanism import to_statistics
-from attention_jax.kernels.position import Position, PositionClaims, register_position
+from attention_jax.kernels.position import Position, PositionClaims, counted, register_position
 from attention_jax.kernels.rotation import angles_at, check_pairs, frequencies
 from attention_jax.kernels.source import Source
 
@@ -42,8 +42,11 @@ def sinusoidal(*, base: float = 10000.0) -> Position:
     if not base > 1:
         raise Refused(f"sinusoidal has base={base:g}: give more than 1.")
 
-    def embed(hidden: Float[Array, "B T D"], positions: Int[Array, "b T"], params: Params) -> Float[Array, "B T D"]:
+    def embed(
+        hidden: Float[Array, "B T D"], positions: Int[Array, "b T"] | None, params: Params
+    ) -> Float[Array, "B T D"]:
         wide, width = to_statistics(hidden), hidden.shape[-1]
+        positions = counted(positions, hidden.shape[1])
         check_pairs("sinusoidal", width)
         angles = angles_at(positions, frequencies(width, base), wide.dtype)
         return wide + jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*positions.shape, width)

@@ -1,6 +1,7 @@
 """The stack of blocks: recomputing and scanning change the memory and the program, and never the result."""
 
 import functools
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -12,26 +13,29 @@ from jaxtyping import Array
 
 from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Causal, Refused
-from attention_jax.layers.backbone import REMAT, Backbone
+from attention_jax.layers import Seen, Stack, StackOptions
+from attention_jax.layers.stack_options import REMAT
 from tests.training.parameters import flat
 
 EMBEDDED = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 8)), jnp.float32)
 KEYS = {"dropout": jax.random.key(1)}
 
 
-class Blocks(Backbone, kw_only=True):
+class Blocks(nn.Module):
     """The blocks alone."""
+
+    options: StackOptions
 
     @nn.compact
     def __call__(self, embedded: Array, *, deterministic: bool = True) -> Array:
-        init = nn.initializers.normal(0.3)
-        mask = Causal()
-        return self.run_blocks(embedded, mask=mask, deterministic=deterministic, kernel_init=init, out_init=init)
+        stack = Stack(self.options)
+        nn.share_scope(self, stack)
+        return stack(embedded, Seen(Causal()), deterministic=deterministic).hidden
 
 
 def blocks(**options: Any) -> Blocks:
-    sizes = {"num_layers": 2, "num_heads": 2, "width": 8, "dropout_rate": 0.1}
-    return Blocks(**{**sizes, "use_bias": False, "engine": "dense", **options})
+    sizes = {"num_layers": 2, "num_heads": 2, "width": 8, "dropout_rate": 0.1, "init_stddev": 0.3, "positions": "none"}
+    return Blocks(StackOptions(**{**sizes, "use_bias": False, "engine": "dense", **options}))
 
 
 def shapes(model: Blocks) -> Any:
@@ -152,13 +156,36 @@ def test_the_program_does_not_grow_with_the_layers_that_are_scanned_over(remat):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"remat": "dot"}, r"^there is no remat 'dot'\. Did you mean 'dots'\?$"),
-        ({"remat": "none"}, r"^there is no remat 'none'\."),
-        ({"num_layers": 0}, r"^model\.num_layers=0: give at least 1\.$"),
-        ({"num_kv_heads": 0}, r"^model\.num_kv_heads=0: give at least 1"),
-        ({"dropout_rate": 1.0}, r"^model\.dropout_rate=1\.0: give a share in \[0, 1\); 0 is no dropout\.$"),
+        ({"attention": ("linear", "scaled_dot")}, "model.attention=('linear', 'scaled_dot') makes them differ"),
+        ({"first_norm": False}, "model.first_norm=False makes them differ"),
+        ({"layer_groups": 1}, "model.layer_groups=1 makes them differ"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused(options, message):
-    with pytest.raises(Refused, match=message):
-        blocks(**options)
+def test_layers_that_differ_are_not_scanned_over(options, message):
+    with pytest.raises(Refused, match=re.escape(message)):
+        shapes(blocks(**options, scan_layers=True))
+
+
+def test_layers_of_a_group_share_their_parameters():
+    shared = blocks(layer_groups=1, dropout_rate=0.0)
+    variables = drawn(layer_groups=1)
+    assert set(variables["params"]) == {"block_0"}
+    twice = {"params": dict.fromkeys(("block_0", "block_1"), variables["params"]["block_0"])}
+    wanted = quick_jit(blocks(dropout_rate=0.0).apply)(twice, EMBEDDED)
+    np.testing.assert_array_equal(quick_jit(shared.apply)(variables, EMBEDDED), wanted)
+
+
+def test_layers_share_the_arrays_of_a_position_encoding():
+    options = {"positions": "t5:buckets=8", "dropout_rate": 0.0}
+    shared, apart = blocks(**options, shared_positions=True), blocks(**options)
+    variables = drawn(**options, shared_positions=True)
+    params = dict(variables["params"])
+    table = params.pop("shared_position_table")
+    of_each = {
+        name: {**block, "attention": {**block["attention"], "variant_position_table": table}}
+        for name, block in params.items()
+    }
+    wanted = quick_jit(apart.apply)({"params": of_each}, EMBEDDED)
+    np.testing.assert_array_equal(quick_jit(shared.apply)(variables, EMBEDDED), wanted)
+    without = quick_jit(blocks(dropout_rate=0.0).apply)({"params": params}, EMBEDDED)
+    assert float(jnp.abs(wanted - without).max()) > 1e-2

@@ -1,7 +1,7 @@
 """What a data set is to the rooms above: named splits of named arrays, and the facts a model must know."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -56,26 +56,51 @@ class ArraySource:
         return {name: array[indices] for name, array in self._arrays.items()}
 
 
+class Tokenizer(Protocol):
+    """Texts as tokens and back.
+
+    Attributes:
+      vocabulary: what each token stands for.
+    """
+
+    vocabulary: list[str]
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of each text, without a begin or an end."""
+        ...
+
+    def detokenize(self, ids: Iterable[int]) -> str:
+        """Returns the text of the tokens before the first end token; padding and begin are left out."""
+        ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Splits and facts.
 
     Attributes:
-      splits: "train" and "validation" always, "test" where there is one. The fields of an example are, by kind:
+      splits: "train" and "validation" always, "test" where there is one, and further test sets by their own names. The
+        fields of an example are, by kind:
         sequences to predict: inputs int32 [B, T], or [B, T, S] where S tokens share a place, targets int32 [B, T],
         weights float32 [B, T] (0 where there is no loss), and where documents share a row segments and positions int32
         [B, T];
         sequences to classify: tokens int32 [B, T], label int32 [B];
+        sequences to turn into others: source int32 [B, S], inputs, targets int32 [B, T] and weights float32 [B, T];
         images to classify: image float32 [B, H, W, C], label int32 [B].
         Where sequences are padded at their end, lengths int32 [B] says how many tokens of each are real; where an
         example has two, source_lengths and target_lengths. Each field must be read by the model or the task.
       facts: what a model must know. Sequences: vocabulary_size, length (the largest T), and vocabulary (what each token
-        stands for) where it is text. Images: image_shape (H, W, C). Classification: num_classes, and classes (their
-        names) where they have any.
+        stands for) where it is text. Sequences to turn into others: source_length, target_length (the largest S and T)
+        in place of length, and the tokens padding, begin and end. Images: image_shape (H, W, C). Classification:
+        num_classes, and classes (their names) where they have any.
+      tokenizer: between texts and tokens, of sequences to turn into others.
+      notes: lines on what was done with examples that a user should hear of, such as how many were left out.
     """
 
     splits: dict[str, Source]
     facts: dict[str, Any]
+    tokenizer: Tokenizer | None = None
+    notes: tuple[str, ...] = ()
 
 
 data_sets: Catalogue[Callable[..., Dataset]] = Catalogue("data set", "attention_jax.data")

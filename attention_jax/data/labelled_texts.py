@@ -10,7 +10,7 @@ import numpy as np
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.digests import check_file
-from attention_jax.data.packing import bucketed, check_rows, ragged_arange
+from attention_jax.data.packing import bucketed, check_rows, padded
 from attention_jax.data.seeds import check_seed
 from attention_jax.data.stratified import groups, stratified
 from attention_jax.data.table import Form, read_table, separator_of
@@ -214,7 +214,6 @@ class Texts:
         label [B], all int32.
         """
         lengths = self._lengths[indices]
-        tokens = np.zeros((len(lengths), int(self.padded_lengths[indices].max())), np.int32)
-        real = np.arange(tokens.shape[1]) < lengths[:, None]
-        tokens[real] = self._ids[np.repeat(self._starts[indices], lengths) + ragged_arange(lengths)]
+        width = int(self.padded_lengths[indices].max())
+        tokens = padded(self._ids, self._starts[indices], lengths, width=width)
         return {"tokens": tokens, "lengths": lengths, "label": self.label[indices]}

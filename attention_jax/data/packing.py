@@ -139,29 +139,44 @@ class Rows:
         return batch
 
 
-def check_rows(context: int, buckets: Sequence[int]) -> None:
+def check_rows(context: int, buckets: Sequence[int], *, name: str = "context") -> None:
     """Checks the lengths that rows may have.
 
     Args:
       context: the most tokens in a row.
       buckets: the lengths of rows, rising, the last of them `context`; none is one length, or packs.
+      name: of the option that `context` is.
 
     Raises:
       Refused: they are not whole numbers of at least 1 that rise to `context`.
     """
     if context < 1:
-        raise Refused(f"context must be at least 1 token, got {context}.")
+        raise Refused(f"{name} must be at least 1 token, got {context}.")
     whole = all(isinstance(length, int) for length in buckets)
     if buckets and not (whole and buckets[0] > 0 and list(buckets) == sorted({*buckets}) and buckets[-1] == context):
         raise Refused(
-            f"buckets {tuple(buckets)} must be whole numbers of at least 1, rising, the last of them context, "
-            f"{context}."
+            f"buckets {tuple(buckets)} must be whole numbers of at least 1, rising, the last of them {name}, {context}."
         )
 
 
 def bucketed(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
     """Returns the shortest of the rising `buckets` that holds each of the lengths, [N]; the last holds them all."""
     return np.array(buckets)[np.searchsorted(buckets, lengths)]
+
+
+def padded(ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray, *, width: int) -> np.ndarray:
+    """Returns sequences that lie one after another, each in a row of its own and padded with 0: int32 [B, width].
+
+    Args:
+      ids: all of them, integers [tokens].
+      starts: where each begins, [B].
+      lengths: the tokens of each, [B], at most `width`.
+      width: tokens in a row.
+    """
+    rows = np.zeros((len(lengths), width), np.int32)
+    real = np.arange(width) < lengths[:, None]
+    rows[real] = ids[np.repeat(starts, lengths) + ragged_arange(lengths)]
+    return rows
 
 
 def ragged_arange(counts: np.ndarray) -> np.ndarray:

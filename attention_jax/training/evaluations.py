@@ -197,7 +197,7 @@ def evaluate_checkpoint(
       experiment: that of the run.
       workdir: its folder.
       checkpoint: "last", "best" (on the validation split, of the evaluations that the run recorded) or a step.
-      progress: told of damaged checkpoints.
+      progress: told of damaged checkpoints, and of what was done with examples.
 
     Raises:
       Refused: the folder holds no such checkpoint, or the run of another config.
@@ -208,6 +208,8 @@ def evaluate_checkpoint(
             f"workdir {str(workdir)!r} holds no checkpoint: train first, with the same --config and --workdir."
         )
     hosts.first_does(lambda: compare_config(workdir, experiment.config))
+    for note in experiment.dataset.notes if hosts.is_first() else ():
+        progress.say(note)
     checkpoints = Checkpoints(workdir, keep=experiment.checkpoint.keep, say=progress.say, read_only=True)
     try:
         steps = checkpoints.steps()

@@ -111,7 +111,7 @@ def tokens_of(batch: Mapping[str, np.ndarray], reads: Sequence[str]) -> int:
 
     Args:
       batch: named arrays, each [B, ...]. Padding is left out where "segments" [B, T] tell it (as 0), or "lengths" [B],
-        or for an array "source" "source_lengths" [B]; it counts else.
+        or for an array "source" "source_lengths" [B], for "inputs" "target_lengths"; it counts else.
       reads: the arrays that the model needs; those that hold whole numbers, [B, T], are tokens; of [B, T, S], S of them
         at one place, each place counts once.
     """
@@ -124,7 +124,8 @@ def _tokens_in(batch: Mapping[str, np.ndarray], name: str) -> int:
         return 0
     if "segments" in batch:
         return int(np.count_nonzero(batch["segments"]))
-    for lengths in (f"{name}_lengths", "lengths"):
+    # The inputs of a decoder are its targets, moved by one.
+    for lengths in (f"{name}_lengths", "lengths", *(["target_lengths"] if name == "inputs" else [])):
         if lengths in batch:
             return int(batch[lengths].sum())
     return array.shape[0] * array.shape[1]

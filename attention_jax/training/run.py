@@ -57,6 +57,8 @@ class Run:
         self.experiment, self.given, self.progress, self.pulse = experiment, given, given.progress, pulse
         self.tested = given.tested and "test" in experiment.dataset.splits
         self.checkpoints = Checkpoints(given.workdir, keep=experiment.checkpoint.keep, say=self.progress.say)
+        for note in experiment.dataset.notes:
+            self.progress.say(note)
         state = experiment.create_state(given.seed)
         self.batches = _batches(experiment, given.seed, placed=placed)
         self.step, self.saved, self.ended = 0, -1, False

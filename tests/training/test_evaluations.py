@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,15 @@ def test_evaluating_the_checkpoint_gives_what_training_wrote(undisturbed, experi
     step, measures = evaluate_checkpoint(experiment, undisturbed.workdir)
     assert step == 24
     assert {"step": step, **measures} == tiny.lines(undisturbed.workdir)[-1]
+
+
+def test_what_the_data_set_left_out_is_said(experiment, tmp_path, capsys):
+    noted = tiny.variant(experiment, evaluation={"every": 0})
+    noted.dataset = replace(experiment.dataset, notes=("2 of 42 pairs are left out",))
+    _, said = tiny.run(noted, tmp_path)
+    assert said.count("2 of 42 pairs are left out\n") == 1
+    evaluate_checkpoint(noted, tmp_path)
+    assert capsys.readouterr().err == "2 of 42 pairs are left out\n"
 
 
 def test_evaluation_weighs_every_counted_position_once(experiment):

@@ -53,6 +53,8 @@ def test_tokens_are_counted_without_padding_where_it_is_told():
     assert tokens_of({"inputs": tokens, "lengths": np.array([3, 0])}, ("inputs",)) == 3
     pair = {"source": tokens, "target": tokens[:, :3], "source_lengths": np.array([4, 1])}
     assert tokens_of(pair, ("source", "target")) == 5 + 6
+    pair = {"source": tokens, "inputs": tokens, "source_lengths": np.array([4, 1]), "target_lengths": np.array([2, 1])}
+    assert tokens_of(pair, ("source", "source_lengths", "inputs")) == 5 + 3
     assert tokens_of({"inputs": np.stack([tokens, tokens], axis=2)}, ("inputs",)) == 8
     assert tokens_of({"image": np.zeros((2, 4, 4, 3), np.float32)}, ("image",)) == 0
     assert tokens_of({"features": np.zeros((2, 4), np.float32)}, ("features",)) == 0

@@ -2,7 +2,7 @@
 
 from attention_jax.data.batches import Batches, evaluation_batches, train_batches
 from attention_jax.data.dataset import ArraySource, Dataset, Source, build, names
-from attention_jax.data.order import shape_examples
+from attention_jax.data.order import evaluation_order, shape_examples
 from attention_jax.data.prefetch import Ahead, ahead
 from attention_jax.data.prepare import check_prepared, prepare
 
@@ -16,6 +16,7 @@ __all__ = [
     "build",
     "check_prepared",
     "evaluation_batches",
+    "evaluation_order",
     "names",
     "prepare",
     "shape_examples",

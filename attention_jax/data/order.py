@@ -16,6 +16,11 @@ def groups(source: Source) -> list[np.ndarray]:
     return [np.flatnonzero(group.ravel() == number) for number in range(len(lengths))]
 
 
+def evaluation_order(source: Source) -> np.ndarray:
+    """Returns the index in its split of each row that `evaluation_batches` gives, those that fill up left out, [N]."""
+    return np.concatenate(groups(source))
+
+
 def shape_examples(source: Source) -> tuple[int, ...]:
     """Returns an example of each shape that batches of the source have, shortest first.
 

@@ -6,14 +6,20 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.data import Dataset
 from attention_jax.models import arrays_of, may_read, readers
 from attention_jax.tasks.slicing import Batch, Slicing
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
+# (model, variables, batch, key) -> named arrays [B, ...]
+Collect = Callable[[nn.Module, Mapping[str, Any], Batch, PRNGKeyArray], dict[str, Array]]
+# (named arrays of all rows, data set) -> scores by name
+Score = Callable[[dict[str, np.ndarray], Dataset], dict[str, float]]
 
 
 class Items(NamedTuple):
@@ -42,14 +48,27 @@ class Ratio(NamedTuple):
 class Task:
     """What is learned.
 
+    Its measures are of two kinds. Those of `items` add up over batches and are there at every evaluation. Those in
+    `scores` do not (BLEU, exact match of what was decoded): `collect` is compiled and gives what they need of each row
+    of a batch, and `score` computes them on the host of all rows of a split. They are there at the end of a run, in
+    `eval`, and at each evaluation where one of them is the metric or with `evaluation.collect`.
+
     A task may give slices of its score. Its builder takes their names, as an option `slices`, and hands on
     `build_slicings(slices)`; the package `attention_jax.tasks.slices` says how a new one is written.
 
     Attributes:
       metric: the measure that decides which model is better.
-      reads: the arrays of a batch that `items` needs.
+      reads: the arrays of a batch that `items` and `collect` need.
       items: (the model's output, batch) -> measures of each item by name, "loss" among them.
       slices: by what the metric is divided at the end of a run.
+      training_loss: (the model's output, batch) -> the loss of each item that training minimises, where that is another
+        than the "loss" of `items`, such as a smoothed one.
+      scores: the names of what `score` gives.
+      collect: (model, variables, batch, key) -> named arrays [B, ...], a pure function; the key is another for each
+        batch of a split and the same at each evaluation.
+      score: (what was collected, data set) -> the scores by name. It gets [N, ...] of each array: the N rows of a split
+        in its order. Arrays whose other axes differ between batches of several lengths are filled up at their end
+        with zeros to the largest.
       name: what messages call it.
     """
 
@@ -57,7 +76,20 @@ class Task:
     reads: tuple[str, ...]
     items: Callable[[Array, Batch], dict[str, Items]]
     slices: tuple[Slicing, ...] = ()
+    training_loss: Callable[[Array, Batch], Items] | None = None
+    scores: tuple[str, ...] = ()
+    collect: Collect | None = None
+    score: Score | None = None
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if not bool(self.scores) == (self.collect is not None) == (self.score is not None):
+            raise Refused("a task gives some of scores, collect and score: give all three, or none.")
+        if self.slices and self.metric in self.scores:
+            raise Refused(
+                f"a task has slices of {self.metric}, which does not add up over rows: choose another metric, or leave "
+                "slices out."
+            )
 
     @property
     def higher_is_better(self) -> bool:
@@ -92,7 +124,7 @@ class Task:
     def run(
         self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray | None = None
     ) -> dict[str, Ratio]:
-        """Returns the measures of a model on a batch.
+        """Returns the measures of a model on a batch that add up.
 
         Args:
           model: a Flax module that says with `reads` which arrays it needs, and may say with `may_read` which ones it
@@ -101,7 +133,11 @@ class Task:
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
           dropout: a key for training with dropout; None evaluates.
         """
-        return self.measure(_output(model, variables, batch, dropout), batch)
+        output = _output(model, variables, batch, dropout)
+        measures = self.measure(output, batch)
+        if dropout is not None and self.training_loss is not None:
+            measures["loss"] = weighted(*self.training_loss(output, self._asked(batch)))
+        return measures
 
     def run_slices(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
         """Returns the metric of a model on each slice of a batch, by slicing; arguments as of `run`."""

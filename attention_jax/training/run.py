@@ -14,6 +14,7 @@ from attention_jax.data import Ahead, train_batches
 from attention_jax.data.seeds import check_seed
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints, NotSaved
+from attention_jax.training.collecting import scores_of
 from attention_jax.training.evaluations import describe, evaluate, evaluate_slices, history
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.flops import peak_flops
@@ -212,6 +213,7 @@ class Run:
         self.save(last=True)
         experiment, meter = self.experiment, self.meter
         score, score_step = self._score(notice)
+        self._collect(score_step, notice)
         peak = peak_flops(list(experiment.mesh.devices.flat))
         return Outcome(
             metric=self._score_name,
@@ -263,6 +265,17 @@ class Run:
         self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
         self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
         return measures[name], step
+
+    def _collect(self, step: int, notice: Notice) -> None:
+        """Records the scores of the task with the parameters of a step, unless evaluations have recorded them."""
+        experiment = self.experiment
+        splits = experiment.final_splits if self.tested else ("validation",)
+        names = {f"{split}_{name}" for split in splits for name in experiment.task.scores}
+        if experiment.collects or not names or any(names <= line.keys() for line in self.log.lines):
+            return
+        scores = scores_of(experiment, self._state_of(step), splits, notice=notice, alive=self.alive)
+        self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **scores})
+        self.progress.note(f"step {self.step}/{experiment.steps}  {describe(scores)}")
 
     def _slices(self, step: int, notice: Notice) -> dict[str, float] | None:
         """The score in each slice, with the parameters of a step; evaluates them if that is yet to do."""

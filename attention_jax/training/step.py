@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
+from attention_jax.base.errors import Refused
 from attention_jax.base.options import AtLeast
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
@@ -23,6 +24,8 @@ from attention_jax.training.state import TrainState, in_float32
 
 Batch = dict[str, Array]
 Metrics = dict[str, Array]
+# What the key of a state is folded with for what is drawn in evaluations: no step has this number.
+_EVALUATION = 2**32 - 1
 # Steps whose gradient norms make up the typical one, and how many must have been seen before one can be a spike.
 _NORM_WINDOW = 50
 
@@ -193,3 +196,34 @@ def make_evaluation_step(
             return run(model, variables, batch)
 
     return jax.jit(evaluation_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))
+
+
+def make_collecting_step(
+    model: nn.Module, task: Task, *, mesh: Mesh, attention_parallel: Method = "ring"
+) -> Callable[[Any, UInt32[Array, "2"], Int[Array, ""], Batch], tuple[dict[str, Array], Bool[Array, " B"]]]:
+    """Returns (variables, a state's key, number of the batch, batch) -> (what the task collects, valid), compiled.
+
+    All rows are on each device of the mesh, so that every process has them.
+
+    Raises:
+      Refused: by the function, as it is traced: the task collects what is not of rows.
+    """
+    collect = task.collect
+    assert collect is not None
+
+    def collecting_step(
+        variables: Any, key: UInt32[Array, "2"], number: Int[Array, ""], batch: Batch
+    ) -> tuple[dict[str, Array], Bool[Array, " B"]]:
+        of_evaluations = jax.random.fold_in(jax.random.wrap_key_data(key), jnp.uint32(_EVALUATION))
+        with over(mesh, attention_parallel=attention_parallel):
+            collected = collect(model, variables, batch, jax.random.fold_in(of_evaluations, number))
+        rows = len(batch["valid"])
+        for name, array in collected.items():
+            if array.shape[:1] != (rows,):
+                raise Refused(
+                    f"task {task.name} collects {name} {list(array.shape)} of a batch of {rows} rows: collect arrays "
+                    "whose first axis is the rows."
+                )
+        return collected, batch["valid"]
+
+    return jax.jit(collecting_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))

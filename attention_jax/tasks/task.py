@@ -5,17 +5,21 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.core import DenyList
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data import Dataset
-from attention_jax.models import arrays_of, may_read, readers
+from attention_jax.models import LOSSES, arrays_of, check_collections, may_read, mutable, readers
 from attention_jax.tasks.slicing import Batch, Slicing
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
+# What a model may write in training: undeclared collections too, so that they can be refused. In an evaluation none.
+_WRITTEN = DenyList(("params", "buffers", "intermediates"))
 # (model, variables, batch, key) -> named arrays [B, ...]
 Collect = Callable[[nn.Module, Mapping[str, Any], Batch, PRNGKeyArray], dict[str, Array]]
 # (named arrays of all rows, data set) -> scores by name
@@ -121,27 +125,51 @@ class Task:
                 f"{them}{', such as ' + ' or '.join(such) if such else ''}, or data without {them}."
             )
 
-    def run(
-        self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray | None = None
-    ) -> dict[str, Ratio]:
-        """Returns the measures of a model on a batch that add up.
+    def run(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
+        """Returns the measures of a model on a batch that add up, in an evaluation.
 
         Args:
           model: a Flax module that says with `reads` which arrays it needs, and may say with `may_read` which ones it
             takes where the batch has them; each is given by its name.
-          variables: its parameters and buffers.
+          variables: all its collections.
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
-          dropout: a key for training with dropout; None evaluates.
         """
-        output = _output(model, variables, batch, dropout)
+        return self.measure(_output(model, variables, batch), batch)
+
+    def train(
+        self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray
+    ) -> tuple[dict[str, Ratio], dict[str, Any]]:
+        """Returns the measures of a model on a batch in training, and its mutable collections after it.
+
+        What layers sow into "losses" is added to the loss of each item, so that the mean loss is that of the task and
+        their sum, which is the measure "aux_loss".
+
+        Args:
+          model: a Flax module, as of `run`.
+          variables: all its collections.
+          batch: as of `run`.
+          dropout: what the dropout of this batch is drawn from.
+
+        Raises:
+          Refused: the model writes into a collection that it does not declare, or gives one another shape.
+        """
+        arrays, rngs = arrays_of(model, batch), {"dropout": dropout}
+        output, written = model.apply(variables, **arrays, deterministic=False, rngs=rngs, mutable=_WRITTEN)
+        check_collections(model, written)
         measures = self.measure(output, batch)
-        if dropout is not None and self.training_loss is not None:
+        if self.training_loss is not None:
             measures["loss"] = weighted(*self.training_loss(output, self._asked(batch)))
-        return measures
+        if LOSSES in written:
+            aux = sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(written[LOSSES]))
+            total, weight = measures["loss"]
+            measures |= {"loss": Ratio(total + aux * weight, weight), "aux_loss": Ratio(aux * weight, weight)}
+        after = {name: written[name] for name in mutable(model) if name in written}
+        _check_shapes(model, {name: variables[name] for name in after if name in variables}, after)
+        return measures, after
 
     def run_slices(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
         """Returns the metric of a model on each slice of a batch, by slicing; arguments as of `run`."""
-        output = _output(model, variables, batch, None)
+        output = _output(model, variables, batch)
         items = self.items(output, self._asked(batch))[self.metric]
         return {
             slicing.name: _sliced(items, _at_asked(batch, slicing.of(batch)), slicing.count(output, batch))
@@ -156,9 +184,32 @@ class Task:
         return {**batch, **{name: _at_asked(batch, batch[name]) for name in self.reads}}
 
 
-def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch, dropout: PRNGKeyArray | None) -> Any:
-    rngs = None if dropout is None else {"dropout": dropout}
-    return model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
+def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> Any:
+    return model.apply(variables, **arrays_of(model, batch), deterministic=True)
+
+
+def _check_shapes(model: nn.Module, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Checks that collections come out of a step as they went in, since the next one takes them.
+
+    Raises:
+      Refused: they do not.
+    """
+
+    def kinds(collections: Mapping[str, Any]) -> dict[str, str]:
+        leaves = jax.tree_util.tree_leaves_with_path(collections)
+        return {
+            jax.tree_util.keystr(keys, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+            for keys, leaf in leaves
+        }
+
+    there, here = kinds(before), kinds(after)
+    changed = sorted(path for path in {*there, *here} if there.get(path) != here.get(path))
+    if changed:
+        was, now = (of.get(changed[0], "absent") for of in (there, here))
+        raise Refused(
+            f"model {type(model).__name__} changes {changed[0]} from {was} to {now} in a step: make it in the call "
+            "without dropout too, and keep its shape and dtype."
+        )
 
 
 def _at_asked(batch: Batch, array: Array) -> Array:

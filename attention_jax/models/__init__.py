@@ -9,6 +9,7 @@ from attention_jax.models.catalogue import (
     may_read,
     models,
     mutable,
+    parameter_rules,
     readers,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "may_read",
     "models",
     "mutable",
+    "parameter_rules",
     "readers",
 ]

@@ -23,7 +23,8 @@ def register(name: str) -> Any:
 
     The module says with `reads` which arrays of a batch it needs, and may say with `may_read` which ones it takes where
     the batch has them; each is an argument of its `__call__`. It says with `mutable` which collections beside "params"
-    and "buffers" a training step changes, such as ("batch_stats",). A field without a default is a fact of the data set
+    and "buffers" a training step changes, such as ("batch_stats",), and with `parameter_rules` where parameters lie on
+    a mesh that splits them (`training.rules`). A field without a default is a fact of the data set
     (vocabulary_size, length, image_shape, num_classes).
 
     Raises:
@@ -57,6 +58,11 @@ def _registered(module: type[nn.Module], *, name: str) -> type[nn.Module]:
 def mutable(model: nn.Module | type[nn.Module]) -> tuple[str, ...]:
     """Returns the collections of a model that a training step changes."""
     return getattr(model, "mutable", ())
+
+
+def parameter_rules(model: nn.Module) -> tuple[Any, ...]:
+    """Returns a model's table of where its parameters lie on a mesh."""
+    return getattr(model, "parameter_rules", ())
 
 
 def check_collections(model: nn.Module, found: Iterable[str]) -> None:

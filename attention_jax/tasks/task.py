@@ -73,6 +73,8 @@ class Task:
       score: (what was collected, data set) -> the scores by name. It gets [N, ...] of each array: the N rows of a split
         in its order. Arrays whose other axes differ between batches of several lengths are filled up at their end
         with zeros to the largest.
+      whole_batch: whether the loss of a row depends on the other rows of its batch, as contrastive ones do, so that a
+        batch is not run in parts.
       name: what messages call it.
     """
 
@@ -84,6 +86,7 @@ class Task:
     scores: tuple[str, ...] = ()
     collect: Collect | None = None
     score: Score | None = None
+    whole_batch: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -125,6 +125,11 @@ class Experiment:
             )
         train = self.dataset.splits["train"]
         _check_batch(batch_size, accumulation, len(train))
+        if accumulation > 1 and self.task.whole_batch:
+            raise Refused(
+                f"accumulation={accumulation}: task {self.task.name} compares the rows of a batch with each other, and "
+                "a part of it has fewer to compare: use accumulation=1."
+            )
         self.steps = steps_of(
             steps=steps, epochs=epochs, examples=examples, batch_size=batch_size, train_examples=len(train)
         )
@@ -143,7 +148,7 @@ class Experiment:
         shapes = jax.eval_shape(lambda: self._state(0))
         self.parameters = _count(shapes.params)
         specs = parameter_specs(
-            shapes.params, model_rules=self.model.parameter_rules, rules=parameter_rules, mesh=self.mesh
+            shapes.params, model_rules=models.parameter_rules(self.model), rules=parameter_rules, mesh=self.mesh
         )
         self.shardings = state_shardings(shapes, specs, self.mesh)
         # The shape, dtype and place of each array of the state.

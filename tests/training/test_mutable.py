@@ -35,7 +35,6 @@ class Centred(nn.Module):
     reads: ClassVar[tuple[str, ...]] = ("inputs",)
     may_read: ClassVar[tuple[str, ...]] = ("asked",)
     mutable: ClassVar[tuple[str, ...]] = ("centroids", "unused")
-    parameter_rules: ClassVar[tuple[Any, ...]] = ((".*", ()),)
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, asked: jax.Array | None = None, deterministic: bool = True) -> jax.Array:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -22,10 +22,11 @@ from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import LEARNING_RATE, build_optimizer
 from attention_jax.training.rules import parameter_specs, state_shardings
-from attention_jax.training.sections import Checkpointing, Evaluation, Logging, Section, section
+from attention_jax.training.sections import Checkpointing, Evaluation, Init, Logging, Section, section
 from attention_jax.training.sharding import by_rows, make_mesh, replicated, rows_of_process, split_batch
-from attention_jax.training.state import TrainState, create_state
+from attention_jax.training.state import TrainState, begun, create_state
 from attention_jax.training.step import Instability, make_collecting_step, make_evaluation_step, make_train_step
+from attention_jax.training.weights import with_weights
 
 # What a step is compiled for: the shape of each array of a batch, by name.
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -76,6 +77,7 @@ class Experiment:
         checkpoint: Section | None = None,
         log: Section | None = None,
         instability: Section | None = None,
+        init: Section | None = None,
     ):
         """Builds everything and checks that it fits, without taking a step.
 
@@ -101,6 +103,7 @@ class Experiment:
           checkpoint: the fields of `Checkpointing`.
           log: the fields of `Logging`.
           instability: the fields of `Instability`.
+          init: the fields of `Init`.
 
         Raises:
           Refused: a section has an unknown key or a value that cannot be used, or the parts do not fit each other.
@@ -112,6 +115,7 @@ class Experiment:
         self.checkpoint: Checkpointing = section("checkpoint", checkpoint)
         self.log: Logging = section("log", log)
         self.instability: Instability = section("instability", instability)
+        self.init: Init = section("init", init)
         self.attention_parallel, self.ema_decay = attention_parallel, ema_decay
         self._param_dtype = compute_dtype(param_dtype).name
         _check_cadence(self)
@@ -199,6 +203,17 @@ class Experiment:
         """Returns the state before the first step, on the devices of the mesh; a seed is 0 to 2^32 - 1."""
         # JAX takes a Python number for an int32, which half of the seeds are too large for.
         return self._compiled_state(np.uint32(seed))
+
+    def started_from(self, state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
+        """Returns the state before the first step with these weights, by path, in place of those that were drawn."""
+        collections = with_weights(state, weights)
+        places = (self.shardings.opt_state, self.shardings.average)
+        begin = jax.jit(self._begun, out_shardings=places, compiler_options=compiler_options("state"))
+        opt_state, average = begin(collections["params"])
+        return replace(state, **collections, opt_state=opt_state, average=average)
+
+    def _begun(self, params: Any) -> tuple[Any, Any]:
+        return begun(params, self.optimizer, with_average=self.ema_decay is not None)
 
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Returns a batch on the devices of the mesh."""

@@ -1,9 +1,11 @@
 """The sections of a config that are of no catalogue, and what is made of their keys."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from attention_jax.base.errors import Refused
 from attention_jax.base.options import AtLeast, check_bounds, check_options
 from attention_jax.training.sharding import MeshSizes
 from attention_jax.training.step import Instability
@@ -72,12 +74,56 @@ class Logging:
             check_wandb()
 
 
+@dataclass(frozen=True)
+class Init:
+    r"""The section `config.init`: weights that a run starts from, in place of those that its seed draws.
+
+    Each array of the model has a path, "block_0/attention/query/kernel"; those that are no parameters have the name of
+    their collection before it, "buffers/...". Each is to be in the source, in its shape, or skipped, and each array of
+    the source is to be of the model, skipped, or renamed to nothing.
+
+    Attributes:
+      source: the folder of a run, of which the checkpoint is taken that its score is of (before its end the last), with
+        the average of the parameters where it keeps one; or a .safetensors file of such paths, "/" or "." between the
+        names; None starts from drawn weights. A run that goes on does not read it again.
+      rename: (pattern of whole paths of the source, replacement), such as ((r"encoder/(.*)", r"\1"),), one after the
+        other; what is renamed to "" is left out.
+      skip: patterns of the whole paths of what stays as drawn, such as ("head/.*",).
+    """
+
+    source: str | None = None
+    rename: tuple = ()
+    skip: tuple = ()
+
+    def __post_init__(self) -> None:
+        if (self.rename or self.skip) and self.source is None:
+            raise Refused("init.rename and init.skip are of an init.source, which is None: give it, or leave them out.")
+        if not _are(self.rename, lambda pair: _are(pair, _is_text) and len(pair) == 2):
+            raise Refused(f"init.rename={self.rename!r}: give (pattern, replacement) pairs, such as (('old', 'new'),).")
+        if not _are(self.skip, _is_text):
+            raise Refused(f"init.skip={self.skip!r}: give a tuple of patterns of paths, such as ('head/.*',).")
+        for pattern in (*(pattern for pattern, _ in self.rename), *self.skip):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise Refused(f"init: {pattern!r} is no regular expression: {error}.") from error
+
+
+def _are(values: Any, one: Callable[[Any], bool]) -> bool:
+    return isinstance(values, (tuple, list)) and all(map(one, values))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 SECTIONS: dict[str, Any] = {
     "mesh": MeshSizes,
     "evaluation": Evaluation,
     "checkpoint": Checkpointing,
     "log": Logging,
     "instability": Instability,
+    "init": Init,
 }
 
 

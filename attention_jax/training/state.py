@@ -76,19 +76,26 @@ def create_state(
     variables = model.init(for_init, **example)
     check_collections(model, variables)
     params = jax.tree.map(lambda array: array.astype(jnp.dtype(param_dtype)), variables["params"])
+    opt_state, average = begun(params, optimizer, with_average=with_average)
     return TrainState(
         step=jnp.int32(0),
         params=params,
         buffers=variables.get("buffers", {}),
         mutable={name: variables[name] for name in mutable(model) if name in variables},
-        opt_state=optimizer.init(params),
+        opt_state=opt_state,
         key=jax.random.key_data(for_training),
         bad_step=jnp.int32(-1),
         skipped=jnp.int32(0),
         typical_norm=jnp.float32(0),
-        # A copy, since both are donated to the next step.
-        average=jax.tree.map(lambda array: jnp.copy(in_float32(array)), params) if with_average else {},
+        average=average,
     )
+
+
+def begun(params: Any, optimizer: optax.GradientTransformation, *, with_average: bool) -> tuple[Any, Any]:
+    """Returns the optimizer's state and the average before the first step from these parameters."""
+    # A copy, since both are donated to the next step.
+    average = jax.tree.map(lambda array: jnp.copy(in_float32(array)), params) if with_average else {}
+    return optimizer.init(params), average
 
 
 def in_float32(array: Array) -> Array:

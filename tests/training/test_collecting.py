@@ -16,8 +16,8 @@ from attention_jax.base.errors import Refused
 from attention_jax.tasks.task import Task
 from attention_jax.training import Experiment, evaluate_checkpoint
 from attention_jax.training.collecting import scores_of
+from attention_jax.training.given import given
 from attention_jax.training.members import train_members
-from attention_jax.training.run import given
 from tests.training import tiny
 from tests.training.disturbance import Killed, at_batch, kill
 

@@ -32,7 +32,7 @@ def test_every_default_is_a_key(written):
     loaded = config.plain(config.load(written(minimal())))
     assert loaded.keys() == tiny.SECTIONS.keys() | {
         "accumulation", "attention_parallel", "ema_decay", "epochs", "examples", "instability", "mesh", "param_dtype",
-        "parameter_rules", "seed",
+        "parameter_rules", "seed", "init",
     }  # fmt: skip
     assert loaded["model"].keys() >= {"attention", "dtype", "norm_epsilon", "init_stddev", "approximate_causal"}
     assert loaded["model"]["attention"] == "scaled_dot"

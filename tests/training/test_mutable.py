@@ -16,8 +16,8 @@ from attention_jax.base.errors import Refused
 from attention_jax.models.catalogue import register
 from attention_jax.training import Experiment
 from attention_jax.training.evaluations import evaluate
+from attention_jax.training.given import given
 from attention_jax.training.members import train_members
-from attention_jax.training.run import given
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import Instability, make_train_step
 from tests.training import tiny

@@ -35,11 +35,16 @@ def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
     """Returns what is trained and the steps that are traced; raises Refused where the run would, and writes nothing."""
     from attention_jax.training import Experiment, hosts
     from attention_jax.training.profiling import parse_window
+    from attention_jax.training.run import starts_from_weights
+    from attention_jax.training.weights import fitting_weights
     from attention_jax.training.workdir import compare_config
 
     experiment = Experiment(**running.sections(options))
     profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
-    hosts.first_does(lambda: compare_config(running.workdir_of(options), experiment.config))
+    workdir = running.workdir_of(options)
+    hosts.first_does(lambda: compare_config(workdir, experiment.config))
+    if starts_from_weights(experiment, workdir):
+        fitting_weights(experiment.init, experiment.abstract_state, say=lambda _: None)
     return experiment, profile
 
 

@@ -1,7 +1,7 @@
 """Models by name."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,13 +16,19 @@ from attention_jax.base.options import is_section, option_parameters, section_pa
 STACK = "stack"
 
 models: Catalogue = Catalogue("model", "attention_jax.models")
+# What a layer sows into it is added to the loss.
+LOSSES = "losses"
+# Collections that are not a model's to declare: Flax's own of what is looked at is never part of training.
+_TAKEN = ("params", "buffers", LOSSES, "intermediates")
 
 
 def register(name: str) -> Any:
     """Registers the decorated Flax module as the model `name`; its fields are the options of `config.model`.
 
     The module says with `reads` which arrays of a batch it needs, and may say with `may_read` which ones it takes where
-    the batch has them; each is an argument of its `__call__`. A field without a default is a fact of the data set
+    the batch has them; each is an argument of its `__call__`. It says with `mutable` which collections beside "params"
+    and "buffers" a training step changes, such as ("batch_stats",), and with `parameter_rules` where parameters lie on
+    a mesh that splits them (`training.rules`). A field without a default is a fact of the data set
     (vocabulary_size, length, image_shape, num_classes).
 
     A field that is a dataclass is a section of `config.model`, such as `model.encoder.num_layers`, and the options of a
@@ -47,7 +53,37 @@ def _registered(module: type[nn.Module], *, name: str) -> type[nn.Module]:
                     f"model {name!r} has {array!r} in {said}, which its __call__ does not take: add an argument "
                     f"{array}, or leave it out of {said}."
                 )
+    declared = mutable(module)
+    if not isinstance(declared, tuple) or {*declared} & {*_TAKEN}:
+        raise Refused(
+            f"model {name!r} has mutable={declared!r}: give a tuple of names, such as ('batch_stats',), none of them "
+            f"{' or '.join(_TAKEN)}."
+        )
     return models.register(module, name=name)
+
+
+def mutable(model: nn.Module | type[nn.Module]) -> tuple[str, ...]:
+    """Returns the collections of a model that a training step changes."""
+    return getattr(model, "mutable", ())
+
+
+def parameter_rules(model: nn.Module) -> tuple[Any, ...]:
+    """Returns a model's table of where its parameters lie on a mesh."""
+    return getattr(model, "parameter_rules", ())
+
+
+def check_collections(model: nn.Module, found: Iterable[str]) -> None:
+    """Checks that a model has declared each collection that its layers write, so that none is dropped.
+
+    Raises:
+      Refused: it has not.
+    """
+    unknown = sorted({*found} - {*mutable(model), *_TAKEN})
+    if unknown:
+        raise Refused(
+            f"model {type(model).__name__} writes into the collection {unknown[0]!r}, which nothing reads: name it in "
+            f"its mutable, so that it is kept from step to step, or sow into {LOSSES!r} what is to be minimised."
+        )
 
 
 def may_read(model: nn.Module | type[nn.Module]) -> tuple[str, ...]:

@@ -5,15 +5,25 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.core import DenyList
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.models import arrays_of, may_read, readers
+from attention_jax.data import Dataset
+from attention_jax.models import LOSSES, arrays_of, check_collections, may_read, mutable, readers
 from attention_jax.tasks.slicing import Batch, Slicing
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
+# What a model may write in training: undeclared collections too, so that they can be refused. In an evaluation none.
+_WRITTEN = DenyList(("params", "buffers", "intermediates"))
+# (model, variables, batch, key) -> named arrays [B, ...]
+Collect = Callable[[nn.Module, Mapping[str, Any], Batch, PRNGKeyArray], dict[str, Array]]
+# (named arrays of all rows, data set) -> scores by name
+Score = Callable[[dict[str, np.ndarray], Dataset], dict[str, float]]
 
 
 class Items(NamedTuple):
@@ -42,14 +52,29 @@ class Ratio(NamedTuple):
 class Task:
     """What is learned.
 
+    Its measures are of two kinds. Those of `items` add up over batches and are there at every evaluation. Those in
+    `scores` do not (BLEU, exact match of what was decoded): `collect` is compiled and gives what they need of each row
+    of a batch, and `score` computes them on the host of all rows of a split. They are there at the end of a run, in
+    `eval`, and at each evaluation where one of them is the metric or with `evaluation.collect`.
+
     A task may give slices of its score. Its builder takes their names, as an option `slices`, and hands on
     `build_slicings(slices)`; the package `attention_jax.tasks.slices` says how a new one is written.
 
     Attributes:
       metric: the measure that decides which model is better.
-      reads: the arrays of a batch that `items` needs.
+      reads: the arrays of a batch that `items` and `collect` need.
       items: (the model's output, batch) -> measures of each item by name, "loss" among them.
       slices: by what the metric is divided at the end of a run.
+      training_loss: (the model's output, batch) -> the loss of each item that training minimises, where that is another
+        than the "loss" of `items`, such as a smoothed one.
+      scores: the names of what `score` gives.
+      collect: (model, variables, batch, key) -> named arrays [B, ...], a pure function; the key is another for each
+        batch of a split and the same at each evaluation.
+      score: (what was collected, data set) -> the scores by name. It gets [N, ...] of each array: the N rows of a split
+        in its order. Arrays whose other axes differ between batches of several lengths are filled up at their end
+        with zeros to the largest.
+      whole_batch: whether the loss of a row depends on the other rows of its batch, as contrastive ones do, so that a
+        batch is not run in parts.
       name: what messages call it.
     """
 
@@ -57,7 +82,21 @@ class Task:
     reads: tuple[str, ...]
     items: Callable[[Array, Batch], dict[str, Items]]
     slices: tuple[Slicing, ...] = ()
+    training_loss: Callable[[Array, Batch], Items] | None = None
+    scores: tuple[str, ...] = ()
+    collect: Collect | None = None
+    score: Score | None = None
+    whole_batch: bool = False
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if not bool(self.scores) == (self.collect is not None) == (self.score is not None):
+            raise Refused("a task gives some of scores, collect and score: give all three, or none.")
+        if self.slices and self.metric in self.scores:
+            raise Refused(
+                f"a task has slices of {self.metric}, which does not add up over rows: choose another metric, or leave "
+                "slices out."
+            )
 
     @property
     def higher_is_better(self) -> bool:
@@ -89,23 +128,51 @@ class Task:
                 f"{them}{', such as ' + ' or '.join(such) if such else ''}, or data without {them}."
             )
 
-    def run(
-        self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray | None = None
-    ) -> dict[str, Ratio]:
-        """Returns the measures of a model on a batch.
+    def run(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
+        """Returns the measures of a model on a batch that add up, in an evaluation.
 
         Args:
           model: a Flax module that says with `reads` which arrays it needs, and may say with `may_read` which ones it
             takes where the batch has them; each is given by its name.
-          variables: its parameters and buffers.
+          variables: all its collections.
           batch: named arrays, [B, ...]; rows that "valid" [B] marks as False do not count.
-          dropout: a key for training with dropout; None evaluates.
         """
-        return self.measure(_output(model, variables, batch, dropout), batch)
+        return self.measure(_output(model, variables, batch), batch)
+
+    def train(
+        self, model: nn.Module, variables: Mapping[str, Any], batch: Batch, *, dropout: PRNGKeyArray
+    ) -> tuple[dict[str, Ratio], dict[str, Any]]:
+        """Returns the measures of a model on a batch in training, and its mutable collections after it.
+
+        What layers sow into "losses" is added to the loss of each item, so that the mean loss is that of the task and
+        their sum, which is the measure "aux_loss".
+
+        Args:
+          model: a Flax module, as of `run`.
+          variables: all its collections.
+          batch: as of `run`.
+          dropout: what the dropout of this batch is drawn from.
+
+        Raises:
+          Refused: the model writes into a collection that it does not declare, or gives one another shape.
+        """
+        arrays, rngs = arrays_of(model, batch), {"dropout": dropout}
+        output, written = model.apply(variables, **arrays, deterministic=False, rngs=rngs, mutable=_WRITTEN)
+        check_collections(model, written)
+        measures = self.measure(output, batch)
+        if self.training_loss is not None:
+            measures["loss"] = weighted(*self.training_loss(output, self._asked(batch)))
+        if LOSSES in written:
+            aux = sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(written[LOSSES]))
+            total, weight = measures["loss"]
+            measures |= {"loss": Ratio(total + aux * weight, weight), "aux_loss": Ratio(aux * weight, weight)}
+        after = {name: written[name] for name in mutable(model) if name in written}
+        _check_shapes(model, {name: variables[name] for name in after if name in variables}, after)
+        return measures, after
 
     def run_slices(self, model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> dict[str, Ratio]:
         """Returns the metric of a model on each slice of a batch, by slicing; arguments as of `run`."""
-        output = _output(model, variables, batch, None)
+        output = _output(model, variables, batch)
         items = self.items(output, self._asked(batch))[self.metric]
         return {
             slicing.name: _sliced(items, _at_asked(batch, slicing.of(batch)), slicing.count(output, batch))
@@ -120,9 +187,32 @@ class Task:
         return {**batch, **{name: _at_asked(batch, batch[name]) for name in self.reads}}
 
 
-def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch, dropout: PRNGKeyArray | None) -> Any:
-    rngs = None if dropout is None else {"dropout": dropout}
-    return model.apply(variables, **arrays_of(model, batch), deterministic=dropout is None, rngs=rngs)
+def _output(model: nn.Module, variables: Mapping[str, Any], batch: Batch) -> Any:
+    return model.apply(variables, **arrays_of(model, batch), deterministic=True)
+
+
+def _check_shapes(model: nn.Module, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Checks that collections come out of a step as they went in, since the next one takes them.
+
+    Raises:
+      Refused: they do not.
+    """
+
+    def kinds(collections: Mapping[str, Any]) -> dict[str, str]:
+        leaves = jax.tree_util.tree_leaves_with_path(collections)
+        return {
+            jax.tree_util.keystr(keys, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+            for keys, leaf in leaves
+        }
+
+    there, here = kinds(before), kinds(after)
+    changed = sorted(path for path in {*there, *here} if there.get(path) != here.get(path))
+    if changed:
+        was, now = (of.get(changed[0], "absent") for of in (there, here))
+        raise Refused(
+            f"model {type(model).__name__} changes {changed[0]} from {was} to {now} in a step: make it in the call "
+            "without dropout too, and keep its shape and dtype."
+        )
 
 
 def _at_asked(batch: Batch, array: Array) -> Array:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from attention_jax.base.errors import Refused
@@ -145,6 +146,27 @@ class Checkpoints:
             ) from error
         return Restored(step, restored.state, restored.beside)
 
+    def arrays(self, step: int, parts: Collection[str]) -> dict[str, Any]:
+        """Returns parts of the state of a checkpoint, such as "params", as nested dicts of NumPy arrays.
+
+        Args:
+          step: one of `steps`.
+          parts: the fields of the state; one that it does not have is left out.
+
+        Raises:
+          Refused: it cannot be read.
+        """
+        path = self._folder / str(step) / "state"
+        reader = self._held.enter_context(ocp.Checkpointer(ocp.PyTreeCheckpointHandler()))
+        try:
+            there = reader.metadata(path).item_metadata.tree
+            shapes = {name: there[name] for name in parts if name in there}
+            like = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), shapes)
+            in_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+            return reader.restore(path, args=ocp.args.PyTreeRestore(like, restore_args=in_numpy, partial_restore=True))
+        except (OSError, ValueError, KeyError) as error:
+            raise Refused(f"the checkpoint {path.parent} cannot be read ({_why(error)}): give another.") from error
+
     def close(self) -> None:
         """Ends Orbax's threads."""
         self._held.close()
@@ -230,6 +252,15 @@ class Checkpoints:
         there = _fingerprint(self._folder / str(step))
         wrong = [name for name in wanted if there.get(name) != wanted[name]]
         return f"{wrong[0]} is missing or altered" if wrong else None
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Returns whether the folder of a run holds a checkpoint that is whole, which is what the run goes on from."""
+    checkpoints = Checkpoints(workdir, keep=1, say=lambda _: None, read_only=True)
+    try:
+        return bool(checkpoints.steps())
+    finally:
+        checkpoints.close()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -28,9 +28,10 @@ from attention_jax.base.options import (
     words,
 )
 from attention_jax.base.python_file import load_python_file
-from attention_jax.training.experiment import SECTIONS, Experiment
+from attention_jax.training.experiment import Experiment
 from attention_jax.training.optimizer import build_optimizer, optimizers, own_options
 from attention_jax.training.schedule import schedules
+from attention_jax.training.sections import SECTIONS
 
 # What the config file of a sweep has beside the sections of an experiment.
 OF_SWEEP = ("space", "sweep")

@@ -1,21 +1,20 @@
 """Measuring a state on whole splits, and what the evaluations of a run say of its progress."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from attention_jax.base.errors import Refused
-from attention_jax.data import evaluation_batches
 from attention_jax.tasks import Ratio, Task
 from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints
+from attention_jax.training.collecting import measured, scores_of
 from attention_jax.training.experiment import Experiment
-from attention_jax.training.interrupt import Interrupted, Notice
+from attention_jax.training.interrupt import Notice
 from attention_jax.training.progress import Progress
 from attention_jax.training.state import TrainState
 from attention_jax.training.workdir import compare_config, read_lines
@@ -31,6 +30,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns the measures over whole splits, as "validation_loss" and so on.
 
+    The scores of the task are among them where each evaluation has them (`experiment.collects`).
+
     Args:
       experiment: what is evaluated.
       state: its parameters and buffers.
@@ -44,7 +45,7 @@ def evaluate(
     (measures,) = evaluate_with(
         lambda batch: experiment.evaluate_batch(state.variables, batch), experiment, splits, notice=notice, alive=alive
     )
-    return measures
+    return measures | (scores_of(experiment, state, splits, notice=notice, alive=alive) if experiment.collects else {})
 
 
 def evaluate_with(
@@ -55,7 +56,7 @@ def evaluate_with(
     notice: Notice | None,
     alive: Callable[[], None],
 ) -> list[dict[str, float]]:
-    """Returns what `evaluate` does, of each of the states that are measured.
+    """Returns the measures that add up, of each of the states that are measured.
 
     Args:
       measure: a batch on the devices -> its measures, numbers or an array of one for each state.
@@ -70,7 +71,7 @@ def evaluate_with(
     results: list[dict[str, float]] = []
     for split in splits:
         sums: dict[str, np.ndarray] = {}
-        for measures in _measured(measure, experiment, split, notice=notice, alive=alive):
+        for measures in measured(measure, experiment, split, notice=notice, alive=alive):
             for name, ratio in measures.items():
                 both = np.stack([np.atleast_1d(part).astype(np.float64) for part in (ratio.total, ratio.weight)])
                 sums[name] = sums[name] + both if name in sums else both
@@ -99,7 +100,7 @@ def evaluate_slices(
     def measure(batch: Any) -> dict[str, Ratio]:
         return experiment.evaluate_slices(state.variables, batch)
 
-    for measures in _measured(measure, experiment, split, notice=notice, alive=alive):
+    for measures in measured(measure, experiment, split, notice=notice, alive=alive):
         for name, ratio in measures.items():
             for place, parts in enumerate(zip(ratio.total, ratio.weight, strict=True)):
                 total = sums.setdefault((name, place), [0.0, 0.0])
@@ -111,26 +112,6 @@ def evaluate_slices(
         for (name, place), (total, weight) in sorted(sums.items())
         if name == slicing.name and weight > 0
     }
-
-
-def _measured(
-    measure: Callable[[Any], dict[str, Ratio]],
-    experiment: Experiment,
-    split: str | None,
-    *,
-    notice: Notice | None,
-    alive: Callable[[], None],
-) -> Iterator[dict[str, Ratio]]:
-    """Yields what an evaluation step gives of each batch of a split; of None nothing."""
-    if split is None:
-        return
-    size = experiment.evaluation_batch_size
-    for batch in evaluation_batches(experiment.dataset.splits[split], batch_size=size, rows=experiment.rows(size)):
-        alive()
-        # Several processes stop together, and that between steps.
-        if notice is not None and notice.signum is not None and jax.process_count() == 1:
-            raise Interrupted("interrupted in an evaluation", notice.signum)
-        yield jax.device_get(measure(experiment.put(batch)))
 
 
 def describe(measures: dict[str, float]) -> str:
@@ -221,6 +202,8 @@ def evaluate_checkpoint(
         checkpoints.close()
     assert restored is not None
     measures = evaluate(experiment, restored.state, experiment.final_splits)
+    if experiment.task.scores and not experiment.collects:
+        measures |= scores_of(experiment, restored.state, experiment.final_splits)
     slices = evaluate_slices(experiment, restored.state)
     return step, measures | {f"{experiment.score_name}[{label}]": value for label, value in slices.items()}
 

@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ import numpy as np
 from attention_jax import data as data_sets
 from attention_jax import models, tasks
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import AtLeast, check_bounds, check_options
 from attention_jax.data.seeds import check_seed
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.defaults import compute_dtype
@@ -23,79 +22,14 @@ from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import LEARNING_RATE, build_optimizer
 from attention_jax.training.rules import parameter_specs, state_shardings
-from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, replicated, rows_of_process, split_batch
-from attention_jax.training.state import TrainState, create_state
-from attention_jax.training.step import Instability, make_evaluation_step, make_train_step
-from attention_jax.training.wandb_run import check_wandb
+from attention_jax.training.sections import Checkpointing, Evaluation, Init, Logging, Section, section
+from attention_jax.training.sharding import by_rows, make_mesh, replicated, rows_of_process, split_batch
+from attention_jax.training.state import TrainState, begun, create_state
+from attention_jax.training.step import Instability, make_collecting_step, make_evaluation_step, make_train_step
+from attention_jax.training.weights import with_weights
 
-Section = Mapping[str, Any]
 # What a step is compiled for: the shape of each array of a batch, by name.
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The section `config.evaluation`.
-
-    Attributes:
-      every: steps between two evaluations on the validation split; 0 evaluates at the end only. At the end the test
-        split, where there is one, is evaluated too.
-      batch_size: rows of an evaluation batch; None is that of training.
-      patience: the run ends when the task's metric on the validation split was not better than its best in this many
-        evaluations in a row; 0 never ends it.
-      target: the run ends when that metric is this good, such as 0.99; None never ends it.
-    """
-
-    every: Annotated[int, AtLeast(0)] = 0
-    batch_size: Annotated[int | None, AtLeast(1)] = None
-    patience: Annotated[int, AtLeast(0)] = 0
-    target: float | None = None
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """The section `config.checkpoint`.
-
-    Attributes:
-      every: steps between two checkpoints; 0 saves at the end (and when interrupted) only.
-      keep: how many stay.
-      best: whether each evaluation that is the best so far, by the task's metric on the validation split, is followed
-        by a checkpoint, and the best one stays beside those; the score of the run is then that of the best.
-    """
-
-    every: Annotated[int, AtLeast(0)] = 0
-    keep: Annotated[int, AtLeast(1)] = 2
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Logging:
-    """The section `config.log`.
-
-    Attributes:
-      every: steps between two lines of `metrics.jsonl`, each with the loss of that step's batch.
-      tensorboard: whether to write TensorBoard events too.
-      wandb: whether to log to Weights & Biases too, as WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE say.
-      layer_norms: whether each line has the norms of each layer's gradient and update too.
-    """
-
-    every: Annotated[int, AtLeast(1)] = 10
-    tensorboard: bool = True
-    wandb: bool = False
-    layer_norms: bool = False
-
-    def __post_init__(self) -> None:
-        if self.wandb:
-            check_wandb()
-
-
-SECTIONS: dict[str, Any] = {
-    "mesh": MeshSizes,
-    "evaluation": Evaluation,
-    "checkpoint": Checkpointing,
-    "log": Logging,
-    "instability": Instability,
-}
 
 
 @dataclass(frozen=True)
@@ -143,6 +77,7 @@ class Experiment:
         checkpoint: Section | None = None,
         log: Section | None = None,
         instability: Section | None = None,
+        init: Section | None = None,
     ):
         """Builds everything and checks that it fits, without taking a step.
 
@@ -168,6 +103,7 @@ class Experiment:
           checkpoint: the fields of `Checkpointing`.
           log: the fields of `Logging`.
           instability: the fields of `Instability`.
+          init: the fields of `Init`.
 
         Raises:
           Refused: a section has an unknown key or a value that cannot be used, or the parts do not fit each other.
@@ -179,6 +115,7 @@ class Experiment:
         self.checkpoint: Checkpointing = section("checkpoint", checkpoint)
         self.log: Logging = section("log", log)
         self.instability: Instability = section("instability", instability)
+        self.init: Init = section("init", init)
         self.attention_parallel, self.ema_decay = attention_parallel, ema_decay
         self._param_dtype = compute_dtype(param_dtype).name
         _check_cadence(self)
@@ -186,8 +123,17 @@ class Experiment:
         self.dataset = data_sets.build(data["name"], **_without_name(data))
         self.task = tasks.build(task["name"], **_without_name(task))
         self.model = models.build(model["name"], facts=self.dataset.facts, **_without_name(model))
+        if self.evaluation.collect and not self.task.scores:
+            raise Refused(
+                f"evaluation.collect=True, and task {self.task.name} has no score that is collected: leave it False."
+            )
         train = self.dataset.splits["train"]
         _check_batch(batch_size, accumulation, len(train))
+        if accumulation > 1 and self.task.whole_batch:
+            raise Refused(
+                f"accumulation={accumulation}: task {self.task.name} compares the rows of a batch with each other, and "
+                "a part of it has fewer to compare: use accumulation=1."
+            )
         self.steps = steps_of(
             steps=steps, epochs=epochs, examples=examples, batch_size=batch_size, train_examples=len(train)
         )
@@ -206,7 +152,7 @@ class Experiment:
         shapes = jax.eval_shape(lambda: self._state(0))
         self.parameters = _count(shapes.params)
         specs = parameter_specs(
-            shapes.params, model_rules=self.model.parameter_rules, rules=parameter_rules, mesh=self.mesh
+            shapes.params, model_rules=models.parameter_rules(self.model), rules=parameter_rules, mesh=self.mesh
         )
         self.shardings = state_shardings(shapes, specs, self.mesh)
         # The shape, dtype and place of each array of the state.
@@ -226,6 +172,17 @@ class Experiment:
             )
             for sliced in (False, True)
         )
+        # That what is collected cannot be is refused here and not at the end.
+        if self.task.collect is not None:
+            for batch in self._abstract_batches("validation", self.evaluation_batch_size):
+                batch["valid"] = jax.ShapeDtypeStruct((self.evaluation_batch_size,), bool)
+                state = self.abstract_state
+                jax.eval_shape(self.collect_batch, state.variables, state.key, np.int32(0), batch)
+
+    @property
+    def collects(self) -> bool:
+        """Whether each evaluation has the scores of the task, and not the end of a run alone."""
+        return bool(self.task.scores) and (self.evaluation.collect or self.task.metric in self.task.scores)
 
     @property
     def score_name(self) -> str:
@@ -246,6 +203,17 @@ class Experiment:
         """Returns the state before the first step, on the devices of the mesh; a seed is 0 to 2^32 - 1."""
         # JAX takes a Python number for an int32, which half of the seeds are too large for.
         return self._compiled_state(np.uint32(seed))
+
+    def started_from(self, state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
+        """Returns the state before the first step with these weights, by path, in place of those that were drawn."""
+        collections = with_weights(state, weights)
+        places = (self.shardings.opt_state, self.shardings.average)
+        begin = jax.jit(self._begun, out_shardings=places, compiler_options=compiler_options("state"))
+        opt_state, average = begin(collections["params"])
+        return replace(state, **collections, opt_state=opt_state, average=average)
+
+    def _begun(self, params: Any) -> tuple[Any, Any]:
+        return begun(params, self.optimizer, with_average=self.ema_decay is not None)
 
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Returns a batch on the devices of the mesh."""
@@ -268,11 +236,14 @@ class Experiment:
     @cached_property
     def abstract_batches(self) -> list[dict[str, jax.ShapeDtypeStruct]]:
         """The arrays of a training batch of each length there is, shortest first."""
-        train, sharding = self.dataset.splits["train"], by_rows(self.mesh)
-        rows = [train.gather(np.array([example])) for example in data_sets.shape_examples(train)]
+        return self._abstract_batches("train", self.batch_size)
+
+    def _abstract_batches(self, split: str, size: int) -> list[dict[str, jax.ShapeDtypeStruct]]:
+        source, sharding = self.dataset.splits[split], by_rows(self.mesh)
+        rows = [source.gather(np.array([example])) for example in data_sets.shape_examples(source)]
         return [
             {
-                name: jax.ShapeDtypeStruct((self.batch_size, *array.shape[1:]), array.dtype, sharding=sharding)
+                name: jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype, sharding=sharding)
                 for name, array in row.items()
             }
             for row in rows
@@ -308,6 +279,11 @@ class Experiment:
     @cached_property
     def _compiled_state(self) -> Any:
         return jax.jit(self._state, out_shardings=self.shardings, compiler_options=compiler_options("state"))
+
+    @cached_property
+    def collect_batch(self) -> Any:
+        """What gives the rows of an evaluation batch that the task's scores are of: see `make_collecting_step`."""
+        return make_collecting_step(self.model, self.task, mesh=self.mesh, attention_parallel=self.attention_parallel)
 
     @cached_property
     def train_step(self) -> Any:
@@ -347,18 +323,6 @@ def _shapes(batch: Mapping[str, Any]) -> Shapes:
 
 def _without_name(section: Section) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "name"}
-
-
-def section(name: str, given: Section | None) -> Any:
-    """Returns one of `SECTIONS` made of its keys.
-
-    Raises:
-      Refused: a key is unknown, or its value is of another type.
-    """
-    options = dict(given or {})
-    check_options(SECTIONS[name], options, owner=f"config.{name}")
-    check_bounds(SECTIONS[name], options, owner=f"{name}.")
-    return SECTIONS[name](**options)
 
 
 def common_rows(batch_size: int, accumulation: int, evaluation_rows: int | None) -> int:

@@ -10,11 +10,12 @@ import jax
 
 from attention_jax.training import hosts
 from attention_jax.training.experiment import Cost, Experiment
+from attention_jax.training.given import given
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.outcome import Outcome
 from attention_jax.training.profiling import Profile
 from attention_jax.training.progress import Progress
-from attention_jax.training.run import Run, given, opened, write_outcome
+from attention_jax.training.run import Run, opened, write_outcome
 from attention_jax.training.sharding import one_step_at_a_time
 from attention_jax.training.watch import Pulse
 

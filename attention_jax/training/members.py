@@ -17,13 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.base.errors import Refused
+from attention_jax.training.collecting import scores_with
 from attention_jax.training.compiling import compiler_options, uncompiled
 from attention_jax.training.evaluations import evaluate_with
 from attention_jax.training.experiment import Cost, Experiment
+from attention_jax.training.given import Given
 from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.loop import Alone, Steps, Told, go
 from attention_jax.training.outcome import Outcome, RunFailed
-from attention_jax.training.run import Given, Run, opened, write_outcome
+from attention_jax.training.run import Run, opened, write_outcome
 from attention_jax.training.sharding import by_rows
 from attention_jax.training.state import TrainState
 from attention_jax.training.watch import Pulse
@@ -132,10 +134,20 @@ class Together:
             for run in self._runs:
                 run.alive()
 
-        variables = self._state.variables
-        return evaluate_with(
-            lambda batch: self._program.evaluate(variables, batch), self._experiment, splits, notice=notice, alive=alive
+        experiment, variables, keys = self._experiment, self._state.variables, self._state.key
+        measures = evaluate_with(
+            lambda batch: self._program.evaluate(variables, batch), experiment, splits, notice=notice, alive=alive
         )
+        if not experiment.collects:
+            return measures
+        scores = scores_with(
+            lambda batch, number: self._program.collect(variables, keys, number, batch),
+            experiment,
+            splits,
+            notice=notice,
+            alive=alive,
+        )
+        return [of_measures | of_scores for of_measures, of_scores in zip(measures, scores, strict=True)]
 
     def _state_of(self, place: int) -> TrainState:
         return jax.tree.map(lambda leaf: leaf[place], self._state)
@@ -143,10 +155,11 @@ class Together:
 
 @dataclass(frozen=True)
 class _Program:
-    """What is compiled for a number of members: (states, batches, rates) -> (states, metrics), and the evaluation."""
+    """What is compiled for a number of members: (states, batches, rates) -> (states, metrics), and the evaluations."""
 
     step: Any
     evaluate: Any
+    collect: Any
     cost: Cost
 
 
@@ -166,7 +179,11 @@ def _compiled(experiment: Experiment, members: int) -> _Program:
     compiled = lowered.compile()
     evaluation = jax.vmap(uncompiled(experiment.evaluate_batch), in_axes=(0, None))
     evaluate = jax.jit(evaluation, compiler_options=compiler_options("evaluation"))
-    return _Program(compiled, evaluate, Cost.of(compiled, since=start))
+    collect = None
+    if experiment.collects:
+        collection = jax.vmap(uncompiled(experiment.collect_batch), in_axes=(0, 0, None, None))
+        collect = jax.jit(collection, compiler_options=compiler_options("evaluation"))
+    return _Program(compiled, evaluate, collect, Cost.of(compiled, since=start))
 
 
 def _trained(experiment: Experiment, runs: dict[int, Run], *, notice: Notice, pulse: Pulse) -> dict[int, Ended]:

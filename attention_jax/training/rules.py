@@ -23,7 +23,8 @@ def parameter_specs(
 
     A rule is (regular expression, axes). It is for the parameters whose whole path it matches. Its axes are those of
     the parameter's dimensions from the first, each None, a mesh axis or a tuple of mesh axes; dimensions beyond them
-    are whole, and so is the axis of layers that comes before them where layers are scanned over.
+    are whole, and so is the axis of layers that comes before them where layers are scanned over. A parameter without a
+    rule is whole where no axis that splits parameters, fsdp or tensor, has several devices.
 
     Args:
       params: arrays or their shapes, a nested dict.
@@ -33,16 +34,19 @@ def parameter_specs(
 
     Raises:
       Refused: a rule is malformed; two of one table disagree about a parameter; a rule of the config is for none; none
-        is for a parameter; or a parameter's size is not divided by its devices.
+        is for a parameter and the mesh splits them; or a parameter's size is not divided by its devices.
     """
     own, table = _checked(rules, mesh), _checked(model_rules, mesh)
     unused = {pattern for pattern, _ in own}
+    splits = any(mesh.shape[axis] > 1 for axis in ("fsdp", "tensor"))
 
     def spec(keys: Any, leaf: Any) -> PartitionSpec:
         path = path_of(keys)
         mine = _matching(own, path)
         unused.difference_update(pattern for pattern, _ in mine)
         chosen = mine or _matching(table, path)
+        if not chosen and not splits:
+            return PartitionSpec()
         if not chosen:
             raise Refused(
                 f"no rule says where parameter {path} {list(leaf.shape)} lies: add one to config.parameter_rules, such "

@@ -3,30 +3,32 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from attention_jax import models
 from attention_jax.base.formatting import readable_rate
 from attention_jax.data import Ahead, train_batches
-from attention_jax.data.seeds import check_seed
 from attention_jax.training import hosts
-from attention_jax.training.checkpoints import Checkpoints, NotSaved
+from attention_jax.training.checkpoints import Checkpoints, NotSaved, has_checkpoint
+from attention_jax.training.collecting import scores_of
 from attention_jax.training.evaluations import describe, evaluate, evaluate_slices, history
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.flops import peak_flops
+from attention_jax.training.given import Given
 from attention_jax.training.interrupt import Notice
 from attention_jax.training.meter import Meter, Window, tokens_of
-from attention_jax.training.optimizer import check_learning_rate
 from attention_jax.training.outcome import Outcome, RunFailed
 from attention_jax.training.profiling import Profile
-from attention_jax.training.progress import Progress
 from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
 from attention_jax.training.wandb_run import WandbRun
 from attention_jax.training.watch import Pulse
+from attention_jax.training.weights import fitting_weights
 from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
 
 # How many batches wait on a device that has a memory of its own.
@@ -45,12 +47,21 @@ class Run:
       failure: why it goes no further, where it does not.
     """
 
-    def __init__(self, experiment: Experiment, given: "Given", *, pulse: Pulse, placed: bool):
+    def __init__(
+        self,
+        experiment: Experiment,
+        given: Given,
+        *,
+        weights: Callable[[], dict[str, np.ndarray]],
+        pulse: Pulse,
+        placed: bool,
+    ):
         """Opens its files, where the last checkpoint left them; `opened` does what comes before.
 
         Args:
           experiment: what is trained.
           given: which run of it.
+          weights: gives what it starts from where `config.init` has a source and it has no checkpoint.
           pulse: told of checkpoints.
           placed: whether its batches are put on the devices as they come.
         """
@@ -66,6 +77,9 @@ class Run:
         self.meter = Meter()
         self.profile: Profile | None = None
         restored = self.checkpoints.restore(state)
+        if restored is None and experiment.init.source is not None:
+            state = experiment.started_from(state, weights())
+            self.progress.say(f"starting from the weights of {experiment.init.source}")
         if restored is not None:
             self.step = self.saved = pulse.step = pulse.saved = restored.step
             state = restored.state
@@ -214,6 +228,7 @@ class Run:
         self.save(last=True)
         experiment, meter = self.experiment, self.meter
         score, score_step = self._score(notice)
+        self._collect(score_step, notice)
         peak = peak_flops(list(experiment.mesh.devices.flat))
         return Outcome(
             metric=self._score_name,
@@ -266,6 +281,17 @@ class Run:
         self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
         return measures[name], step
 
+    def _collect(self, step: int, notice: Notice) -> None:
+        """Records the scores of the task with the parameters of a step, unless evaluations have recorded them."""
+        experiment = self.experiment
+        splits = experiment.final_splits if self.tested else ("validation",)
+        names = {f"{split}_{name}" for split in splits for name in experiment.task.scores}
+        if experiment.collects or not names or any(names <= line.keys() for line in self.log.lines):
+            return
+        scores = scores_of(experiment, self._state_of(step), splits, notice=notice, alive=self.alive)
+        self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **scores})
+        self.progress.note(f"step {self.step}/{experiment.steps}  {describe(scores)}")
+
     def _slices(self, step: int, notice: Notice) -> dict[str, float] | None:
         """The score in each slice, with the parameters of a step; evaluates them if that is yet to do."""
         experiment, name = self.experiment, self._score_name
@@ -297,50 +323,9 @@ class Run:
         return self.step == self.experiment.steps or (every > 0 and self.step % every == 0)
 
 
-@dataclass(frozen=True)
-class Given:
-    """Which run of an experiment: what its seeds and learning rates differ in.
-
-    Attributes:
-      workdir: its folder.
-      seed: what everything random in it is drawn from.
-      learning_rate: the largest that its schedule reaches.
-      config: of the experiment, with both.
-      progress: told what happens.
-      tested: whether it is scored on the test split, where there is one.
-    """
-
-    workdir: Path
-    seed: int
-    learning_rate: float
-    config: dict[str, Any]
-    progress: Progress
-    tested: bool = True
-
-
-def given(
-    experiment: Experiment,
-    workdir: Path,
-    *,
-    seed: int | None = None,
-    learning_rate: float | None = None,
-    progress: Progress | None = None,
-    tested: bool = True,
-) -> Given:
-    """Returns a run of an experiment, with a seed and a learning rate in place of the config's where they are given.
-
-    Raises:
-      Refused: one is out of its range.
-    """
-    config = dict(experiment.config)
-    if seed is not None:
-        check_seed(seed, name="seed")
-        config["seed"] = seed
-    if learning_rate is not None:
-        check_learning_rate(learning_rate)
-        config["optimizer"] = {**config["optimizer"], "learning_rate": learning_rate}
-    rate = experiment.learning_rate if learning_rate is None else learning_rate
-    return Given(workdir, config["seed"], rate, config, progress or Progress(), tested)
+def starts_from_weights(experiment: Experiment, workdir: Path) -> bool:
+    """Returns whether a run in a folder reads `config.init.source`: it has one, and there is no checkpoint."""
+    return experiment.init.source is not None and not has_checkpoint(workdir)
 
 
 def opened(experiment: Experiment, given: Given, *, held: ExitStack, pulse: Pulse, placed: bool = True) -> Run:
@@ -354,9 +339,14 @@ def opened(experiment: Experiment, given: Given, *, held: ExitStack, pulse: Puls
       placed: whether batches are put on the devices as they come.
 
     Raises:
-      Refused: the folder cannot be written, holds the run of another config, or is being trained in.
+      Refused: the folder cannot be written, holds the run of another config, or is being trained in; or it is new and
+        the weights that it is to start from cannot be read or do not fit the model.
       RunFailed: its files could not be written.
     """
+    weights = cache(lambda: fitting_weights(experiment.init, experiment.abstract_state, say=given.progress.say))
+    # Before there is a folder: a mistake in the section is not kept in it.
+    if starts_from_weights(experiment, given.workdir):
+        weights()
     changed: list[str] = []
     hosts.first_does(lambda: changed.extend(claim(given.workdir, given.config)))
     hosts.first_does(lambda: held.enter_context(locked(given.workdir)))
@@ -364,7 +354,7 @@ def opened(experiment: Experiment, given: Given, *, held: ExitStack, pulse: Puls
         given.progress.say(f"going on with {'; '.join(changed)}")
     with usable(given.workdir):
         hosts.first_does(lambda: write_config(given.workdir, given.config))
-    return Run(experiment, given, pulse=pulse, placed=placed)
+    return Run(experiment, given, weights=weights, pulse=pulse, placed=placed)
 
 
 def write_outcome(workdir: Path, outcome: Outcome) -> None:

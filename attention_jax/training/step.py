@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
+from attention_jax.base.errors import Refused
 from attention_jax.base.options import AtLeast
 from attention_jax.kernels.parallel import Method
 from attention_jax.layers.spread import over
@@ -23,6 +24,10 @@ from attention_jax.training.state import TrainState, in_float32
 
 Batch = dict[str, Array]
 Metrics = dict[str, Array]
+# What adds up over the parts of a batch: gradients and measures.
+Sums = tuple[Any, dict[str, Ratio]]
+# What the key of a state is folded with for what is drawn in evaluations: no step has this number.
+_EVALUATION = 2**32 - 1
 # Steps whose gradient norms make up the typical one, and how many must have been seen before one can be a spike.
 _NORM_WINDOW = 50
 
@@ -60,7 +65,8 @@ def make_train_step(
 
     The loss is the sum over the batch divided by the summed weight of the whole batch, however many parts it is
     accumulated in, so that the gradient is that of the big batch. Gradients are summed and measured in at least
-    float32, and are of the parameters' dtype when the optimizer gets them.
+    float32, and are of the parameters' dtype when the optimizer gets them. Mutable collections go from one part to the
+    next; a step that is skipped leaves them as they were.
 
     Args:
       model: a Flax module.
@@ -78,20 +84,21 @@ def make_train_step(
     """
     whole = replicated(mesh)
 
-    def loss(params: Any, state: TrainState, batch: Batch, dropout: PRNGKeyArray) -> tuple[Array, dict[str, Ratio]]:
-        variables = {"params": held(params, freeze), "buffers": state.buffers}
-        measures = task.run(model, variables, batch, dropout=dropout)
-        return measures["loss"].total, measures
+    def loss(params: Any, state: TrainState, batch: Batch, dropout: PRNGKeyArray) -> tuple[Array, Any]:
+        variables = {"params": held(params, freeze), "buffers": state.buffers, **state.mutable}
+        measures, mutable = task.train(model, variables, batch, dropout=dropout)
+        return measures["loss"].total, (measures, mutable)
 
-    def part(state: TrainState, batch: Batch, dropout: PRNGKeyArray) -> tuple[Any, dict[str, Ratio]]:
-        gradients, measures = jax.grad(loss, has_aux=True)(state.params, state, batch, dropout)
+    def part(state: TrainState, batch: Batch, dropout: PRNGKeyArray) -> tuple[Sums, Any]:
+        gradients, (measures, mutable) = jax.grad(loss, has_aux=True)(state.params, state, batch, dropout)
         gradients = jax.tree.map(in_float32, gradients)
-        return jax.lax.with_sharding_constraint(gradients, shardings.params if shardings else whole), measures
+        gradients = jax.lax.with_sharding_constraint(gradients, shardings.params if shardings else whole)
+        return (gradients, measures), mutable
 
     def train_step(state: TrainState, batch: Batch, learning_rate: Float[Array, ""]) -> tuple[TrainState, Metrics]:
         optimizer, schedule = optimizer_of(learning_rate)
         with over(mesh, attention_parallel=attention_parallel):
-            gradients, measures = _accumulated(part, state, batch, accumulation)
+            (gradients, measures), mutable = _accumulated(part, state, batch, accumulation)
         weight = jnp.maximum(measures["loss"].weight, jnp.finfo(jnp.float32).tiny)
         gradients = jax.tree.map(lambda gradient: gradient / weight.astype(gradient.dtype), gradients)
         norm = optax.tree.norm(gradients)
@@ -102,7 +109,8 @@ def make_train_step(
         if layer_norms:
             metrics |= _norms_by_layer("gradient_norm", gradients) | _norms_by_layer("update_norm", updates)
         params = optax.apply_updates(state.params, updates)
-        following = replace(state, params=params, opt_state=opt_state, average=_averaged(state, params, ema_decay))
+        average = _averaged(state, params, ema_decay)
+        following = replace(state, params=params, mutable=mutable, opt_state=opt_state, average=average)
         bad = ~(jnp.isfinite(metrics["train_loss"]) & jnp.isfinite(norm)) | _is_spike(state, norm, instability.spike)
         return _judged(state, following, bad, norm, instability), metrics
 
@@ -115,12 +123,12 @@ def make_train_step(
 
 
 def _accumulated(
-    part: Callable[[TrainState, Batch, PRNGKeyArray], tuple[Any, dict[str, Ratio]]],
+    part: Callable[[TrainState, Batch, PRNGKeyArray], tuple[Sums, Any]],
     state: TrainState,
     batch: Batch,
     accumulation: int,
-) -> tuple[Any, dict[str, Ratio]]:
-    """The sums over a batch of what `part` returns of each of its parts."""
+) -> tuple[Sums, Any]:
+    """The sums over a batch of what `part` returns of each of its parts, and the mutable collections after the last."""
     dropout = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     if accumulation == 1:
         return part(state, batch, dropout)
@@ -129,13 +137,15 @@ def _accumulated(
     keys = jax.random.split(dropout, accumulation)
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(part, state, jax.tree.map(lambda x: x[0], parts), keys[0]),
+        jax.eval_shape(part, state, jax.tree.map(lambda x: x[0], parts), keys[0])[0],
     )
 
-    def add(total: Any, inputs: tuple[Batch, PRNGKeyArray]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(state, *inputs)), None
+    def add(carry: tuple[Sums, Any], inputs: tuple[Batch, PRNGKeyArray]) -> tuple[tuple[Sums, Any], None]:
+        total, mutable = carry
+        found, mutable = part(replace(state, mutable=mutable), *inputs)
+        return (jax.tree.map(jnp.add, total, found), mutable), None
 
-    return jax.lax.scan(add, zeros, (parts, keys))[0]
+    return jax.lax.scan(add, (zeros, state.mutable), (parts, keys))[0]
 
 
 def _averaged(state: TrainState, params: Any, decay: float | None) -> Any:
@@ -193,3 +203,34 @@ def make_evaluation_step(
             return run(model, variables, batch)
 
     return jax.jit(evaluation_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))
+
+
+def make_collecting_step(
+    model: nn.Module, task: Task, *, mesh: Mesh, attention_parallel: Method = "ring"
+) -> Callable[[Any, UInt32[Array, "2"], Int[Array, ""], Batch], tuple[dict[str, Array], Bool[Array, " B"]]]:
+    """Returns (variables, a state's key, number of the batch, batch) -> (what the task collects, valid), compiled.
+
+    All rows are on each device of the mesh, so that every process has them.
+
+    Raises:
+      Refused: by the function, as it is traced: the task collects what is not of rows.
+    """
+    collect = task.collect
+    assert collect is not None
+
+    def collecting_step(
+        variables: Any, key: UInt32[Array, "2"], number: Int[Array, ""], batch: Batch
+    ) -> tuple[dict[str, Array], Bool[Array, " B"]]:
+        of_evaluations = jax.random.fold_in(jax.random.wrap_key_data(key), jnp.uint32(_EVALUATION))
+        with over(mesh, attention_parallel=attention_parallel):
+            collected = collect(model, variables, batch, jax.random.fold_in(of_evaluations, number))
+        rows = len(batch["valid"])
+        for name, array in collected.items():
+            if array.shape[:1] != (rows,):
+                raise Refused(
+                    f"task {task.name} collects {name} {list(array.shape)} of a batch of {rows} rows: collect arrays "
+                    "whose first axis is the rows."
+                )
+        return collected, batch["valid"]
+
+    return jax.jit(collecting_step, out_shardings=replicated(mesh), compiler_options=compiler_options("evaluation"))

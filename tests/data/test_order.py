@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from attention_jax.data import Batches, evaluation_batches, shape_examples, train_batches
+from attention_jax.data import Batches, evaluation_batches, evaluation_order, shape_examples, train_batches
 from attention_jax.data.order import Order, groups
 
 COUNTS = {16: 13, 4: 29, 8: 7}  # by length; no batch size below divides one
@@ -149,3 +149,12 @@ def test_examples_of_two_sequences_share_a_batch_where_both_are_of_one_length():
         assert (batch["lengths"] == shape).all()
         seen.add(shape)
     assert len(seen) == 3
+
+
+def test_the_order_of_an_evaluation_is_that_of_its_rows():
+    source = OfLengths(COUNTS)
+    order = evaluation_order(source)
+    assert sorted(order) == list(range(len(source)))
+    batches = evaluation_batches(source, batch_size=5)
+    numbers = np.concatenate([batch["number"][batch["valid"]] for batch in batches])
+    np.testing.assert_array_equal(order, numbers)

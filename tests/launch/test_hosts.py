@@ -126,6 +126,39 @@ def test_one_process_goes_on_from_the_checkpoint_of_four(config, one, stopped):
     assert_same_losses(workdir, one)
 
 
+SCORED = """
+import jax.numpy as jnp
+from dataclasses import replace
+from attention_jax import tasks
+
+@tasks.tasks.register
+def likeliest():
+    def collect(model, variables, batch, rng):
+        return {"found": jnp.argmax(model.apply(variables, batch["inputs"]), -1), "targets": batch["targets"]}
+
+    def score(rows, dataset):
+        places = jnp.arange(len(rows["found"]))[:, None]
+        return {"rows": len(places), "found": float((places * rows["found"]).sum() + (rows["targets"] > 0).sum())}
+
+    scores = {"scores": ("rows", "found"), "collect": collect, "score": score}
+    return replace(tasks.build("token_prediction"), **scores)
+"""
+
+
+@pytest.mark.long
+def test_rows_that_are_scored_come_together_from_all_processes(tmp_path):
+    config = tmp_path / "scored.py"
+    config.write_text(CONFIG + SCORED)
+    command = ("train", f"--config={config}", "--config.task.name=likeliest", "--config.steps=4")
+    for processes, folder in ((1, "one"), (2, "two")):
+        answers = together(processes, *command, f"--workdir={tmp_path / folder}")
+        assert [answer.code for answer in answers] == [0] * processes, answers
+    assert_same_losses(tmp_path / "two", tmp_path / "one")
+    last = losses(tmp_path / "two")[-1]
+    assert (last["validation_rows"], last["test_rows"]) == (10, 6)
+    assert last["validation_found"] == losses(tmp_path / "one")[-1]["validation_found"]
+
+
 def test_a_signal_to_one_process_stops_all_and_saves(config, tmp_path):
     running = started(2, "train", f"--config={config}", f"--workdir={tmp_path}", "--config.steps=100000")
     try:

@@ -16,9 +16,10 @@ from attention_jax.cli import commands
 from attention_jax.cli.commands import COMMANDS
 from attention_jax.kernels import names
 from attention_jax.kernels.kinds import KINDS
-from attention_jax.training.experiment import SECTIONS, Experiment
+from attention_jax.training.experiment import Experiment
 from attention_jax.training.optimizer import adamw, build_optimizer, own_options
 from attention_jax.training.schedule import warmup_cosine
+from attention_jax.training.sections import SECTIONS
 from tests.launch.command_line import RECALL, ROOT, Answer, launch, write_config
 from tests.launch.test_refusals import answers, assert_refused
 

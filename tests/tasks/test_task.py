@@ -37,7 +37,9 @@ def test_a_key_trains_with_dropout_and_none_evaluates():
     task, variables = tasks.build("classification"), {"params": {"scale": jnp.float32(1)}}
 
     def loss(key: jax.Array | None) -> float:
-        return float(task.run(Echo(), variables, BATCH, dropout=key)["loss"].mean)
+        if key is None:
+            return float(task.run(Echo(), variables, BATCH)["loss"].mean)
+        return float(task.train(Echo(), variables, BATCH, dropout=key)[0]["loss"].mean)
 
     assert loss(None) == loss(None)
     assert loss(jax.random.key(0)) == loss(jax.random.key(0))

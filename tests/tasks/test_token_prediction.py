@@ -1,5 +1,8 @@
 """Token prediction against NumPy: which positions count, and how much."""
 
+from typing import ClassVar
+
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -36,6 +39,30 @@ def test_weighted_means_over_the_rows_that_count(valid):
         assert float(measures[name].mean) == pytest.approx((values * weights).sum() / weights.sum(), rel=1e-6)
 
 
+class Given(nn.Module):
+    """Its logits are what it reads."""
+
+    reads: ClassVar[tuple[str, ...]] = ("logits",)
+
+    def __call__(self, logits: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        return logits
+
+
+def test_labels_are_smoothed_in_training_alone():
+    batch = {"logits": LOGITS, "targets": TARGETS, "weights": WEIGHTS, "valid": np.array([True, True, False])}
+    plain, smooth = tasks.build("token_prediction"), tasks.build("token_prediction", label_smoothing=0.1)
+    log_probabilities = LOGITS - np.log(np.exp(LOGITS.astype(float)).sum(-1, keepdims=True))
+    target = 0.9 * np.eye(VOCABULARY)[TARGETS] + 0.1 / VOCABULARY
+    weights = WEIGHTS * batch["valid"][:, None]
+    expected = (-(target * log_probabilities).sum(-1) * weights).sum() / weights.sum()
+    training = smooth.train(Given(), {}, batch, dropout=jax.random.key(0))[0]
+    assert float(training["loss"].mean) == pytest.approx(expected, rel=1e-6)
+    evaluation = plain.run(Given(), {}, batch)
+    assert smooth.run(Given(), {}, batch) == evaluation
+    assert plain.train(Given(), {}, batch, dropout=jax.random.key(0))[0] == evaluation
+    assert training["accuracy"] == evaluation["accuracy"]
+
+
 def test_a_batch_in_which_nothing_counts_has_mean_zero():
     batch = {"targets": TARGETS, "weights": np.zeros_like(WEIGHTS)}
     measures = MEASURE(LOGITS, batch)
@@ -58,7 +85,9 @@ def test_parts_add_up_to_the_whole():
     ("options", "message"),
     [
         ({"metric": "acuracy"}, r"^task token_prediction has no metric 'acuracy'\. Did you mean 'accuracy'\?$"),
-        ({"label_smoothing": 0.1}, r"^task 'token_prediction' has no option 'label_smoothing'"),
+        ({"label_smothing": 0.1}, r"^task 'token_prediction' has no option 'label_smothing' .* 'label_smoothing'\?$"),
+        ({"label_smoothing": 1.0}, r"^task token_prediction has label_smoothing=1\.0: give a share in \[0, 1\)\.$"),
+        ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -31,6 +31,7 @@ def make_state(step: int) -> TrainState:
         step=jnp.int32(step),
         params=params,
         buffers={"projection": jnp.asarray(rng.normal(size=2), jnp.float32)},
+        mutable={"batch_stats": {"mean": jnp.asarray(rng.normal(size=3), jnp.float32)}},
         opt_state=opt_state,
         key=jax.random.key_data(jax.random.fold_in(jax.random.key(3), step)),
         bad_step=jnp.int32(-1),

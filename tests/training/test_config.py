@@ -32,7 +32,7 @@ def test_every_default_is_a_key(written):
     loaded = config.plain(config.load(written(minimal())))
     assert loaded.keys() == tiny.SECTIONS.keys() | {
         "accumulation", "attention_parallel", "ema_decay", "epochs", "examples", "instability", "mesh", "param_dtype",
-        "parameter_rules", "seed",
+        "parameter_rules", "seed", "init",
     }  # fmt: skip
     assert loaded["model"].keys() >= {"attention", "dtype", "norm_epsilon", "init_stddev", "approximate_causal"}
     assert loaded["model"]["attention"] == "scaled_dot"
@@ -40,13 +40,13 @@ def test_every_default_is_a_key(written):
     # What the data set knows of itself is no key.
     assert not loaded["model"].keys() & {"vocabulary_size", "length", "parent"}
     assert loaded["data"].keys() >= {"vocabulary_size", "power", "train_examples", "seed"}
-    assert loaded["task"] == {"name": "token_prediction", "metric": "loss", "slices": ()}
+    assert loaded["task"] == {"name": "token_prediction", "metric": "loss", "label_smoothing": 0.0, "slices": ()}
     assert loaded["optimizer"] == {
         "name": "adamw", "learning_rate": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01, "b1": 0.9, "b2": 0.999,
         "eps": 1e-8, "schedule": {"name": "warmup_cosine", "warmup_steps": 0, "final_fraction": 0.0},
         "clip_value": None, "rates": (), "layer_decay": 1.0, "freeze": (),
     }  # fmt: skip
-    assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0, "target": None}
+    assert loaded["evaluation"] == {"every": 0, "batch_size": None, "patience": 0, "target": None, "collect": False}
     assert loaded["checkpoint"] == {"every": 0, "keep": 2, "best": False}
     assert loaded["log"] == {"every": 10, "tensorboard": True, "wandb": False, "layer_norms": False}
     assert loaded["mesh"] == {"data": -1, "fsdp": 1, "tensor": 1, "sequence": 1}

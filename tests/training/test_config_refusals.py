@@ -70,7 +70,7 @@ def test_a_key_that_is_set_and_does_not_exist_is_refused_with_the_nearest(writte
         ({"model": {"name": "gtp"}}, r"^there is no model 'gtp'\. Did you mean 'gpt'\?$"),
         ({"data": {}}, r"^config\.data has no name: say which data to build"),
         ({"data": {"name": "mqar", "lenght": 8}}, r"^config\.data \(mqar\) has no key 'lenght' .*'length'\?$"),
-        ({"task": {"name": "token_prediction", "label_smoothing": 0.1}}, r"^config\.task \(token_prediction\) has no"),
+        ({"task": {"name": "token_prediction", "label_smothing": 0.1}}, r"^config\.task \(token_prediction\) has no"),
         ({"optimizer": {"learnin_rate": 1.0}}, r"^config\.optimizer has no key 'learnin_rate' .*'learning_rate'\?$"),
         ({"optimizer": {"name": "sgd", "b1": 0.9}}, r"^config\.optimizer has no key 'b1'"),
         ({"optimizer": {"schedule": {"warmup": 5}}}, r"^config\.optimizer\.schedule has no key 'warmup' .*'warmup_st"),

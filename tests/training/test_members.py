@@ -10,8 +10,8 @@ import pytest
 
 from attention_jax.base.errors import Refused
 from attention_jax.training import Experiment, Interrupted, Outcome, Progress, RunFailed
+from attention_jax.training.given import given
 from attention_jax.training.members import check_members, train_members
-from attention_jax.training.run import given
 from tests.training import tiny
 
 RUNS = [(seed, rate) for seed in (0, 1) for rate in (0.03, 0.003)]

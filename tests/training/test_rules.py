@@ -117,6 +117,18 @@ def test_a_parameter_without_a_rule_is_refused_with_one_that_would_do():
     assert specs(("new/kernel", ()), params=params)["new/kernel"] == P()
 
 
+def test_a_parameter_without_a_rule_is_whole_where_no_axis_splits_parameters():
+    params = shaped({"token": {"embedding": (6, 4)}, "new": {"kernel": (4, 5)}})
+    for sizes, split in (((4, 1, 1, 2), False), ((1, 2, 1, 1), True), ((1, 1, 2, 1), True)):
+        mesh = AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * 4)
+        if split:
+            with pytest.raises(Refused, match=r"^no rule says where parameter new/kernel \[4, 5\] lies"):
+                specs(params=params, mesh=mesh)
+        else:
+            assert specs(params=params, mesh=mesh) == {"new/kernel": P(), TABLE: P(None, "fsdp")}
+            assert set(specs(params=params, table=(), mesh=mesh).values()) == {P()}
+
+
 def test_a_table_of_a_model_that_contradicts_itself_is_refused():
     with pytest.raises(Refused, match=r"^parameter token/embedding has two rules that disagree"):
         specs(table=(*PARAMETER_RULES, (".*/embedding", ())))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from attention_jax.base.errors import Refused
-from attention_jax.training.experiment import Logging
+from attention_jax.training.sections import Logging
 from attention_jax.training.wandb_run import WandbRun
 from attention_jax.training.workdir import MetricsLog
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from attention_jax.base.errors import Refused
-from attention_jax.training.experiment import common_rows, section
+from attention_jax.training.experiment import common_rows
+from attention_jax.training.sections import section
 from attention_jax.training.sharding import MeshSizes, filled, in_words
 
 

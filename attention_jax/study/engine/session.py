@@ -103,8 +103,8 @@ class Session:
     def _members(self, job: dict[str, Any], reporters: list[Reporter]) -> list[dict[str, Any] | Exception]:
         from attention_jax.base.errors import Refused
         from attention_jax.study.engine.cells import program_and_run
+        from attention_jax.training.given import given
         from attention_jax.training.members import train_members
-        from attention_jax.training.run import given
 
         ends: dict[int, dict[str, Any] | Exception] = {}
         members = {}

@@ -42,6 +42,8 @@ class Transformer(nn.Module, kw_only=True):
       vocabulary_size: V, of source and target together, a fact of the data.
       source_length: the largest number of tokens of a source, a fact of the data.
       target_length: the largest number of tokens of a target, a fact of the data.
+      begin: the token before the first of a target, a fact of the data.
+      end: the token after the last of a target, a fact of the data.
       encoder: the options of the blocks that read the source.
       decoder: the options of the blocks that write the target.
       share_embeddings: whether source and target have one table of vectors; the output always has that of the target.
@@ -51,6 +53,8 @@ class Transformer(nn.Module, kw_only=True):
     vocabulary_size: int
     source_length: int
     target_length: int
+    begin: int
+    end: int
     encoder: StackOptions = PAPER
     decoder: StackOptions = StackOptions(**{**vars(PAPER), "cross_attention": "scaled_dot"})
     share_embeddings: bool = True

@@ -22,8 +22,8 @@ _LOWER_IS_BETTER = ("loss", "perplexity", "error")
 _WRITTEN = DenyList(("params", "buffers", "intermediates"))
 # (model, variables, batch, key) -> named arrays [B, ...]
 Collect = Callable[[nn.Module, Mapping[str, Any], Batch, PRNGKeyArray], dict[str, Array]]
-# (named arrays of all rows, data set) -> scores by name
-Score = Callable[[dict[str, np.ndarray], Dataset], dict[str, float]]
+# (named arrays of all rows, data set, name of the split) -> scores by name
+Score = Callable[[dict[str, np.ndarray], Dataset, str], dict[str, float]]
 
 
 class Items(NamedTuple):
@@ -70,9 +70,9 @@ class Task:
       scores: the names of what `score` gives.
       collect: (model, variables, batch, key) -> named arrays [B, ...], a pure function; the key is another for each
         batch of a split and the same at each evaluation.
-      score: (what was collected, data set) -> the scores by name. It gets [N, ...] of each array: the N rows of a split
-        in its order. Arrays whose other axes differ between batches of several lengths are filled up at their end
-        with zeros to the largest.
+      score: (what was collected, data set, split) -> the scores by name. It gets [N, ...] of each array: the N rows of
+        the split in its order. Arrays whose other axes differ between batches of several lengths are filled up at
+        their end with zeros to the largest.
       whole_batch: whether the loss of a row depends on the other rows of its batch, as contrastive ones do, so that a
         batch is not run in parts.
       name: what messages call it.

@@ -104,7 +104,7 @@ def _scores(
     assert task.score is not None
     order = np.argsort(evaluation_order(experiment.dataset.splits[split]))
     rows = {name: _joined([arrays[name][valid] for arrays, valid in parts])[order] for name in parts[0][0]}
-    scores = task.score(rows, experiment.dataset)
+    scores = task.score(rows, experiment.dataset, split)
     if scores.keys() != {*task.scores}:
         raise Refused(
             f"task {task.name} gives the scores {', '.join(scores)} and says that it gives {', '.join(task.scores)}."

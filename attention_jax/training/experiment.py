@@ -196,8 +196,9 @@ class Experiment:
 
     @property
     def final_splits(self) -> tuple[str, ...]:
-        """The splits that the end of a run, and an evaluation of it, report on."""
-        return tuple(split for split in ("validation", "test") if split in self.dataset.splits)
+        """The splits that the end of a run, and an evaluation of it, report on: all that it is not trained on."""
+        others = (split for split in self.dataset.splits if split not in ("train", "validation", "test"))
+        return tuple(split for split in ("validation", "test", *others) if split in self.dataset.splits)
 
     def create_state(self, seed: int) -> TrainState:
         """Returns the state before the first step, on the devices of the mesh; a seed is 0 to 2^32 - 1."""

@@ -32,7 +32,7 @@ def collect(model: Any, variables: Any, batch: Any, rng: jax.Array) -> dict[str,
     return {"found": jnp.argmax(logits, -1), "noise": noise, **{name: batch[name] for name in ("targets", "weights")}}
 
 
-def score(collected: dict[str, np.ndarray], dataset: Any) -> dict[str, float]:
+def score(collected: dict[str, np.ndarray], dataset: Any, split: str) -> dict[str, float]:
     """The share of rows all of whose counted tokens are right."""
     SEEN.append(collected)
     right = (collected["found"] == collected["targets"]) | (collected["weights"] == 0)
@@ -188,7 +188,7 @@ def test_tasks_that_are_half_written_are_refused(changes, message):
 
 def test_what_is_not_of_rows_and_scores_that_were_not_announced_are_refused(monkeypatch):
     experiment = matched()
-    monkeypatch.setattr(experiment, "task", replace(experiment.task, score=lambda rows, dataset: {"bleu": 1.0}))
+    monkeypatch.setattr(experiment, "task", replace(experiment.task, score=lambda rows, dataset, split: {"bleu": 1.0}))
     with pytest.raises(Refused, match=r"^task matched_tokens gives the scores bleu and says .* exact_match, noise_err"):
         scores_of(experiment, experiment.create_state(0), ("test",))
 

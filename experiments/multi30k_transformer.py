@@ -1,0 +1,51 @@
+"""The Transformer translates image captions from English to German, Multi30k: test 2016 and 2017, sacreBLEU.
+
+Command: python launch.py train --config=experiments/multi30k_transformer.py --config.data.folder=DIR \
+             --workdir=runs/multi30k_transformer
+DIR has train, val, test_2016_flickr and test_2017_flickr, each in two files .en and .de, as they are or gzipped: those
+of github.com/multi30k/dataset, data/task1/raw.
+Time: the bar is 60 minutes on 2 cores. Expected: BLEU 36 on test 2016, 28 on test 2017, by beams of 4.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns a pre-norm Transformer of 3 + 3 layers of width 256, one vocabulary of 6000 subwords, 3300 steps."""
+    stack = {
+        "num_layers": 3,
+        "num_heads": 4,
+        "width": 256,
+        "hidden": 512,
+        "norm_position": "pre",
+        "dropout_rate": 0.2,
+        "init_stddev": 256**-0.5,
+    }
+    return ConfigDict(
+        {
+            "data": {
+                "name": "parallel_texts",
+                "folder": "multi30k",
+                "source": "en",
+                "target": "de",
+                "tests": ("test_2016_flickr", "test_2017_flickr"),
+                "vocabulary_size": 6000,
+                "length": 60,
+            },
+            "task": {"name": "translation", "label_smoothing": 0.1, "beams": 4, "alpha": 0.6},
+            "model": {"name": "transformer", "encoder": stack, "decoder": stack},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 1.5e-3,
+                "schedule": {"name": "rsqrt", "warmup_steps": 500},
+                "weight_decay": 1e-4,
+                "b2": 0.98,
+                "clip_norm": 1.0,
+            },
+            "ema_decay": 0.998,
+            "batch_size": 128,
+            "steps": 3300,
+            "evaluation": {"every": 300},
+            "checkpoint": {"every": 300},
+        }
+    )

@@ -16,7 +16,7 @@ from tests.training.parameters import flat
 
 FACTS = {
     **{"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)},
-    **{"source_length": 8, "target_length": 8},
+    **{"source_length": 8, "target_length": 8, "begin": 1, "end": 2},
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}

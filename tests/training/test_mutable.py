@@ -23,6 +23,7 @@ from attention_jax.training.step import Instability, make_train_step
 from tests.training import tiny
 from tests.training.disturbance import Killed, as_bytes, at_batch, final_state, kill
 from tests.training.test_step import BATCH, MESH, NAN_BATCH, NO_RATE, OPTIMIZER, RATE, WEIGHTS
+from tests.training.test_step import MODEL as BIGRAM
 
 RATE_OF_MEAN = 0.25
 ROUTING, BALANCE = 0.3, 0.7
@@ -107,6 +108,20 @@ def test_what_is_sown_into_losses_is_added_to_the_mean_loss(accumulation):
     # Half a step down the slope of r s + b (s + s^2) at s = 1, whatever the weights of the parts.
     assert float(after.params["scale"]) == pytest.approx(1 - 0.5 * (ROUTING + 3 * BALANCE), rel=1e-5)
     assert WEIGHTS.sum() != WEIGHTS.size
+
+
+def test_a_model_that_declares_nothing_has_the_program_of_a_plain_call():
+    key = jax.random.key(0)
+    plain = create_state(BIGRAM, {"inputs": jnp.asarray(BATCH["inputs"][:1])}, OPTIMIZER, seed=0)
+
+    def trained(variables: Any) -> Any:
+        return TASK.train(BIGRAM, variables, BATCH, dropout=key)[0]
+
+    def called(variables: Any) -> Any:
+        return TASK.measure(BIGRAM.apply(variables, BATCH["inputs"], deterministic=False), BATCH)
+
+    programs = [str(jax.make_jaxpr(function)(plain.variables).jaxpr.eqns) for function in (trained, called)]
+    assert programs[0] == programs[1]
 
 
 @dataclass(frozen=True)

@@ -166,11 +166,14 @@ def _memory() -> float:
 
 
 def _scores(outcome: Mapping[str, Any], folder: Path) -> dict[str, float]:
-    """Returns the measures at the step of the outcome: a row may be of another split than the outcome."""
+    """Returns the measures at the step of the outcome: a row may be of another split than the outcome.
+
+    Those of the best step that were taken at the end say so with "best_step".
+    """
     if not outcome:
         return {}
     step = outcome.get("score_step")
-    lines = [line for line in read_lines(folder / "metrics.jsonl") if line.get("step") == step]
+    lines = [line for line in read_lines(folder / "metrics.jsonl") if line.get("best_step", line.get("step")) == step]
     found = {name: value for line in lines for name, value in line.items() if isinstance(value, float)}
     measured = {name: value for name, value in found.items() if name.startswith(_SPLITS)}
     return {**measured, outcome["metric"]: outcome["score"]}

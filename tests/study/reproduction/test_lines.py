@@ -43,13 +43,18 @@ def test_a_line_that_is_none_is_refused_with_its_place(text, tmp_path):
 
 
 def test_a_line_has_both_splits_and_where_it_was_computed(tmp_path):
-    log = [{"step": 10, "validation_loss": 9.0}, {"step": 20, "validation_loss": 2.0, "test_loss": 3.0}]
+    log = [
+        {"step": 10, "validation_loss": 9.0},
+        {"step": 20, "validation_loss": 2.0},
+        {"step": 30, "validation_loss": 4.0},
+        {"step": 30, "best_step": 20, "test_loss": 3.0, "test_bleu": 30.0},
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     outcome = {"metric": "test_loss", "score": 3.0, "score_step": 20, "steps": 30, "train_seconds": 50.0}
     result = Result("done", None, outcome, {"versions": {"jax": "1"}, "device": "cpu"})
     what = {"row": "one", "entry": "", "seed": 0, "version": 1, "written": "w", "config": {}}
     line = reproduce_lines.line_of(result, tmp_path, seconds=7.0, **what)
-    assert line.scores == {"validation_loss": 2.0, "test_loss": 3.0}
+    assert line.scores == {"validation_loss": 2.0, "test_loss": 3.0, "test_bleu": 30.0}
     # It was stopped on its way: its steps alone took longer than what is left of it.
     assert line.seconds == 50.0
     assert line.versions == {"jax": "1"}

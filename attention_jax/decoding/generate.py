@@ -185,8 +185,8 @@ def _chosen(logits: Float[Array, "B V"], progress: Progress, draw: Draw, rules: 
     token = rules.sampling.choose(offered, rng=draw.rng, rows=draw.rows, step=step)
     rows = jnp.arange(token.shape[0])
     normaliser = jax.nn.logsumexp(logits, axis=-1)
-    # -inf where no token is possible, for then each is -inf; NaN where a logit is, which makes the sum over all NaN.
-    possible = offered[rows, token] - normaliser
+    # -inf where no token is possible, for then each is -inf; NaN where one is, for then there is no token to look up.
+    possible = offered.at[rows, token].get(mode="fill", fill_value=jnp.nan) - normaliser
     chosen = going & jnp.isfinite(possible)
     log_probability = jnp.where(chosen, logits[rows, token] - normaliser, possible)
     ended = chosen & (token[:, None] == jnp.asarray(rules.end, jnp.int32)).any(-1)

@@ -77,8 +77,9 @@ def test_the_penalty_makes_positive_and_negative_logits_less_probable():
 
 
 def test_a_temperature_of_zero_takes_the_first_of_the_most_probable():
-    token = GREEDY.choose(jnp.array([[1.0, 3.0, 3.0]]), rng=None, rows=jnp.arange(1), step=jnp.int32(0))
-    assert token.tolist() == [1]
+    logits = jnp.array([[1.0, 3.0, 3.0], [-jnp.inf] * 3, [4.0, jnp.nan, 5.0]])
+    token = GREEDY.choose(logits, rng=None, rows=jnp.arange(3), step=jnp.int32(0))
+    assert token.tolist() == [1, 0, 3]
 
 
 @pytest.mark.parametrize(

@@ -182,18 +182,18 @@ def _chosen(logits: Float[Array, "B V"], progress: Progress, draw: Draw, rules: 
     offered = logits if seen is None else rules.sampling.penalised(logits, seen)
     if rules.constrain is not None:
         offered = rules.constrain(made.tokens, made.lengths, offered)
-    best = offered.max(-1)
-    chosen = going & jnp.isfinite(best)
     token = rules.sampling.choose(offered, rng=draw.rng, rows=draw.rows, step=step)
     rows = jnp.arange(token.shape[0])
-    of_model = jax.nn.log_softmax(logits)[rows, token]
+    normaliser = jax.nn.logsumexp(logits, axis=-1)
+    # -inf where no token is possible, for then each is -inf; NaN where one is, for then there is no token to look up.
+    possible = offered.at[rows, token].get(mode="fill", fill_value=jnp.nan) - normaliser
+    chosen = going & jnp.isfinite(possible)
+    log_probability = jnp.where(chosen, logits[rows, token] - normaliser, possible)
     ended = chosen & (token[:, None] == jnp.asarray(rules.end, jnp.int32)).any(-1)
     generated = Generated(
         tokens=made.tokens.at[:, step].set(jnp.where(chosen, token, rules.pad)),
         lengths=made.lengths + chosen,
-        log_probabilities=made.log_probabilities.at[:, step].set(
-            jnp.where(chosen, of_model, jnp.where(going, best, 0.0))
-        ),
+        log_probabilities=made.log_probabilities.at[:, step].set(jnp.where(going, log_probability, 0.0)),
         ended=made.ended | ended,
     )
     return Progress(

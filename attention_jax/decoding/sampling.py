@@ -61,47 +61,67 @@ class Sampling:
     def kept(self, logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
         """Returns the logits over the temperature, which is not 0, with -inf for the tokens that are left out."""
         logits = logits / self.temperature
-        if self.top_k is not None or self.top_p < 1:
-            logits = self._most_probable(logits)
+        if self.top_k is not None:
+            # The smallest of them by `min`: XLA sorts the whole vocabulary where the last one is sliced off.
+            most_probable, _ = jax.lax.top_k(logits, min(self.top_k, logits.shape[-1]))
+            logits = _at_least(most_probable.min(-1, keepdims=True), logits)
+        if self.top_p < 1:
+            logits = _nucleus(logits, self.top_p)
         if self.min_p > 0:
             logits = _at_least(logits.max(-1, keepdims=True) + jnp.log(self.min_p), logits)
         return logits
 
-    def _most_probable(self, logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
-        """Returns the logits with -inf for the tokens that top-k, and then top-p, leave out."""
-        vocabulary = logits.shape[-1]
-        ranked, _ = jax.lax.top_k(logits, min(self.top_k or vocabulary, vocabulary))
-        logits = _at_least(ranked[:, -1:], logits)
-        if self.top_p == 1:
-            return logits
-        probable = jnp.exp(ranked - jax.nn.logsumexp(logits, axis=-1, keepdims=True))
-        # A token is needed where those before it do not reach the sum: the first one always is.
-        needed = jnp.cumsum(probable, axis=-1) - probable < self.top_p
-        last = needed.sum(-1, keepdims=True) - 1
-        return _at_least(jnp.take_along_axis(ranked, last, axis=-1), logits)
-
     def choose(
         self, logits: Float[Array, "B V"], *, rng: PRNGKeyArray | None, rows: Int[Array, " B"], step: Int[Array, ""]
     ) -> Int[Array, " B"]:
-        """Returns a token for each row: a pure function of (rng, the row's number, step, the row's logits).
+        """Returns a token for each row, V where logits are NaN; pure in (rng, the row's number, step, its logits).
 
         Raises:
           Refused: the temperature is not 0, and there is no key.
         """
         if self.temperature == 0:
-            return logits.argmax(-1).astype(jnp.int32)
+            return _first_of_the_largest(logits)
         if rng is None:
             raise Refused(f"temperature={self.temperature} draws tokens: give rng, or temperature 0.")
         key = rng
 
-        def drawn(row: Int[Array, ""], kept: Float[Array, " V"]) -> Int[Array, ""]:
-            return jax.random.categorical(jax.random.fold_in(jax.random.fold_in(key, row), step), kept)
+        def noise(row: Int[Array, ""]) -> Float[Array, " V"]:
+            return jax.random.gumbel(jax.random.fold_in(jax.random.fold_in(key, row), step), logits.shape[1:])
 
-        return jax.vmap(drawn)(rows, self.kept(logits)).astype(jnp.int32)
+        # The largest of logits with Gumbel noise is distributed as their softmax (Maddison et al. 2014).
+        return _first_of_the_largest(self.kept(logits) + jax.vmap(noise)(rows))
 
 
 GREEDY = Sampling(temperature=0.0)
 
 
 def _at_least(threshold: Float[Array, "B 1"], logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
-    return jnp.where(logits >= threshold, logits, -jnp.inf)
+    # NaN is not less, and stays to be seen.
+    return jnp.where(logits < threshold, -jnp.inf, logits)
+
+
+def _nucleus(logits: Float[Array, "B V"], top_p: float) -> Float[Array, "B V"]:
+    """Returns the logits with -inf for the tokens outside of the smallest set that reaches top_p.
+
+    Not sorted, which takes 20 times as long on a CPU: the least probability in the set is found by halving. The bits of
+    floats that are not negative, read as whole numbers, are in the order of the floats.
+    """
+    probable = jax.nn.softmax(logits)
+    bits = jax.lax.bitcast_convert_type(probable, jnp.int32)
+
+    def halved(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        reaches, misses = bounds
+        middle = reaches + (misses - reaches) // 2
+        enough = jnp.where(bits >= middle, probable, 0).sum(-1, keepdims=True) >= top_p
+        return jnp.where(enough, middle, reaches), jnp.where(enough, misses, middle)
+
+    above_one = jax.lax.bitcast_convert_type(jnp.float32(1.0), jnp.int32) + 1
+    none = jnp.zeros((logits.shape[0], 1), jnp.int32)
+    least, _ = jax.lax.fori_loop(0, 31, halved, (none, none + above_one))
+    return jnp.where(probable < jax.lax.bitcast_convert_type(least, jnp.float32), -jnp.inf, logits)
+
+
+def _first_of_the_largest(values: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """Returns what argmax does, in an eighth of its time on a CPU; V where a value is NaN."""
+    places = jax.lax.broadcasted_iota(jnp.int32, values.shape, 1)
+    return jnp.where(values == values.max(-1, keepdims=True), places, values.shape[1]).min(-1)

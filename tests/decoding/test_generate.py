@@ -167,6 +167,16 @@ def test_the_loop_is_over_with_the_last_row():
         assert given == (made.lengths > step).astype(int).tolist()
 
 
+def test_a_constraint_that_gives_nan_ends_the_row_with_nan():
+    def broken(tokens, lengths, logits):
+        return logits.at[2, 3].set(jnp.nan)
+
+    for sampling in (Sampling(temperature=0), DRAWS):
+        made = run(constrain=broken, sampling=sampling, rng=KEY)
+        assert made.lengths[2] == 0
+        assert np.isnan(made.log_probability).tolist() == [False, False, True, False]
+
+
 @pytest.mark.parametrize("moves", [False, True])
 def test_the_loop_copies_no_array_of_the_state_that_is_written_in_place(moves):
     """With a state whose arrays change places at each step as the control: that they are copied is seen."""

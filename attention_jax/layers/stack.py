@@ -114,7 +114,8 @@ class Stack(nn.Module):
         fresh = _of_block(state, 0) if isinstance(state, Fresh) else None
         scanned = nn.scan(
             lambda block, hidden, of_layer: run(block, hidden, fresh or of_layer),
-            variable_axes={"params": 0, "buffers": 0},
+            # All collections: what a layer sows as well.
+            variable_axes={True: 0},
             split_rngs={"params": True, "dropout": True},
             length=self.options.num_layers,
             in_axes=nn.broadcast if fresh or state is None else 1,

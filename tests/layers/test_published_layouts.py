@@ -1,4 +1,4 @@
-"""Published layouts are options of the stack alone: the shapes of all tensors are those of tiny published checkpoints."""
+"""Published layouts are options of the stack alone: the shapes of all tensors are those of tiny checkpoints."""
 
 import os
 import re

@@ -31,9 +31,10 @@ TASK = tasks.build("token_prediction")
 
 
 @functools.cache
-def model_and_variables(spec: str) -> tuple[nn.Module, dict]:
+def model_and_variables(spec: str, positions: str = "learned") -> tuple[nn.Module, dict]:
     facts = {"vocabulary_size": VOCABULARY, "length": LENGTH}
-    model = models.build("gpt", facts=facts, attention=spec, num_layers=2, num_heads=2, width=8)
+    options = {"attention": spec, "positions": positions, "num_layers": 2, "num_heads": 2, "width": 8}
+    model = models.build("gpt", facts=facts, **options)
     return model, random_variables(model, PACKED["inputs"])
 
 
@@ -42,9 +43,12 @@ def logits(model: nn.Module, variables: dict, batch: dict) -> jax.Array:
     return model.apply(variables, **models.arrays_of(model, batch))
 
 
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_packed_document_is_predicted_as_if_it_were_alone(spec):
-    model, variables = model_and_variables(spec)
+@pytest.mark.parametrize(
+    ("spec", "positions"),
+    [*((spec, "learned") for spec in SPECS), *(("scaled_dot", one) for one in ("sinusoidal", "rope", "alibi", "fire"))],
+)
+def test_a_packed_document_is_predicted_as_if_it_were_alone(spec, positions):
+    model, variables = model_and_variables(spec, positions)
     packed, alone = (np.asarray(logits(model, variables, batch)) for batch in (PACKED, ALONE))
     assert np.isfinite(packed).all(), "padding too"
     for document, length in enumerate(LENGTHS):

@@ -22,9 +22,8 @@ TARGETS = ["c b a", "b c", "b", "b a c a"]
 
 def pairs() -> Dataset:
     texts = {split: PairTexts(SOURCES, TARGETS) for split in ("train", "validation")}
-    return pairs_dataset(
-        texts, Words([*SOURCES, *TARGETS], owner="a test"), source_length=6, target_length=6, buckets=1, owner="a test"
-    )
+    words = Words([*SOURCES, *TARGETS], owner="a test")
+    return pairs_dataset(texts, words, source_length=6, target_length=6, buckets=1, owner="a test")
 
 
 class Reverses(nn.Module):

@@ -1,12 +1,14 @@
 """Models by name: any of them with any variant, made for a data set or refused."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
 from attention_jax import models
-from attention_jax.contract.cases import SPECS
+from attention_jax.contract.cases import SPECS, widely
 from attention_jax.kernels import Refused, lookup, names
 from attention_jax.models.catalogue import register
 
@@ -17,7 +19,7 @@ BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 
 
-@pytest.mark.parametrize("variant", SPECS)
+@pytest.mark.parametrize("variant", widely(SPECS))
 @pytest.mark.parametrize("name", models.models.names())
 def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     # A language model takes one that may leak the future only where it is told to.
@@ -41,10 +43,16 @@ def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     assert logits.dtype == jnp.float32
     assert logits.shape[0] == 2
     assert {layer for layer in variables["params"] if layer.startswith("block_")} == {"block_0", "block_1"}
-    plain, _ = jax.eval_shape(
-        lambda: models.build(name, facts=FACTS, **SIZES).init_with_output(jax.random.key(0), **arrays)
-    )
-    assert logits.shape == plain.shape
+    assert logits.shape == shape_by_default(name)
+
+
+@functools.cache
+def shape_by_default(name):
+    """The shape of the logits of a model with scaled_dot."""
+    model = models.build(name, facts=FACTS, **SIZES)
+    arrays = models.arrays_of(model, BATCH)
+    logits, _ = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **arrays))
+    return logits.shape
 
 
 # What `compare --variants` refuses, by the reason: of language models, and of classifiers, which look both ways.

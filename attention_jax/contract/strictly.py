@@ -23,6 +23,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_runtest_teardown",
+    "pytest_xdist_node_collection_finished",
 ]
 
 # Most tests wait for the compiler, not for what it makes. XLA's passes all run; LLVM's optimiser does not, nor what
@@ -46,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
 
 
+# Before pytest-xdist's own, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the contract's lines of one variant of each rule, and of none, for `make test-engines`.
 
@@ -61,6 +64,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.one_of_each_engine)
         if config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(spec or str(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Refuses to go on where `--dist loadgroup` groups nothing: every process would set up and compile everything.
+
+    pytest-xdist 3.8 hands a group on in the name of a test, which pytest 9.2 no longer lets it change
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    if node.config.option.dist == "loadgroup" and not all("@" in name for name in ids):
+        raise pytest.UsageError("this pytest-xdist groups no tests on this pytest: take those of requirements.txt")
 
 
 def pytest_collection_finish() -> None:

@@ -72,24 +72,26 @@ CASES = {
     "ring zigzag": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS & PADDING}),
     "ring dropout": Case("ring", "zigzag", more=DROPOUT | {"mask": PADDING}),
     "ring cross": Case("ring", queries=16, more={"mask": PADDING | Causal(), "positions": "ends"}),
-    "ring additive": Case("ring", spec="additive:hidden=3", more=CAUSAL),
+    "ring additive": Case("ring", spec="additive:hidden=3", long=True, more=CAUSAL),
     "ring bfloat16": Case("ring", "zigzag", dtype=jnp.bfloat16, by_rule=True, more=CAUSAL),
     "ring nan": Case("ring", "zigzag", poisoned=(20, TOKENS), more=CAUSAL),
     "ring of batches": Case("ring", mesh=(2, 4), more={"mask": Causal() & PADDING, "positions": PACKED} | DROPOUT),
     "all_gather": Case("all_gather", more={"mask": PrefixLM(np.array([3, 11])) & SEGMENTS}),
     "all_gather zigzag": Case("all_gather", "zigzag", score_mod=True, more=CAUSAL | {"positions": PACKED} | DROPOUT),
     "all_to_all": Case("all_to_all", heads=EIGHT, score_mod=True, more={"mask": Causal() & SEGMENTS} | DROPOUT),
-    "all_to_all additive": Case("all_to_all", spec="additive:hidden=3", heads=(16, 8), more={"mask": PADDING}),
+    "all_to_all additive": Case(
+        "all_to_all", spec="additive:hidden=3", heads=(16, 8), long=True, more={"mask": PADDING}
+    ),
     "all_to_all linear": Case("all_to_all", spec="linear", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}),
     "ring rope": Case("ring", "zigzag", more={"mask": Causal() & SEGMENTS, "position_encoding": "rope"}),
-    "all_gather xpos": Case("all_gather", more=CAUSAL | {"position_encoding": "xpos", "positions": PACKED}),
+    "all_gather xpos": Case("all_gather", long=True, more=CAUSAL | {"position_encoding": "xpos", "positions": PACKED}),
     "ring zigzag forgetting": Case("ring", "zigzag", spec="forgetting", more={"mask": Causal() & SEGMENTS & PADDING}),
     "ring zigzag routing": Case(
         "ring", "zigzag", spec="routing:clusters=2,window=8", more={"mask": Causal() & PADDING}
     ),
-    "all_to_all fire": Case("all_to_all", heads=EIGHT, more={"position_encoding": "fire:threshold=4.0"}),
+    "all_to_all fire": Case("all_to_all", heads=EIGHT, long=True, more={"position_encoding": "fire:threshold=4.0"}),
     "all_to_all forgetting": Case(
-        "all_to_all", spec="forgetting", heads=EIGHT, more={"mask": Causal() & SEGMENTS & PADDING}
+        "all_to_all", spec="forgetting", heads=EIGHT, long=True, more={"mask": Causal() & SEGMENTS & PADDING}
     ),
     "all_to_all of batches": Case("all_to_all", mesh=(2, 4), heads=(4, 4), more={"mask": PADDING} | DROPOUT),
 }

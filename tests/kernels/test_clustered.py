@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from attention_jax.contract.cases import ROUNDING, doubled, error, like_output, make, run, same_bits
+from attention_jax.contract.cases import ROUNDING, doubled, error, like_output, make, run, run_compiled, same_bits
 from attention_jax.kernels import Padding, Refused, budget, lookup
 from attention_jax.kernels.variants.lowrank.hamming import clusters_of, signs
 from tests.oracle.equations import equation
@@ -51,7 +51,9 @@ def test_several_clusters_are_the_equation_and_their_gradients_those_of_differen
 def test_what_padded_places_hold_does_not_count():
     inputs, other = make(IMPROVED, queries=TOKENS), make(IMPROVED, queries=TOKENS, seed=3, scale=30.0)
     changed = inputs.with_tokens(lambda one, two: jnp.where(REAL[..., None, None], one, two), other)
-    found, expected = (np.asarray(run(IMPROVED, case, mask=Padding(REAL)).out)[REAL] for case in (changed, inputs))
+    found, expected = (
+        np.asarray(run_compiled(IMPROVED, case, mask=Padding(REAL)).out)[REAL] for case in (changed, inputs)
+    )
     np.testing.assert_array_equal(found, expected)
 
 
@@ -64,9 +66,9 @@ def test_some_queries_at_a_time_are_as_all_at_once(monkeypatch):
 
 def test_queries_of_one_cluster_get_the_same_and_of_another_not():
     inputs = make("clustered:clusters=1", queries=TOKENS)
-    out = np.asarray(run("clustered:clusters=1", inputs).out)
+    out = np.asarray(run_compiled("clustered:clusters=1", inputs).out)
     assert same_bits(out, np.broadcast_to(out[:, :1], out.shape))
-    assert not same_bits(run(PLAIN, make(PLAIN, queries=TOKENS)).out[:, 1], out[:, 0])
+    assert not same_bits(run_compiled(PLAIN, make(PLAIN, queries=TOKENS)).out[:, 1], out[:, 0])
 
 
 def test_more_keys_than_there_are_and_none_at_all_are_refused():

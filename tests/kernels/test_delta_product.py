@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, ROUNDING, error, make, run
+from attention_jax.contract.cases import AGREEMENT, ROUNDING, error, make, run, run_compiled
 from attention_jax.kernels import Causal, Padding, Refused, Segments, attend
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
@@ -22,15 +22,15 @@ def seen():
 def test_over_chunks_padding_and_segments_it_is_the_equation_of_the_paper():
     inputs = make(SPEC, queries=TOKENS)
     expected = oracle(equation(SPEC), *inputs, visible=seen()).out
-    assert error(run(SPEC, inputs, mask=MASK).out, expected) < 2 * ROUNDING
+    assert error(run_compiled(SPEC, inputs, mask=MASK).out, expected) < 2 * ROUNDING
 
 
 def test_it_goes_on_from_the_state_that_it_left():
     inputs = make(SPEC, queries=TOKENS)
-    whole = run(SPEC, inputs, mask=Causal()).out
+    whole = run_compiled(SPEC, inputs, mask=Causal()).out
     first, rest = (inputs.with_tokens(lambda array, s=s: array[:, s]) for s in (slice(0, 23), slice(23, None)))
-    state = run(SPEC, first, mask=Causal(), outputs=("out", "state")).state
-    assert error(run(SPEC, rest, mask=Causal(), state=state).out, whole[:, 23:]) < AGREEMENT
+    state = run_compiled(SPEC, first, mask=Causal(), outputs=("out", "state")).state
+    assert error(run_compiled(SPEC, rest, mask=Causal(), state=state).out, whole[:, 23:]) < AGREEMENT
 
 
 def orbit(spec, **per_token):

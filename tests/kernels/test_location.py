@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, error, make, run
+from attention_jax.contract.cases import AGREEMENT, error, make, run, run_compiled
 from attention_jax.kernels import Causal, Refused, Sizes, init
 
 SPEC = "location"
@@ -14,8 +14,10 @@ SPEC = "location"
 def test_what_a_key_holds_plays_no_part_and_its_value_does():
     inputs = make(SPEC)
     other = make(SPEC, seed=1)
-    np.testing.assert_array_equal(run(SPEC, inputs).out, run(SPEC, inputs._replace(key=other.key)).out)
-    assert error(run(SPEC, inputs).out, run(SPEC, inputs._replace(value=other.value)).out) > 0.1
+    np.testing.assert_array_equal(
+        run_compiled(SPEC, inputs).out, run_compiled(SPEC, inputs._replace(key=other.key)).out
+    )
+    assert error(run_compiled(SPEC, inputs).out, run_compiled(SPEC, inputs._replace(value=other.value)).out) > 0.1
 
 
 def test_fewer_tokens_take_the_first_rows_and_more_are_refused_in_one_line():
@@ -34,8 +36,8 @@ def test_places_are_positions_and_one_beyond_its_rows_gives_nan_to_who_sees_it_a
     inputs = make(SPEC)
     order = np.array([4, 0, 6, 2, 1, 3, 5])
     shuffled = inputs.with_tokens(lambda array: array[:, order])
-    again = run(SPEC, shuffled, mask=Causal(), positions=jnp.asarray(order)[None]).out
-    assert error(again, run(SPEC, inputs, mask=Causal()).out[:, order]) < AGREEMENT
-    beyond = run(SPEC, inputs, mask=Causal(), positions=jnp.array([[0, 1, 2, 3, 4, 5, 7]])).out
+    again = run_compiled(SPEC, shuffled, mask=Causal(), positions=jnp.asarray(order)[None]).out
+    assert error(again, run_compiled(SPEC, inputs, mask=Causal()).out[:, order]) < AGREEMENT
+    beyond = run_compiled(SPEC, inputs, mask=Causal(), positions=jnp.array([[0, 1, 2, 3, 4, 5, 7]])).out
     assert np.isfinite(beyond[:, :6]).all()
     assert np.isnan(beyond[:, 6]).all()

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, out_and_gradients, run
+from attention_jax.contract.cases import (
+    AGREEMENT,
+    GRADIENT_AGREEMENT,
+    error,
+    like_output,
+    make,
+    out_and_gradients,
+    run,
+    run_compiled,
+)
 from attention_jax.kernels import Causal, Dense, Padding, Refused, budget
 from tests.oracle.equations import equation
 from tests.oracle.loops import oracle
@@ -41,10 +50,10 @@ def test_blocks_go_by_positions_and_padding_between_is_as_if_it_were_not_there()
     real[0, [0, 4, 5, 17]] = False
     shuffled = inputs.with_tokens(lambda array: array[:, order])
     given = {"mask": Causal() & Padding(real[:, order]), "positions": jnp.asarray(order)[None]}
-    in_order = run(SPEC, inputs, mask=Causal() & Padding(real)).out
-    assert error(run(SPEC, shuffled, **given).out, np.asarray(in_order)[:, order]) < AGREEMENT
+    in_order = run_compiled(SPEC, inputs, mask=Causal() & Padding(real)).out
+    assert error(run_compiled(SPEC, shuffled, **given).out, np.asarray(in_order)[:, order]) < AGREEMENT
     left = np.flatnonzero(real[0])
-    alone = run(SPEC, inputs.with_tokens(lambda array: array[:1, left]), mask=Causal()).out
+    alone = run_compiled(SPEC, inputs.with_tokens(lambda array: array[:1, left]), mask=Causal()).out
     assert error(in_order[:1, left], alone) < AGREEMENT
 
 

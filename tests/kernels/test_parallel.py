@@ -58,9 +58,10 @@ def test_eight_devices_compute_what_one_does_forward_and_backward(measured, case
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", LONG)
-def test_every_recurrence_travels_by_both_methods(measured_long, case):
+def test_every_recurrence_travels_by_both_methods_and_other_scores_by_each(measured_long, case):
     check_errors(measured_long[case])
-    check_states(measured_long[case]["collectives"], CASES[case])
+    if CASES[case].softmax is False:
+        check_states(measured_long[case]["collectives"], CASES[case])
 
 
 def check_errors(measured):

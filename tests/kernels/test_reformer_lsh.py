@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, error, make, run
+from attention_jax.contract.cases import AGREEMENT, error, make, run, run_compiled
 from attention_jax.kernels import Causal, Dense, Refused
 from attention_jax.kernels.mechanism import unit
 from attention_jax.layers.attention import require_causal
@@ -26,17 +26,17 @@ def test_one_chunk_is_softmax_of_shared_queries_and_keys_that_leaves_out_oneself
     others = np.tri(16, k=-1, dtype=bool)
     others[0, 0] = True
     shared = unit(inputs.query) * 8**0.5
-    expected = run("scaled_dot", inputs._replace(key=shared, params={}), mask=Dense(others)).out
-    assert error(run(spec, inputs, mask=Causal()).out, expected) < AGREEMENT
+    expected = run_compiled("scaled_dot", inputs._replace(key=shared, params={}), mask=Dense(others)).out
+    assert error(run_compiled(spec, inputs, mask=Causal()).out, expected) < AGREEMENT
 
 
 def test_of_the_future_values_do_not_leak_and_queries_may():
     inputs = make(SPEC, queries=TOKENS)
-    before = np.asarray(run(SPEC, inputs, mask=Causal()).out)[:, :20]
+    before = np.asarray(run_compiled(SPEC, inputs, mask=Causal()).out)[:, :20]
     values = inputs._replace(value=inputs.value.at[:, 20:].add(9.0))
-    np.testing.assert_array_equal(np.asarray(run(SPEC, values, mask=Causal()).out)[:, :20], before)
+    np.testing.assert_array_equal(np.asarray(run_compiled(SPEC, values, mask=Causal()).out)[:, :20], before)
     queries = inputs._replace(query=inputs.query.at[:, 20:].set(make(SPEC, queries=TOKENS, seed=9).query[:, 20:]))
-    assert error(np.asarray(run(SPEC, queries, mask=Causal()).out)[:, :20], before) > 0.1
+    assert error(np.asarray(run_compiled(SPEC, queries, mask=Causal()).out)[:, :20], before) > 0.1
 
 
 def test_the_first_chunk_does_not_look_at_the_last():
@@ -46,7 +46,7 @@ def test_the_first_chunk_does_not_look_at_the_last():
     inputs = make(spec, batch=1, queries=8, heads=1, kv_heads=1, width=2)._replace(query=query)
     inputs = inputs._replace(params={"rotations": jnp.array([1.0, 0.0]).reshape(1, 1, 2, 1)})
     marked = inputs._replace(value=jnp.zeros_like(inputs.value).at[:, 6:].set(1.0))
-    out = np.asarray(run(spec, marked).out)[0, :, 0, 0]
+    out = np.asarray(run_compiled(spec, marked).out)[0, :, 0, 0]
     np.testing.assert_array_equal(out[:6], 0)
     assert (out[6:] > 0).all()
 

@@ -59,19 +59,6 @@ def start(*words: object, environment: dict[str, str] | None = None, folder: Pat
     )
 
 
-def compiled_once(folder: Path) -> dict[str, str]:
-    """The variables by which what one seed or process compiles serves the others: compiling takes most of the time.
-
-    XLA's words on loading a program are left out: jaxlib 0.10.1 takes its own preferences, such as +prefer-no-gather,
-    for features of another machine.
-    """
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-
-
 def write_config(path: Path, sections: dict[str, Any]) -> str:
     """Writes a config file and returns the option that names it."""
     lines = (

@@ -3,6 +3,7 @@
 import itertools
 import re
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from attention_jax.cli import checking
 from attention_jax.cli.checking import check
 from attention_jax.kernels import Refused
-from tests.launch.command_line import launch
+from tests.launch.command_line import Answer, launch
 from tests.launch.test_refusals import answers, assert_refused
 
 RIGHT = "tests/launch/my_attention.py:my_attention"
@@ -29,6 +30,11 @@ def leaks() -> SoftmaxScore:
 )
 
 
+def checked(spec: str, *words: str) -> Answer:
+    """Runs the command; it compiles nothing twice, and keeping thousands of small programs takes long."""
+    return launch("check", spec, *words, environment={"JAX_ENABLE_COMPILATION_CACHE": "false"})
+
+
 def verdicts(out: str) -> dict[str, str]:
     """The lines of a verdict: the words of each to "ok", "FAILED" or "-"."""
     lines = re.findall(r"^  (ok|FAILED|-) +([^:(\n]+?)(?: \(\d+ cases\))?(?:: .*)?$", out, re.MULTILINE)
@@ -37,7 +43,7 @@ def verdicts(out: str) -> dict[str, str]:
 
 @pytest.mark.long
 def test_a_right_mechanism_holds_what_it_claims_and_the_rest_is_said_not_to_apply() -> None:
-    answer = launch("check", RIGHT, "--only=causality,state,derivatives")
+    answer = checked(RIGHT, "--only=causality,state,derivatives")
     assert answer.code == 0, answer.out + answer.err
     found = verdicts(answer.out)
     assert found["derivatives of the past with respect to the future are exactly zero"] == "ok"
@@ -53,7 +59,7 @@ def test_a_right_mechanism_holds_what_it_claims_and_the_rest_is_said_not_to_appl
 def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LEAKS)
     spec = f"{tmp_path / 'mine.py'}:leaks"
-    answer = launch("check", spec, "--only=causality")
+    answer = checked(spec, "--only=causality")
     assert answer.code == 1, answer.err
     found = verdicts(answer.out)
     assert found["derivatives of the past with respect to the future are exactly zero"] == "FAILED"
@@ -71,14 +77,25 @@ def test_a_mechanism_that_leaks_the_future_fails_in_the_lines_that_say_so(tmp_pa
     assert "Traceback" not in answer.err
 
 
-def test_a_name_alone_is_tried_with_options_that_make_it_do_at_few_tokens_what_it_is_for(tmp_path: Path) -> None:
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    """The spec of an attention that does what it is for at more tokens than the contract has."""
     (tmp_path / "mine.py").write_text(HEADER.replace("Claims()", "Claims(tried='few:keys=2')") + FEW)
-    spec = f"{tmp_path / 'mine.py'}:few"
-    tried, plain = (launch("check", one, "--only=steps") for one in (spec, f"{spec}:keys=64"))
-    assert (tried.code, plain.code) == (0, 0), tried.out + plain.out
-    first = f"{spec} is tried as {spec}:keys=2: with these options it does at a few tokens what it is for."
+    return f"{tmp_path / 'mine.py'}:few"
+
+
+def test_a_name_alone_is_tried_with_options_that_make_it_do_at_few_tokens_what_it_is_for(few: str) -> None:
+    tried = checked(few, "--only=steps")
+    assert tried.code == 0, tried.out
+    first = f"{few} is tried as {few}:keys=2: with these options it does at a few tokens what it is for."
     assert tried.out.splitlines()[0] == first
-    assert tried.out.splitlines()[-1].startswith(f"{spec}:keys=2: ")
+    assert tried.out.splitlines()[-1].startswith(f"{few}:keys=2: ")
+
+
+@pytest.mark.long
+def test_a_name_with_options_is_tried_with_them(few: str) -> None:
+    plain = checked(f"{few}:keys=64", "--only=steps")
+    assert plain.code == 0, plain.out
     assert "is tried as" not in plain.out
 
 
@@ -108,7 +125,7 @@ def told(out: str, words: str) -> dict[str, str]:
 
 def test_a_claim_that_is_false_and_an_array_that_nothing_reads_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LIES)
-    answer = launch("check", f"{tmp_path / 'mine.py'}:lies", "--only=claims")
+    answer = checked(f"{tmp_path / 'mine.py'}:lies", "--only=claims")
     assert answer.code == 1, answer.err
     memory = told(answer.out, "memory grows with the number of tokens as claimed")
     assert memory["came out"].startswith("at_4096 is ")
@@ -134,15 +151,22 @@ def {name}() -> Pooling:
 """
 
 
+@pytest.mark.long
+def test_a_right_pooling_holds_the_contract_of_poolings(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN_POOLING.format(name="total", body="sum(1)"))
+    answer = checked(f"{tmp_path / 'mine.py'}:total", "--only=masks,sums")
+    assert answer.code == 0, answer.out + answer.err
+    assert verdicts(answer.out)["the order of the tokens does not matter"] == "ok"
+
+
 def test_a_pooling_is_held_to_the_contract_of_poolings(tmp_path: Path) -> None:
-    for name, body in (("total", "sum(1)"), ("latest", "at[:, -1].get()")):
-        (tmp_path / "mine.py").write_text(OWN_POOLING.format(name=name, body=body))
-        spec = f"{tmp_path / 'mine.py'}:{name}"
-        answer = launch("check", spec, "--only=masks,sums")
-        found = verdicts(answer.out)
-        assert found["what is not real is not felt whatever it holds"] == "ok"
-        assert found["the order of the tokens does not matter"] == ("ok" if name == "total" else "FAILED")
-        assert answer.code == (name == "latest"), answer.out + answer.err
+    (tmp_path / "mine.py").write_text(OWN_POOLING.format(name="latest", body="at[:, -1].get()"))
+    spec = f"{tmp_path / 'mine.py'}:latest"
+    answer = checked(spec, "--only=masks,sums")
+    found = verdicts(answer.out)
+    assert found["what is not real is not felt whatever it holds"] == "ok"
+    assert found["the order of the tokens does not matter"] == "FAILED"
+    assert answer.code == 1, answer.out + answer.err
     assert answer.out.splitlines()[-1] == (
         f"more of a failure: ATTENTION_JAX_VARIANTS={spec} python -m pytest --pyargs attention_jax.contract.pooling"
     )
@@ -159,14 +183,23 @@ WRONG = {
 }
 
 
-def test_a_file_that_is_wrong_is_refused_in_one_line(tmp_path: Path) -> None:
-    for name, (source, _) in WRONG.items():
-        (tmp_path / name).write_text(textwrap.dedent(source))
-    commands = [["check", f"{tmp_path / name}:mine"] for name in WRONG]
-    commands += [["check", f"{tmp_path / 'nowhere.py'}:mine"], ["check", "scaled_dott"]]
+# Each is read by a process of its own; tests/kernels/test_user_files.py reads the others in one.
+READ = ("leaves.py", "builds.py", "a+b.py")
+
+
+@pytest.mark.parametrize("names", [READ, pytest.param(sorted(WRONG.keys() - READ), marks=pytest.mark.long)], ids=len)
+def test_a_file_that_is_wrong_is_refused_in_one_line(tmp_path: Path, names: Collection[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text(textwrap.dedent(WRONG[name][0]))
+    commands = [["check", f"{tmp_path / name}:mine"] for name in names]
+    for name, answer in zip(names, answers(commands, environment={}), strict=True):
+        assert_refused(answer, (WRONG[name][1],), about=answer)
+
+
+def test_what_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+    commands = [["check", f"{tmp_path / 'nowhere.py'}:mine"], ["check", "scaled_dott"]]
     commands += [["check", RIGHT, "--only=causalty"]]
-    says = [said for _, said in WRONG.values()]
-    says += ["does not exist", "Did you mean 'scaled_dot'?", "no part 'causalty'. Did you mean 'causality'?"]
+    says = ["does not exist", "Did you mean 'scaled_dot'?", "no part 'causalty'. Did you mean 'causality'?"]
     for said, answer in zip(says, answers(commands, environment={}), strict=True):
         assert_refused(answer, (said,), about=answer)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, Answer, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import LOOKS_BOTH_WAYS
 from tests.study.comparison.test_results import KEYS
 
@@ -75,8 +75,7 @@ def test_a_comparison_that_was_killed_goes_on_and_reports(tmp_path: Path) -> Non
     config, variants = two_benchmarks(tmp_path)
     workdir = tmp_path / "W"
     words = ("compare", config, f"--workdir={workdir}", "--workers=2")
-    environment = compiled_once(tmp_path)
-    process = start(*words, environment=environment)
+    process = start(*words)
     once_there_are(6, workdir, process)
     workers = workers_of(process.pid)
     assert len(workers) == 2
@@ -95,7 +94,7 @@ def test_a_comparison_that_was_killed_goes_on_and_reports(tmp_path: Path) -> Non
         time.sleep(0.05)
     assert not any(map(alive, workers))
 
-    answer = launch(*words, environment=environment)
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     results = read_jsonl(workdir / "results.jsonl")
     there = by_trial(results)
@@ -152,7 +151,7 @@ def test_one_experiment_is_compared_and_a_run_that_fails_is_a_result(tmp_path: P
     config = write_config(tmp_path / "recall.py", BRIEF)
     failing = f"{tmp_path / 'count.py'}:not_a_number"
     words = ("compare", config, f"--workdir={tmp_path / 'W'}", f"--variants=uniform,{failing}", "--seeds=3,1")
-    answer = launch(*words, environment=compiled_once(tmp_path))
+    answer = launch(*words)
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("2 runs failed")
     assert "Traceback" not in answer.err
@@ -168,19 +167,18 @@ def test_one_experiment_is_compared_and_a_run_that_fails_is_a_result(tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def in_one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[str, str]]:
-    """A comparison by `--workers=0`: the option of its config, its folder, the variables that spare compiling."""
+def in_one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A comparison by `--workers=0`: the option of its config, and its folder."""
     folder = tmp_path_factory.mktemp("zero")
     # Dropout: what is drawn must not depend on who draws it either.
     sections = {**BRIEF, "steps": 30, "model": {**BRIEF["model"], "dropout_rate": 0.1}}
     config = write_config(folder / "recall.py", sections)
-    environment = compiled_once(folder)
-    answer = launch("compare", config, *SEVERAL, f"--workdir={folder / 'W'}", "--workers=0", environment=environment)
+    answer = launch("compare", config, *SEVERAL, f"--workdir={folder / 'W'}", "--workers=0")
     assert answer.code == 0, answer.err
-    return config, folder / "W", environment
+    return config, folder / "W"
 
 
-SEVERAL = ("--variants=scaled_dot,uniform", "--seeds=0,1")
+SEVERAL = ("--variants=scaled_dot", "--seeds=0,1")
 
 
 def losses(workdir: Path) -> dict[str, bytes]:
@@ -191,17 +189,17 @@ def losses(workdir: Path) -> dict[str, bytes]:
 
 
 def test_results_do_not_depend_on_the_number_of_workers_nor_on_kills(in_one_process, tmp_path: Path) -> None:
-    config, workdir, environment = in_one_process
+    config, workdir = in_one_process
     expected = losses(workdir)
-    assert len(expected) == 4
+    assert len(expected) == 2
     # One worker, from an empty cache: compiled again, and not what the others have loaded.
-    own = {**environment, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    own = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     answer = launch("compare", config, *SEVERAL, f"--workdir={tmp_path / 'one'}", "--workers=1", environment=own)
     assert answer.code == 0, answer.err
     assert losses(tmp_path / "one") == expected
 
     two = tmp_path / "two"
-    process = start("compare", config, *SEVERAL, f"--workdir={two}", "--workers=2", environment=environment)
+    process = start("compare", config, *SEVERAL, f"--workdir={two}", "--workers=2")
     while process.poll() is None and not list(two.glob("runs/*/*/*/checkpoints/[0-9]*")):
         time.sleep(0.01)
     for worker in workers_of(process.pid):
@@ -213,34 +211,37 @@ def test_results_do_not_depend_on_the_number_of_workers_nor_on_kills(in_one_proc
 
 
 def test_a_signal_saves_and_the_same_command_goes_on(in_one_process, tmp_path: Path) -> None:
-    config, workdir, environment = in_one_process
+    config, workdir = in_one_process
     words = ("compare", config, *SEVERAL, f"--workdir={tmp_path / 'W'}", "--workers=1")
-    process = start(*words, environment=environment)
+    process = start(*words)
     while process.poll() is None and not list((tmp_path / "W").glob("runs/*/*/*/metrics.jsonl")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 143, err
     assert err.splitlines()[-1].startswith("stopped and saved. To go on: python launch.py compare")
-    answer = launch(*words, environment=environment)
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     assert losses(tmp_path / "W") == losses(workdir)
 
 
 def test_more_seeds_train_only_those_and_load_what_was_compiled(in_one_process, tmp_path: Path) -> None:
-    config, workdir, environment = in_one_process
+    config, workdir = in_one_process
     more = (SEVERAL[0], "--seeds=0,1,2", f"--workdir={workdir}", "--workers=1")
-    answer = launch("compare", config, *more, environment=environment)
+    answer = launch("compare", config, *more)
     assert answer.code == 0, answer.err
-    assert trained(answer) == ["recall / scaled_dot / seed 2", "recall / uniform / seed 2"]
-    assert "keeping the results of 4 of 6 runs" in answer.err
-    new = [line for line in read_jsonl(workdir / "results.jsonl") if line["seed"] == 2]
-    assert [line["compilations"] for line in new] == [0, 0]
-    assert all(line["cache_hits"] > 0 for line in new)
+    assert trained(answer) == ["recall / scaled_dot / seed 2"]
+    assert "keeping the results of 2 of 3 runs" in answer.err
+    (new,) = (line for line in read_jsonl(workdir / "results.jsonl") if line["seed"] == 2)
+    assert new["compilations"] == 0
+    assert new["cache_hits"] > 0
 
 
 @pytest.mark.long
-def test_learning_rates_are_one_program_in_a_study_and_none_on_a_warm_start(tmp_path: Path) -> None:
+def test_learning_rates_are_one_program_in_a_study_and_none_on_a_warm_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     words = ("compare", write_config(tmp_path / "one.py", BRIEF), "--vary=optimizer.learning_rate", "--workers=1")
     compiled = []
     for rates in ("1e-2,1e-3,1e-4", "1e-2,1e-3,1e-4,0"):
@@ -254,16 +255,16 @@ def test_learning_rates_are_one_program_in_a_study_and_none_on_a_warm_start(tmp_
 
 
 def test_the_command_of_a_run_trains_it_alone_to_the_same_bits(in_one_process) -> None:
-    _, workdir, environment = in_one_process
+    _, workdir = in_one_process
     with (workdir / "report.csv").open() as file:
-        [row] = [row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("uniform", "1")]
+        [row] = [row for row in csv.DictReader(file) if row["seed"] == "1"]
     assert row["beside"] == "0"
-    answer = launch(*shlex.split(row["command"])[2:], environment=environment)
+    answer = launch(*shlex.split(row["command"])[2:])
     assert answer.code == 0, answer.err
-    alone = workdir / "alone" / "runs" / "recall" / "uniform" / "1"
+    alone = workdir / "alone" / "runs" / "recall" / "scaled_dot" / "1"
     [line] = read_jsonl(alone / "results.jsonl")
     assert str(line["score"]) == row["score"]
-    assert losses(alone) == {name: text for name, text in losses(workdir).items() if name.endswith("uniform/1")}
+    assert losses(alone) == {name: text for name, text in losses(workdir).items() if name.endswith("scaled_dot/1")}
 
 
 def test_a_benchmark_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Runs that are killed or stopped, at moments drawn from a seed, leave the bytes of a run that was not."""
 
-import os
 import random
 import re
 import resource
@@ -19,7 +18,7 @@ from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.config import load, plain
 from attention_jax.training.workdir import read_lines
-from tests.launch.command_line import RECALL, ROOT, compiled_once, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, ROOT, launch, read_jsonl, start, write_config
 from tests.launch.conftest import MODEL, Finished
 from tests.training.disturbance import final_state
 
@@ -39,13 +38,13 @@ def test_a_run_that_was_killed_twice_leaves_the_same_losses(finished: Finished, 
     rng = random.Random(0)
     command = ("train", finished.config, f"--workdir={tmp_path}")
     for lines in (rng.randint(10, 50), rng.randint(60, 90)):
-        process = start(*command, environment=finished.compiled)
+        process = start(*command)
         await_lines(process, tmp_path, lines)
         time.sleep(rng.uniform(0, 0.02))
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    answer = launch(*command, environment=finished.compiled)
+    answer = launch(*command)
     assert answer.code == 0, answer.err
     assert "resuming from the checkpoint of step " in answer.err
     assert answer.out.splitlines()[0] == finished.answer.out.splitlines()[0]
@@ -55,7 +54,7 @@ def test_a_run_that_was_killed_twice_leaves_the_same_losses(finished: Finished, 
 def test_sigterm_and_ctrl_c_save_the_step_and_say_how_to_go_on(finished: Finished, tmp_path: Path) -> None:
     words = ["train", finished.config, f"--workdir={tmp_path}"]
     for number, lines in ((signal.SIGTERM, 20), (signal.SIGINT, 70)):
-        process = start(*words, environment=finished.compiled)
+        process = start(*words)
         await_lines(process, tmp_path, lines)
         process.send_signal(number)
         out, err = process.communicate(timeout=300)
@@ -66,7 +65,7 @@ def test_sigterm_and_ctrl_c_save_the_step_and_say_how_to_go_on(finished: Finishe
         assert said == "stopped and saved. To go on"
         assert shlex.split(command) == ["python", "launch.py", *words]
         words = shlex.split(command)[2:]
-    answer = launch(*words, environment=finished.compiled)
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     assert f"resuming from the checkpoint of step {reached}\n" in answer.err
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
@@ -77,7 +76,7 @@ def test_a_disk_without_room_for_the_last_checkpoint_fails_the_run_in_words_alon
 ) -> None:
     """The size of its files is limited from outside while it runs: a checkpoint's are larger than that."""
     options = [finished.config, "--config.log.every=1000", "--config.log.tensorboard=false", f"--workdir={tmp_path}"]
-    process = start("train", *options, environment=finished.compiled)
+    process = start("train", *options)
     while not whole(tmp_path) and process.poll() is None:
         time.sleep(0.002)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
@@ -88,22 +87,21 @@ def test_a_disk_without_room_for_the_last_checkpoint_fails_the_run_in_words_alon
     assert last == f"failed: checkpoint of step 120 {kept}. Once there is room, the same command goes on from there."
     assert before
     assert all(line.endswith(f"{kept} and the run goes on") for line in before)
-    # What else it says is where its results are, and its evaluations.
+    # What else it says is where its results are, its evaluations, and on a slow machine its progress.
     others = [line for line in err.splitlines() if "could not be saved" not in line]
-    assert all(re.match(r"3,552 parameters|step \d+/120  validation", line) for line in others), err
+    assert all(re.match(r"3,552 parameters|step \d+/120  (validation|loss)", line) for line in others), err
     assert not unfinished(tmp_path)
 
 
 class Struck:
     """One process of a run that is to be killed, and what it had said and written when it was."""
 
-    def __init__(self, config: str, workdir: Path, log: Path, environment: dict[str, str]):
+    def __init__(self, config: str, workdir: Path, log: Path):
         self.workdir, self.log = workdir, log
         self.whole_before, self.started = whole(workdir), time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "launch.py", "train", config, f"--workdir={workdir}"],
             cwd=ROOT,
-            env={**os.environ, **environment},
             stdout=subprocess.DEVNULL,
             stderr=log.open("w"),
         )
@@ -193,12 +191,11 @@ def test_fifty_kills_at_any_moment_leave_the_same_parameters(tmp_path: Path) -> 
     rng, phases = random.Random(1), Counter[str]()
     sections = {**RECALL, "model": MODEL, "steps": 900, "checkpoint": {"every": 5}, "accumulation": 2, "ema_decay": 0.9}
     config = write_config(tmp_path / "recall.py", sections)
-    compiled = compiled_once(tmp_path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert launch("train", config, f"--workdir={undisturbed}", environment=compiled).code == 0
+    assert launch("train", config, f"--workdir={undisturbed}").code == 0
     expected, seconds_to_start = losses(undisturbed), 0.0
     while phases.total() < 50:
-        struck = Struck(config, killed, tmp_path / "log", compiled)
+        struck = Struck(config, killed, tmp_path / "log")
         if not phases:
             struck.await_that(lambda: recorded(killed) > 0)
             seconds_to_start = time.monotonic() - struck.started
@@ -209,7 +206,7 @@ def test_fifty_kills_at_any_moment_leave_the_same_parameters(tmp_path: Path) -> 
         struck.check(expected)
     print(f"{dict(phases)}; a start takes {seconds_to_start:.1f} s; step {whole(killed)[-1]} was saved")
     assert phases.keys() >= {"starting", "saving", "training"}
-    assert launch("train", config, f"--workdir={killed}", environment=compiled).code == 0
+    assert launch("train", config, f"--workdir={killed}").code == 0
     assert losses(killed) == expected
     assert not (killed / "damaged_checkpoints").exists()
     experiment = Experiment(**plain(load(config.partition("=")[2])))

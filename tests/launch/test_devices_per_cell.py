@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl, write_config
+from tests.launch.command_line import RECALL, launch, read_jsonl, write_config
 from tests.launch.test_refusals import answers
 
 BRIEF: dict[str, Any] = {**RECALL, "steps": 8, "evaluation": {"every": 8}, "log": {"every": 2}}
@@ -17,13 +17,12 @@ def test_runs_on_a_mesh_of_four_give_what_one_device_gives(tmp_path: Path) -> No
     """Two workers of four devices each have the sums of one device but for rounding."""
     spread = write_config(tmp_path / "spread.py", {**BRIEF, "mesh": MESH})
     words = ("compare", "--variants=scaled_dot", "--seeds=0,1")
-    environment = compiled_once(tmp_path)
     of_mesh = ("--devices_per_cell=4", "--workers=2", f"--workdir={tmp_path / 'W'}")
-    answer = launch(*words, spread, *of_mesh, environment=environment)
+    answer = launch(*words, spread, *of_mesh)
     assert answer.code == 0, answer.err
     assert "2 x 4 devices share" in answer.err
     alone = write_config(tmp_path / "alone.py", BRIEF)
-    one = launch(*words, alone, "--workers=0", f"--workdir={tmp_path / 'one'}", environment=environment)
+    one = launch(*words, alone, "--workers=0", f"--workdir={tmp_path / 'one'}")
     assert one.code == 0, one.err
     results, expected = (read_jsonl(tmp_path / folder / "results.jsonl") for folder in ("W", "one"))
     assert [line["devices"] for line in results] == [4, 4]
@@ -39,10 +38,9 @@ def test_runs_on_a_mesh_of_four_give_what_one_device_gives(tmp_path: Path) -> No
 def test_a_study_goes_on_with_other_devices_and_keeps_its_results(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", BRIEF), tmp_path / "W"
     words = ("compare", config, f"--workdir={workdir}", "--workers=0", "--variants=scaled_dot")
-    environment = compiled_once(tmp_path)
-    assert launch(*words, "--seeds=0", environment=environment).code == 0
+    assert launch(*words, "--seeds=0").code == 0
     (before,) = read_jsonl(workdir / "results.jsonl")
-    answer = launch(*words, "--seeds=0,1", "--devices_per_cell=2", environment=environment)
+    answer = launch(*words, "--seeds=0,1", "--devices_per_cell=2")
     assert answer.code == 0, answer.err
     assert "1 of 2 results are of 1 devices a run, here 2" in answer.out
     first, second = read_jsonl(workdir / "results.jsonl")
@@ -54,7 +52,7 @@ def test_a_study_goes_on_with_other_devices_and_keeps_its_results(tmp_path: Path
 def test_the_best_of_a_sweep_has_the_mesh_that_it_was_trained_on(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", BRIEF), tmp_path / "W"
     words = ("sweep", config, "--space=model.width=[16]", "--sampler=grid", f"--workdir={workdir}")
-    answer = launch(*words, "--best=0", "--devices_per_cell=2", "--workers=0", environment=compiled_once(tmp_path))
+    answer = launch(*words, "--best=0", "--devices_per_cell=2", "--workers=0")
     assert answer.code == 0, answer.err
     shown = launch("show", f"--config={workdir / 'best.py'}")
     assert "mesh.data = 2" in shown.out

@@ -118,6 +118,7 @@ def test_two_processes_go_on_from_the_checkpoint_of_four_on_another_mesh(config,
     assert_same_losses(workdir, one)
 
 
+@pytest.mark.long
 def test_one_process_goes_on_from_the_checkpoint_of_four(config, one, stopped):
     workdir = stopped()
     (answer,) = together(1, "train", f"--config={config}", f"--workdir={workdir}")

@@ -13,7 +13,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.cli.allocation import Job, read_job
 from attention_jax.cli.arguments import without
 from attention_jax.cli.main import parse
-from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, write_config
+from tests.launch.command_line import RECALL, Answer, launch, read_jsonl, write_config
 from tests.launch.conftest import Finished
 from tests.launch.test_crash import recorded
 from tests.launch.test_refusals import answers, assert_refused
@@ -76,7 +76,7 @@ def await_that(condition, seconds: float = 400.0) -> None:
 def test_a_local_job_that_is_ended_saves_and_the_same_command_goes_on(finished: Finished, tmp_path: Path) -> None:
     workdir = tmp_path / "W"
     words = ("train", finished.config, f"--workdir={workdir}", "--launcher", "local")
-    answer = launch(*words, environment=finished.compiled)
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     await_that(lambda: recorded(workdir) > 20)
     told, _, number = answer.out.splitlines()[2].partition(": kill ")
@@ -85,7 +85,7 @@ def test_a_local_job_that_is_ended_saves_and_the_same_command_goes_on(finished: 
     log = workdir / "jobs" / f"{number}_0_log.out"
     assert answer.out.splitlines()[:2] == [f"started process {number}", f"what it prints: {log}"]
     await_that(lambda: "stopped and saved" in log.read_text())
-    answer = launch(*words, environment=finished.compiled)
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     log = Path(answer.out.splitlines()[1].removeprefix("what it prints: "))
     await_that(lambda: "evaluate again: python launch.py eval" in log.read_text())
@@ -97,7 +97,7 @@ def test_a_local_job_that_is_ended_saves_and_the_same_command_goes_on(finished: 
 def test_a_sweep_runs_as_a_local_job(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", {**RECALL, "steps": 10}), tmp_path / "W"
     words = ("sweep", config, SPACE, "--sampler=grid", f"--workdir={workdir}", "--best=1", "--fresh_seeds=1")
-    answer = launch(*words, "--workers=1", "--launcher=local", environment=compiled_once(tmp_path))
+    answer = launch(*words, "--workers=1", "--launcher=local")
     assert answer.code == 0, answer.err
     assert f"look at it: python launch.py status {workdir}" in answer.out
     await_that((workdir / "best.py").exists)
@@ -141,10 +141,9 @@ def test_a_pre_empted_job_saves_is_put_back_and_ends_as_one_that_was_not(
 ) -> None:
     workdir, stand_ins = tmp_path / "W", Path(slurm["STAND_INS"])
     words = ("train", finished.config, f"--workdir={workdir}", "--launcher=slurm", "--job=time=60")
-    environment = {**slurm, **finished.compiled}
-    answer = launch(*words, environment=environment)
+    answer = launch(*words, environment=slurm)
     assert answer.code == 0, answer.err
-    job = run_job(environment)
+    job = run_job(slurm)
     await_that(lambda: recorded(workdir) > 20)
     process = int((stand_ins / "pid").read_text())
     # As Slurm does it: SIGTERM, then the signal that was asked for.
@@ -154,7 +153,7 @@ def test_a_pre_empted_job_saves_is_put_back_and_ends_as_one_that_was_not(
     assert job.wait(timeout=400) != 0
     assert recorded(workdir) < 120
     assert (stand_ins / "scontrol.txt").read_text() == "requeue 12345\n"
-    assert run_job(environment).wait(timeout=400) == 0
+    assert run_job(slurm).wait(timeout=400) == 0
     assert (workdir / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
     log = (workdir / "jobs" / "12345_0_log.out").read_text()
     assert log.count("stopped and saved") == log.count("resuming from the checkpoint of step") == 1

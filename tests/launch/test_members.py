@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl, write_config
+from tests.launch.command_line import RECALL, launch, read_jsonl, write_config
 from tests.launch.test_refusals import answers, assert_refused
 
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5, "tensorboard": False}}
 
 
 def test_a_comparison_trains_members_and_its_folders_are_those_of_runs(tmp_path: Path) -> None:
-    config, environment = write_config(tmp_path / "recall.py", BRIEF), compiled_once(tmp_path)
+    config = write_config(tmp_path / "recall.py", BRIEF)
     words = ("--vary=optimizer.learning_rate", "--variants=1e-2,1e-3", "--seeds=0,1", f"--workdir={tmp_path / 'W'}")
-    answer = launch("compare", config, *words, "--workers=0", "--members=4", environment=environment)
+    answer = launch("compare", config, *words, "--workers=0", "--members=4")
     assert answer.code == 0, answer.err
     assert answer.err.count("training, one of 4 members") == 4
     assert "on a CPU a step of members takes at least as long as theirs one by one" in answer.err
@@ -23,7 +23,7 @@ def test_a_comparison_trains_members_and_its_folders_are_those_of_runs(tmp_path:
     (folder,) = (path.parent for path in (tmp_path / "W").glob("runs/*/*1e-3/1/config.json"))
     recorded = read_jsonl(folder / "metrics.jsonl")[-1]
     rate = ("--config.optimizer.learning_rate=1e-3", "--config.seed=1", "--config.mesh.data=1")
-    found = launch("eval", config, *rate, f"--workdir={folder}", environment=environment)
+    found = launch("eval", config, *rate, f"--workdir={folder}")
     assert found.code == 0, found.err
     assert f"test_accuracy {recorded['test_accuracy']:.6g}" in found.out
 

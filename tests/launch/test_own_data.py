@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.command_line import Answer, compiled_once, contents, launch, read_jsonl
+from tests.launch.command_line import Answer, contents, launch, read_jsonl
 from tests.launch.test_refusals import answers, assert_refused
 
 BRIEF = ("--config.steps=12", "--config.evaluation.every=6", "--config.optimizer.schedule.warmup_steps=2")
@@ -26,17 +26,16 @@ def write_table(path: Path, *, rows: int = 60) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory) -> tuple[Path, Answer, dict[str, str]]:
-    """The folder of a comparison, what it said, and the variables that spare compiling its programs again."""
+def compared(tmp_path_factory) -> tuple[Path, Answer]:
+    """The folder of a comparison, and what it said."""
     folder = tmp_path_factory.mktemp("stranger")
     write_table(folder / "own.csv")
-    compiled = compiled_once(folder.parent)
     words = ("compare", "--data=own.csv", "--variants=scaled_dot,linear", "--seeds=0", *BRIEF, *SMALL)
-    return folder, launch(*words, environment=compiled, folder=folder), compiled
+    return folder, launch(*words, folder=folder)
 
 
 def test_compare_reads_a_table_in_an_empty_folder_and_says_what_it_guessed(compared):
-    folder, answer, _ = compared
+    folder, answer = compared
     assert answer.code == 0, answer.err
     for words in (
         "own.csv: 60 labelled texts, semicolons, with a header",
@@ -54,12 +53,12 @@ def test_compare_reads_a_table_in_an_empty_folder_and_says_what_it_guessed(compa
 
 
 def test_a_changed_file_is_refused_in_the_same_folder_and_nothing_is_lost(compared):
-    folder, _, compiled = compared
+    folder, _ = compared
     before, text = contents(folder / "runs"), (folder / "own.csv").read_text()
     try:
         (folder / "own.csv").write_text(text + "a fine film;pos\n")
         words = ("compare", "--data=own.csv", "--variants=scaled_dot,linear", "--seeds=0", *BRIEF, *SMALL)
-        answer = launch(*words, environment=compiled, folder=folder)
+        answer = launch(*words, folder=folder)
     finally:
         (folder / "own.csv").write_text(text)
     assert answer.code == 2
@@ -69,12 +68,12 @@ def test_a_changed_file_is_refused_in_the_same_folder_and_nothing_is_lost(compar
 
 def test_train_and_eval_take_the_same_words(tmp_path):
     write_table(tmp_path / "own.csv")
-    compiled, run = compiled_once(tmp_path), "--workdir=W"
+    run = "--workdir=W"
     small = ("--data=own.csv", run, *BRIEF, *SMALL[:-1], "--config.mesh.data=1")
-    trained = launch("train", *small, environment=compiled, folder=tmp_path)
+    trained = launch("train", *small, folder=tmp_path)
     assert trained.code == 0, trained.err
     assert "eval --data=own.csv" in trained.out
-    evaluated = launch("eval", *small, environment=compiled, folder=tmp_path)
+    evaluated = launch("eval", *small, folder=tmp_path)
     assert evaluated.code == 0, evaluated.err
     score = next(line for line in trained.out.splitlines() if line.startswith("test_accuracy"))
     assert score in evaluated.out

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.launch.command_line import RECALL, ROOT, Answer, contents, launch, write_config
 from tests.launch.conftest import Finished
 
@@ -217,11 +215,13 @@ def test_eval_writes_nothing_into_a_folder_without_a_checkpoint(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "W").rglob("*")] == ["checkpoints"]
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "compare"])
-def test_a_folder_of_another_config_is_refused_and_left_as_it_was(finished: Finished, command: str) -> None:
+def test_a_folder_of_another_config_is_refused_and_left_as_it_was(finished: Finished) -> None:
     before = contents(finished.workdir)
-    answer = launch(command, finished.config, f"--workdir={finished.workdir}", "--config.steps=99")
-    assert_refused(answer, ("holds the run of another config", "give another --workdir"), about=answer)
-    if command != "compare":
-        assert "steps is 120 there and 99 here" in answer.err
+    words = [finished.config, f"--workdir={finished.workdir}", "--config.steps=99"]
+    commands = ("train", "eval", "compare")
+    given = answers([[command, *words] for command in commands], environment={})
+    for command, answer in zip(commands, given, strict=True):
+        assert_refused(answer, ("holds the run of another config", "give another --workdir"), about=answer)
+        if command != "compare":
+            assert "steps is 120 there and 99 here" in answer.err
     assert contents(finished.workdir) == before

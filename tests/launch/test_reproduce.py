@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attention_jax.study.reproduction.run import alone
-from tests.launch.command_line import RECALL, Answer, compiled_once, contents, launch, read_jsonl
+from tests.launch.command_line import RECALL, Answer, contents, launch, read_jsonl
 from tests.launch.test_refusals import answers, assert_refused
 
 BRIEF: dict[str, Any] = {**RECALL, "steps": 12, "log": {"every": 6}}
@@ -38,7 +38,6 @@ class House:
         self.environment = {
             "ATTENTION_JAX_RUNS": str(folder / "runs"),
             "TFDS_DATA_DIR": str(folder),
-            **compiled_once(folder),
         }
 
     def reproduce(self, *words: str) -> Answer:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.launch.command_line import compiled_once, launch, write_config
+from tests.launch.command_line import launch, write_config
 
 STUDIES, SEEDS, NAMES = 20, 3, "abcdefgh"
 # Of 20 studies of which each errs with 5%, more than 3 do in 1.6% of cases.
@@ -31,7 +31,7 @@ def test_names_of_one_attention_are_hardly_ever_told_apart(tmp_path):
         seeds = ",".join(str(SEEDS * study + place) for place in range(SEEDS))
         workdir = tmp_path / str(study)
         options = (f"--variants={aliases}", f"--seeds={seeds}", f"--workdir={workdir}")
-        answer = launch("compare", config, *options, environment=compiled_once(tmp_path))
+        answer = launch("compare", config, *options)
         assert answer.code == 0, answer.err
         (benchmark,) = json.loads((workdir / "report.json").read_text())["benchmarks"]
         rows = [row for row in benchmark["rows"] if row["comparison"] is not None]

@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from attention_jax.study.statistics.intervals import quantile
-from tests.launch.command_line import compiled_once, launch, write_config
+from tests.launch.command_line import launch, write_config
 
 TRIALS, SAMPLER_SEEDS, FRESH = 30, 5, 8
 # In points of accuracy: at the lower end of the interval TPE may be so much worse.
@@ -30,13 +30,12 @@ SPACES = {
 }
 
 
-def best_on_fresh_seeds(workdir, sampler, *, seed, config, environment):
+def best_on_fresh_seeds(workdir, sampler, *, seed, config):
     """Returns the mean accuracy, in points, of the best of a sweep on seeds that the search did not use."""
     options = (f"--sampler={sampler}", f"--seed={seed}", f"--trials={TRIALS}", f"--fresh_seeds={FRESH}", "--best=1")
     # The seed of the model is that of the sampler too: the grid of another seed is another grid search.
     answer = launch(
         "sweep", config, f"--space={SPACES[sampler]}", *options, f"--config.seed={100 * seed}", f"--workdir={workdir}",
-        environment=environment,
     )  # fmt: skip
     assert answer.code == 0, answer.err
     report = json.loads((workdir / "report.json").read_text())
@@ -48,13 +47,11 @@ def best_on_fresh_seeds(workdir, sampler, *, seed, config, environment):
 
 @pytest.mark.long
 def test_tpe_is_no_point_worse_than_a_grid(tmp_path):
-    config, environment = write_config(tmp_path / "digits.py", DIGITS), compiled_once(tmp_path)
+    config = write_config(tmp_path / "digits.py", DIGITS)
     differences = []
     for seed in range(SAMPLER_SEEDS):
         found = {
-            sampler: best_on_fresh_seeds(
-                tmp_path / f"{sampler}{seed}", sampler, seed=seed, config=config, environment=environment
-            )
+            sampler: best_on_fresh_seeds(tmp_path / f"{sampler}{seed}", sampler, seed=seed, config=config)
             for sampler in SPACES
         }
         print(f"seed {seed}: TPE {found['tpe']:.2f}, grid {found['grid']:.2f}")

@@ -29,11 +29,11 @@ def test_train_takes_every_seed_there_is(tmp_path: Path) -> None:
 
 def test_compare_takes_every_seed_there_is(tmp_path: Path) -> None:
     config = write_config(tmp_path / "recall.py", SECTIONS)
-    words = ("--variants=scaled_dot,linear", "--seeds=3000000000,4294967295")
+    words = ("--variants=scaled_dot", "--seeds=3000000000,4294967295")
     answer = launch("compare", config, f"--workdir={tmp_path / 'W'}", *words)
     assert answer.code == 0, answer.err
     lines = read_jsonl(tmp_path / "W" / "results.jsonl")
-    assert [(line["seed"], line["status"]) for line in lines] == [(3000000000, "done"), (4294967295, "done")] * 2
+    assert [(line["seed"], line["status"]) for line in lines] == [(3000000000, "done"), (4294967295, "done")]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

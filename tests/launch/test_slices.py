@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_jax import data
-from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl, write_config
+from tests.launch.command_line import RECALL, launch, read_jsonl, write_config
 
 SLICED = {
     **RECALL,
@@ -21,7 +21,7 @@ LABELS = ["pairs=2", "pairs=4", "distance=2-3", "distance=4-7", "distance=8-15"]
 def test_a_comparison_on_recall_says_where_a_variant_fails(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", SLICED), tmp_path / "W"
     words = ("compare", config, "--variants=scaled_dot,uniform", "--seeds=0,1,2", "--workers=0")
-    answer = launch(*words, f"--workdir={workdir}", environment=compiled_once(tmp_path))
+    answer = launch(*words, f"--workdir={workdir}")
     assert answer.code == 0, answer.err
     results = read_jsonl(workdir / "results.jsonl")
     options = {key: value for key, value in SLICED["data"].items() if key != "name"}

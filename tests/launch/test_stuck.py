@@ -61,7 +61,7 @@ def config(tmp_path: Path) -> str:
     return write_config(tmp_path / "recall.py", {**RECALL, "steps": 30})
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_one_signal_is_noted_and_a_second_ends_it(tmp_path: Path, config: str, number: int) -> None:
     command = ("train", config, f"--workdir={tmp_path / 'W'}")
     stuck = start(tmp_path, *command)
@@ -71,7 +71,7 @@ def test_one_signal_is_noted_and_a_second_ends_it(tmp_path: Path, config: str, n
 
     stuck.send(number)
     stuck.await_that(lambda: HINT in stuck.said)
-    time.sleep(3)
+    time.sleep(1.5)
     assert stuck.process.poll() is None, "it runs on"
     assert (stuck.said.count("is slow"), stuck.said.count("a signal has come")) == (1, 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.launch.command_line import RECALL, compiled_once, contents, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, contents, launch, read_jsonl, start, write_config
 from tests.launch.test_refusals import answers
 
 BRIEF: dict[str, Any] = {**RECALL, "steps": 20, "log": {"every": 5}}
@@ -47,7 +47,7 @@ def kill_all(process: Any) -> None:
 def test_a_grid_runs_and_its_best_is_a_config(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", BRIEF), tmp_path / "W"
     words = ("sweep", config, SPACE, "--sampler=grid", f"--workdir={workdir}", "--best=1", "--fresh_seeds=1")
-    answer = launch(*words, environment=compiled_once(tmp_path))
+    answer = launch(*words)
     assert answer.code == 0, answer.err
     assert "Traceback" not in answer.err
     assert "4 trials: 2 done, 2 refused" in answer.out
@@ -67,7 +67,7 @@ def test_a_grid_runs_and_its_best_is_a_config(tmp_path: Path) -> None:
     shown = launch("show", f"--config={workdir / 'best.py'}")
     assert "mesh.data = 1" in shown.out
     before = contents(workdir / "runs")
-    again = launch(*words, environment=compiled_once(tmp_path))
+    again = launch(*words)
     assert again.code == 0, again.err
     assert "training" not in again.err
     assert contents(workdir / "runs") == before
@@ -115,14 +115,13 @@ def test_a_pruned_sweep_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -
     config = write_config(tmp_path / "recall.py", RECALL)
     words = ("sweep", config, "--space=optimizer.learning_rate=log(1e-4,1e-1) model.width=[16,24]", "--trials=8",
              "--pruner=successive_halving:reduction=2", "--workers=1", "--best=2", "--fresh_seeds=2")  # fmt: skip
-    environment = compiled_once(tmp_path)
     whole, killed = tmp_path / "whole" / "W", tmp_path / "killed" / "W"
-    assert launch(*words, f"--workdir={whole}", environment=environment).code == 0
+    assert launch(*words, f"--workdir={whole}").code == 0
     for seconds in (8, 13, 17, 21):
-        process = start(*words, f"--workdir={killed}", environment=environment)
+        process = start(*words, f"--workdir={killed}")
         time.sleep(seconds)
         kill_all(process)
-    answer = launch(*words, f"--workdir={killed}", environment=environment)
+    answer = launch(*words, f"--workdir={killed}")
     assert answer.code == 0, answer.err
     assert rows(killed) == rows(whole)
     assert (killed / "best.py").read_text().replace("killed", "whole") == (whole / "best.py").read_text()
@@ -132,7 +131,7 @@ def test_a_pruned_sweep_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -
 def test_the_best_config_trains_to_the_value_that_it_says(tmp_path: Path) -> None:
     config, workdir = write_config(tmp_path / "recall.py", BRIEF), tmp_path / "W"
     words = ("sweep", config, SPACE, "--sampler=grid", f"--workdir={workdir}", "--best=1", "--fresh_seeds=1")
-    assert launch(*words, environment=compiled_once(tmp_path)).code == 0
+    assert launch(*words).code == 0
     best = launch("train", f"--config={workdir / 'best.py'}", f"--workdir={tmp_path / 'best'}")
     assert best.code == 0, best.err
     (folder,) = (workdir / "runs" / "best").glob("*/seed-1")

@@ -9,6 +9,7 @@ from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
 from tests.launch.command_line import RECALL, ROOT, contents, launch, read_jsonl, write_config
 from tests.launch.conftest import Finished
+from tests.launch.test_refusals import answers
 
 
 def test_train_says_its_score_and_eval_says_the_same(finished: Finished) -> None:
@@ -24,7 +25,7 @@ def test_train_says_its_score_and_eval_says_the_same(finished: Finished) -> None
 
     before = contents(finished.workdir)
     eval_words = said[4].removeprefix("evaluate again: python launch.py ").split()
-    answer = launch(*eval_words, environment=finished.compiled)
+    answer = launch(*eval_words)
     assert (answer.code, answer.err) == (0, "")
     last = read_jsonl(finished.workdir / "metrics.jsonl")[-1]
     step = last.pop("step")
@@ -42,8 +43,9 @@ def test_what_is_to_be_traced_or_evaluated_is_refused_in_a_line_where_it_is_not(
             "--checkpoint=7",
         ): "--checkpoint=7: there is no checkpoint of that step: give --checkpoint=last, or one of the steps 119, 120.",
     }
-    for words, said in refusals.items():
-        answer = launch(*words, finished.config, f"--workdir={finished.workdir}", environment=finished.compiled)
+    where = (finished.config, f"--workdir={finished.workdir}")
+    given = answers([[*words, *where] for words in refusals], environment={})
+    for answer, said in zip(given, refusals.values(), strict=True):
         assert (answer.code, answer.out, answer.err) == (2, "", f"error: {said}\n")
     assert contents(finished.workdir) == before
 
@@ -79,7 +81,7 @@ def test_a_truncated_checkpoint_is_set_aside_and_the_one_before_is_used(finished
     data = max((workdir / "checkpoints" / "120").rglob("*"), key=lambda path: path.stat().st_size)
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
 
-    answer = launch("train", finished.config, f"--workdir={workdir}", environment=finished.compiled)
+    answer = launch("train", finished.config, f"--workdir={workdir}")
     assert answer.code == 0
     assert "checkpoint of step 120 is damaged" in answer.err
     assert "of step 119, is used" in answer.err

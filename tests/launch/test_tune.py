@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.command_line import RECALL, Answer, compiled_once, launch, read_jsonl, write_config
+from tests.launch.command_line import RECALL, Answer, launch, read_jsonl, write_config
 
 BRIEF = {**RECALL, "steps": 10, "evaluation": {"every": 5}, "log": {"every": 5}}
 WIDE = "wide:=model.width=32"
@@ -19,12 +19,11 @@ TUNED = {
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], Path, dict[str, str], Answer]:
-    """The words, the folder and the environment of a comparison that has run, and its answer."""
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], Path, Answer]:
+    """The words and the folder of a comparison that has run, and its answer."""
     folder = tmp_path_factory.mktemp("tuned")
     words = ("compare", write_config(folder / "tuned.py", TUNED), f"--workdir={folder / 'W'}", "--workers=0")
-    environment = compiled_once(folder)
-    return words, folder / "W", environment, launch(*words, environment=environment)
+    return words, folder / "W", launch(*words)
 
 
 def trained(answer: Answer) -> list[str]:
@@ -33,7 +32,7 @@ def trained(answer: Answer) -> list[str]:
 
 
 def test_the_best_rate_of_each_patch_is_trained_on_the_seeds_and_tested(compared):
-    _, workdir, _, answer = compared
+    _, workdir, answer = compared
     assert answer.code == 0, answer.err
     assert len(trained(answer)) == 2 * (2 + 2)
     results, trials = read_jsonl(workdir / "results.jsonl"), read_jsonl(workdir / "tuning.jsonl")
@@ -53,7 +52,7 @@ def test_the_best_rate_of_each_patch_is_trained_on_the_seeds_and_tested(compared
 
 
 def test_what_is_searched_never_sees_the_test_split(compared):
-    _, workdir, _, answer = compared
+    _, workdir, answer = compared
     for trial in read_jsonl(workdir / "tuning.jsonl"):
         metrics = read_jsonl((workdir / trial["log"]).with_name("metrics.jsonl"))
         assert not [name for line in metrics for name in line if name.startswith("test_")]
@@ -62,7 +61,7 @@ def test_what_is_searched_never_sees_the_test_split(compared):
 
 
 def test_the_reports_show_the_tuning_and_the_size(compared):
-    _, workdir, _, answer = compared
+    _, workdir, answer = compared
     out = " ".join(answer.out.split())
     assert f"tuning on recall: {WIDE}: learning_rate 0.01" in out
     assert "Not of the reference's size" in out
@@ -74,9 +73,9 @@ def test_the_reports_show_the_tuning_and_the_size(compared):
 
 @pytest.mark.long
 def test_a_seed_more_trains_it_alone(compared):
-    words, workdir, environment, _ = compared
+    words, workdir, _ = compared
     before = read_jsonl(workdir / "results.jsonl")
-    answer = launch(*words, "--seeds=0,1,2", environment=environment)
+    answer = launch(*words, "--seeds=0,1,2")
     assert answer.code == 0, answer.err
     assert trained(answer) == ["plain / seed 2", f"{WIDE} / seed 2"]
     after = read_jsonl(workdir / "results.jsonl")

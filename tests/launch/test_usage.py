@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,12 +112,17 @@ def test_help_and_usage_errors_answer_at_once(words: tuple[str, ...]) -> None:
     assert takes_less_than(0.5, *words)
 
 
-def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
+@pytest.fixture(scope="module")
+def listed() -> dict[str, list[dict[str, Any]]]:
+    """What `list` gives a program."""
     answer = launch("list", "--format=json")
     assert (answer.code, answer.err) == (0, "")
-    found = json.loads(answer.out)
-    assert {*(kind.name for kind in KINDS), "model", "task", "slicing", "data set", "experiment"} == found.keys()
-    variants = {one["name"]: one for one in found["attention variant"]}
+    return json.loads(answer.out)
+
+
+def test_list_gives_a_program_all_that_is_claimed_of_each_variant(listed: dict[str, list[dict[str, Any]]]) -> None:
+    assert {*(kind.name for kind in KINDS), "model", "task", "slicing", "data set", "experiment"} == listed.keys()
+    variants = {one["name"]: one for one in listed["attention variant"]}
     assert list(variants) == names()
     performer = variants["performer"]
     assert (performer["family"], performer["year"], performer["arxiv"]) == ("linear", 2020, "2009.14794")
@@ -130,34 +136,36 @@ def test_list_gives_a_program_all_that_is_claimed_of_each_variant() -> None:
     assert variants["kimi_delta"]["per_token"] == {"gate": "[B, S, K, J]", "beta": "[B, S, K]"}
 
 
-def test_list_gives_a_program_the_source_and_the_options_of_what_is_no_variant() -> None:
-    found = json.loads(launch("list", "--format=json").out)
-    (pooling,) = [one for one in found["pooling"] if one["name"] == "self_attentive"]
+def test_list_gives_a_program_the_source_and_the_options_of_what_is_no_variant(
+    listed: dict[str, list[dict[str, Any]]],
+) -> None:
+    (pooling,) = [one for one in listed["pooling"] if one["name"] == "self_attentive"]
     assert (pooling["year"], pooling["arxiv"], pooling["convex"]) == (2017, "1703.03130", True)
     assert pooling["options"] == {"hops": 4, "hidden": None}
-    positions = {one["name"]: one for one in found["position encoding"]}
+    positions = {one["name"]: one for one in listed["position encoding"]}
     assert (positions["shaw"]["year"], positions["shaw"]["is_in"]) == (2018, ["logits", "values"])
     assert (positions["complex_order"]["is_in"], positions["learned"]["is_in"]) == (["logits", "tokens"], ["tokens"])
     assert positions["alibi"]["limits"] == [{"spec": "alibi", "equals": "scaled_dot", "tolerance": 1e-6}]
-    pairs = {one["name"]: one for one in found["pair"]}
+    pairs = {one["name"]: one for one in listed["pair"]}
     assert pairs["abcnn_2"]["options"] == {"window": 4}
     assert (bool(pairs["decomposable"]["swapped"]), pairs["bidaf"]["swapped"]) == (True, None)
 
 
 def test_list_takes_one_kind() -> None:
-    answer = launch("list", "pooling")
+    answer, of_positions = answers([["list", "pooling"], ["list", "positions", "--format=json"]], environment={})
     assert (answer.code, answer.err) == (0, "")
     assert "self_attentive" in answer.out
     assert "scaled_dot" not in answer.out
-    assert list(json.loads(launch("list", "positions", "--format=json").out)) == ["position encoding"]
+    assert list(json.loads(of_positions.out)) == ["position encoding"]
 
 
 def test_other_names_of_papers_are_known() -> None:
-    shown = launch("show", "rotary")
-    assert shown.out == launch("show", "rope").out
-    assert "also called rotary, roformer" in shown.out
-    assert launch("show", "bahdanau:hidden=3").out == launch("show", "additive:hidden=3").out
-    refused = launch("compare", "--config=experiments/demo.py", "--variants=bahdanau")
+    of_pairs = [["show", name] for name in ("rotary", "rope", "bahdanau:hidden=3", "additive:hidden=3")]
+    compared = ["compare", "--config=experiments/demo.py", "--variants=bahdanau"]
+    rotary, rope, bahdanau, additive, refused = answers([*of_pairs, compared], environment={})
+    assert rotary.out == rope.out
+    assert "also called rotary, roformer" in rotary.out
+    assert bahdanau.out == additive.out
     assert (refused.code, refused.out) == (2, "")
     assert "attention variant 'bahdanau' is called 'additive' here: give that name." in refused.err
 
@@ -169,15 +177,14 @@ def test_another_name_is_of_one_thing_and_no_name_of_another() -> None:
 
 
 def test_show_gives_the_entry_of_a_paper_for_a_bibliography() -> None:
-    answer = launch("show", "linear", "--format=bibtex")
+    shown = ("linear", "bahdanau:hidden=8", "additive", "uniform", "--config=experiments/demo.py")
+    given = answers([["show", what, "--format=bibtex"] for what in shown], environment={})
+    answer, by_another_name, additive, refused, config = given
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("@misc{katharopoulos2020transformers,\n  title = {{Transformers are RNNs: ")
-    by_another_name = launch("show", "bahdanau:hidden=8", "--format=bibtex")
-    assert (by_another_name.code, by_another_name.out) == (0, launch("show", "additive", "--format=bibtex").out)
-    refused = launch("show", "uniform", "--format=bibtex")
+    assert (by_another_name.code, by_another_name.out) == (0, additive.out)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: --format=bibtex: uniform is of no paper (A control of this library, ")
-    config = launch("show", "--config=experiments/demo.py", "--format=bibtex")
     assert config.err == "error: --format=bibtex: a config is of no paper: give the name of an attention variant.\n"
 
 

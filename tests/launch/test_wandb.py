@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.command_line import RECALL, compiled_once, launch, read_jsonl, start, write_config
+from tests.launch.command_line import RECALL, launch, read_jsonl, start, write_config
 from tests.launch.conftest import Finished
 from tests.launch.test_crash import await_lines, recorded
 from tests.launch.test_refusals import answers, assert_refused
@@ -63,13 +63,12 @@ def begun(workdir: Path) -> list[Any]:
 
 def test_a_run_that_is_killed_is_one_run_there_with_every_row_once(finished: Finished, tmp_path: Path) -> None:
     words = ("train", finished.config, f"--workdir={tmp_path}", "--log=wandb")
-    environment = {**finished.compiled, **OFFLINE}
-    process = start(*words, environment=environment)
+    process = start(*words, environment=OFFLINE)
     await_lines(process, tmp_path, 40)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = recorded(tmp_path)
-    answer = launch(*words, environment=environment)
+    answer = launch(*words, environment=OFFLINE)
     assert answer.code == 0, answer.err
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished.workdir / "metrics.jsonl").read_bytes()
     lines, sent = read_jsonl(tmp_path / "metrics.jsonl"), rows(tmp_path)
@@ -84,8 +83,7 @@ def test_a_run_that_is_killed_is_one_run_there_with_every_row_once(finished: Fin
 def test_the_cells_of_a_study_are_a_group_and_logging_trains_none_again(tmp_path: Path) -> None:
     config = write_config(tmp_path / "recall.py", {**RECALL, "steps": 10})
     words = ("compare", config, f"--workdir={tmp_path / 'study'}", "--seeds=0,1", "--workers=0")
-    environment = {**compiled_once(tmp_path), **OFFLINE}
-    answer = launch(*words, "--log=wandb", environment=environment)
+    answer = launch(*words, "--log=wandb", environment=OFFLINE)
     assert answer.code == 0, answer.err
     cells = sorted((tmp_path / "study" / "runs" / "recall").glob("*/*"))
     runs = [begun(cell)[0] for cell in cells]
@@ -93,7 +91,7 @@ def test_the_cells_of_a_study_are_a_group_and_logging_trains_none_again(tmp_path
     assert [run.display_name for run in runs] == ["recall/scaled_dot/0", "recall/scaled_dot/1"]
     assert [rows(cell) for cell in cells] == [read_jsonl(cell / "metrics.jsonl") for cell in cells]
     shutil.rmtree(tmp_path / "study" / "runs")
-    again = launch(*words, environment=environment)
+    again = launch(*words, environment=OFFLINE)
     assert again.code == 0, again.err
     assert "keeping the results of 2 of 2 runs" in again.err
 

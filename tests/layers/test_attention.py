@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import SPECS, one_way
+from attention_jax.contract.cases import SPECS, one_way, widely
 from attention_jax.kernels import Causal, Padding, Refused, Sizes, attend, init, lookup, names
 from attention_jax.layers import Attention, Seen, StackOptions, require_causal
 from tests.layers.arrays import apply, normal, random_variables, variant_file
@@ -77,7 +77,7 @@ IDLE = {
 }
 
 
-@pytest.mark.parametrize("variant", SPECS)
+@pytest.mark.parametrize("variant", widely(SPECS))
 def test_every_variant_has_its_arrays_in_the_layer_and_they_learn(variant):
     layer, mask = attention(variant), one_way(variant)
     variables = random_variables(layer, INPUTS, Seen(mask))

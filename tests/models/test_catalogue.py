@@ -1,5 +1,6 @@
 """Models by name: any of them with any variant, made for a data set or refused."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from attention_jax import models
-from attention_jax.contract.cases import SPECS
+from attention_jax.contract.cases import SPECS, widely
 from attention_jax.kernels import Refused, lookup, names
 from attention_jax.models.catalogue import register
 from attention_jax.training.by_path import block_of
@@ -36,7 +37,7 @@ def built(name: str, **options: Any) -> nn.Module:
     return models.build(name, facts=FACTS, **own)
 
 
-@pytest.mark.parametrize("variant", SPECS)
+@pytest.mark.parametrize("variant", widely(SPECS))
 @pytest.mark.parametrize("name", models.models.names())
 def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     # A language model takes one that may leak the future only where it is told to.
@@ -60,8 +61,16 @@ def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     assert logits.dtype == jnp.float32
     assert logits.shape[0] == 2
     assert {block_of(path).layer for path in flat(variables["params"]) if block_of(path)} == {0, 1}
-    plain, _ = jax.eval_shape(lambda: built(name).init_with_output(jax.random.key(0), **arrays))
-    assert logits.shape == plain.shape
+    assert logits.shape == shape_by_default(name)
+
+
+@functools.cache
+def shape_by_default(name):
+    """The shape of the logits of a model with scaled_dot."""
+    model = built(name)
+    arrays = models.arrays_of(model, BATCH)
+    logits, _ = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **arrays))
+    return logits.shape
 
 
 # What `compare --variants` refuses, by the reason: of language models, and of classifiers, which look both ways.

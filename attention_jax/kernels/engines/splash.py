@@ -9,18 +9,11 @@ queries are scaled before. Its normaliser has no gradient, so it is not returned
 """
 
 import functools
+import importlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    BlockSizes,
-    FullMask,
-    LocalMask,
-    MultiHeadMask,
-    SegmentIds,
-    make_splash_mha_single_device,
-)
 from jaxtyping import Array, Bool
 
 from attention_jax.kernels.engines import dot_product, platform
@@ -86,6 +79,11 @@ def run(problem: Problem, *, interpret: bool = False) -> AttentionOutput:
     return AttentionOutput(out=jnp.where(poisoned, jnp.nan, out).astype(problem.query.dtype))
 
 
+def _pallas() -> Any:
+    """Returns JAX's module of the kernel. Only a TPU needs it, and to import it takes as long as half of JAX."""
+    return importlib.import_module("jax.experimental.pallas.ops.tpu.splash_attention")
+
+
 # Cached, since each kernel that is made is compiled anew; its arrays are constants, also when made under jit.
 @functools.lru_cache(maxsize=64)
 def _kernel(
@@ -98,18 +96,20 @@ def _kernel(
     soft_cap: float | None,
     interpret: bool,
 ) -> Any:
-    mask = FullMask((queries, keys)) if reach == (None, None) else LocalMask((queries, keys), reach, offset=0)
-    blocks = BlockSizes(
+    splash = _pallas()
+    whole = (queries, keys)
+    mask = splash.FullMask(whole) if reach == (None, None) else splash.LocalMask(whole, reach, offset=0)
+    blocks = splash.BlockSizes(
         block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
     )
     with jax.ensure_compile_time_eval():
-        return make_splash_mha_single_device(
-            MultiHeadMask([mask] * heads), block_sizes=blocks, attn_logits_soft_cap=soft_cap, interpret=interpret
+        return splash.make_splash_mha_single_device(
+            splash.MultiHeadMask([mask] * heads), block_sizes=blocks, attn_logits_soft_cap=soft_cap, interpret=interpret
         )
 
 
-def _segment_ids(parts: Parts, problem: Problem) -> SegmentIds | None:
-    """Returns the ids [B, T] and [B, S] with which the kernel hides the keys that Padding and Segments hide."""
+def _segment_ids(parts: Parts, problem: Problem) -> Any:
+    """Returns the ids [B, T] and [B, S] with which the kernel hides what Padding and Segments hide, or None."""
     if not parts.paddings and not parts.segments:
         return None
     batch, queries, keys = *problem.query.shape[:2], problem.key.shape[1]
@@ -120,7 +120,7 @@ def _segment_ids(parts: Parts, problem: Problem) -> SegmentIds | None:
     nobody = of_query.max(-1, keepdims=True) + 1
     for padding in parts.paddings:
         of_key = jnp.where(padding.valid(jnp.arange(keys)), of_key, nobody)
-    return SegmentIds(jnp.broadcast_to(of_query, (batch, queries)), jnp.broadcast_to(of_key, (batch, keys)))
+    return _pallas().SegmentIds(jnp.broadcast_to(of_query, (batch, queries)), jnp.broadcast_to(of_key, (batch, keys)))
 
 
 def _sees_a_key(problem: Problem) -> Bool[Array, "B T"]:

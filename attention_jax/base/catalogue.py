@@ -2,11 +2,17 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import check_options
+from attention_jax.base.python_file import CONFIG_FILE, USER_FILE, user_file
+
+# Where the module of a file of the user's own keeps what it registers, by kind and name.
+_REGISTERED = "__registered__"
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -15,7 +21,7 @@ class Catalogue(Generic[Builder]):
     """The builders of one kind of thing ("model", "task" ...), found by importing every module of a package.
 
     A name is the builder's own `__name__` unless another is given; two builders of one name are an error, raised at the
-    second definition.
+    second definition. What a file of the user's own registers is called FILE.py:NAME.
     """
 
     def __init__(self, kind: str, package: str):
@@ -33,8 +39,12 @@ class Catalogue(Generic[Builder]):
         Raises:
           Refused: the name is taken.
         """
-        name = name or builder.__name__
-        if name in self._builders:
+        name, module = name or builder.__name__, builder.__module__
+        if module.startswith(USER_FILE):
+            # Found by the path of its file, so that two files may use one name.
+            vars(sys.modules[module]).setdefault(_REGISTERED, {})[self.kind, name] = builder
+            return builder
+        if name in self._builders and not self._again(name, module):
             owner = self._builders[name].__module__
             raise Refused(f"{self.kind} {name!r} is already registered, by {owner}: choose another name.")
         self._builders[name] = builder
@@ -52,11 +62,13 @@ class Catalogue(Generic[Builder]):
         return dict(self._aliases)
 
     def lookup(self, name: str) -> Builder:
-        """Returns the builder registered as `name`.
+        """Returns the builder registered as `name`, or as NAME by a file, of FILE.py:NAME.
 
         Raises:
           Refused: nothing has that name; the message gives the nearest one, or the name of what has it as an alias.
         """
+        if ".py:" in name:
+            return self._from_file(name)
         self._discover()
         if name not in self._builders and name in self._aliases:
             raise Refused(f"{self.kind} {name!r} is called {self._aliases[name]!r} here: give that name.")
@@ -73,6 +85,18 @@ class Catalogue(Generic[Builder]):
         builder = self.lookup(name)
         check_options(builder, options, owner=f"{self.kind} {name!r}")
         return builder(**options)
+
+    def _from_file(self, name: str) -> Builder:
+        path, _, wanted = name.rpartition(":")
+        registered = vars(user_file(Path(path), wanted, what=self.kind)).get(_REGISTERED, {})
+        if (self.kind, wanted) not in registered:
+            mine = ", ".join(other for kind, other in registered if kind == self.kind) or "none"
+            raise Refused(f"{path} registers no {self.kind} {wanted!r}; it registers: {mine}.")
+        return registered[self.kind, wanted]
+
+    def _again(self, name: str, module: str) -> bool:
+        """Whether a config file registers what it did when it was run before."""
+        return module.startswith(CONFIG_FILE) and self._builders[name].__module__ == module
 
     def _discover(self) -> None:
         if self._discovered:

@@ -1,11 +1,34 @@
 """A Python file of the user's own, run as a module."""
 
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from attention_jax.base.errors import Refused
+
+# The names of the modules that are found by their paths start with it.
+USER_FILE = "attention_file_"
+# So do those of config files, which may be run again.
+CONFIG_FILE = "config_"
+
+
+def user_file(path: Path, wanted: str, *, what: str) -> ModuleType:
+    """Returns the module of a file that registers things, run once.
+
+    Args:
+      path: the file.
+      wanted: what is looked for in it, for the message.
+      what: of which kind that is, for the message.
+
+    Raises:
+      Refused: there is no such file, or it is no Python. What the file itself raises goes through.
+    """
+    if not path.is_file():
+        raise Refused(f"{what} file {str(path)!r} does not exist: give a Python file that registers {wanted!r}.")
+    module = f"{USER_FILE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    return sys.modules.get(module) or load_python_file(path, kind=f"{what} file", module=module)
 
 
 def load_python_file(path: Path, *, kind: str, module: str) -> ModuleType:

@@ -5,9 +5,7 @@ registers, "my_file.py:my_attention:window=8".
 """
 
 import ast
-import hashlib
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,11 @@ from typing import Any, Generic, TypeVar
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
 from attention_jax.base.options import check_options, check_types
-from attention_jax.base.python_file import load_python_file
+from attention_jax.base.python_file import user_file
 from attention_jax.kernels.source import Source
 
 Made = TypeVar("Made")
 Build = Callable[..., Any]
-
-_FILE_MODULE = "attention_file_"
 
 
 @dataclass(frozen=True)
@@ -98,9 +94,6 @@ class Kind:
 
         def decorate(build: Build) -> Build:
             vars(build)["definition"] = Definition(self.name, source, claims, aliases)
-            # Files of the user's own are found by their paths, so two of them may use one name.
-            if build.__module__.startswith(_FILE_MODULE):
-                return build
             return self.catalogue.register(build, aliases=aliases)
 
         return decorate
@@ -161,12 +154,8 @@ def defined_in(path: Path, name: str, *, what: str) -> dict[str, Build]:
     Raises:
       Refused: there is no such file, or it is no Python. What the file itself raises goes through.
     """
-    if not path.is_file():
-        raise Refused(f"{what} file {str(path)!r} does not exist: give a Python file that registers {name!r}.")
-    module = f"{_FILE_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    if module not in sys.modules:
-        load_python_file(path, kind=f"{what} file", module=module)
-    return {key: value for key, value in vars(sys.modules[module]).items() if hasattr(value, "definition")}
+    module = user_file(path, name, what=what)
+    return {key: value for key, value in vars(module).items() if hasattr(value, "definition")}
 
 
 def parse_spec(spec: str, *, what: str = "attention", example: str = "scaled_dot") -> tuple[str, dict[str, Any]]:

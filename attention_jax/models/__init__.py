@@ -12,6 +12,7 @@ from attention_jax.models.catalogue import (
     parameter_rules,
     parameters_of,
     readers,
+    register,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "parameter_rules",
     "parameters_of",
     "readers",
+    "register",
 ]

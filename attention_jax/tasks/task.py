@@ -234,6 +234,8 @@ def _sliced(items: Items, which: Int[Array, "..."], count: int) -> Ratio:
 
 tasks: Catalogue = Catalogue("task", "attention_jax.tasks")
 
+register = tasks.register
+
 
 def build(name: str, **options: Any) -> Task:
     """Makes a task by name.

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.tasks.slicing import build_slicings
-from attention_jax.tasks.task import Batch, Items, Task, are_likeliest, check_metric, row_weights, tasks
+from attention_jax.tasks.task import Batch, Items, Task, are_likeliest, check_metric, register, row_weights
 
 
-@tasks.register
+@register
 def token_prediction(*, metric: str = "loss", label_smoothing: float = 0.0, slices: tuple[str, ...] = ()) -> Task:
     """Cross-entropy of "targets" [B, T], in nats per token, over the positions that "weights" [B, T] counts.
 

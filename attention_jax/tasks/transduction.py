@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from attention_jax.data import Dataset
-from attention_jax.tasks.task import Task, check_metric, tasks
+from attention_jax.tasks.task import Task, check_metric, register
 from attention_jax.tasks.token_prediction import token_prediction
 from attention_jax.tasks.writing import references_of, texts_of, writes
 
 OWNER = "task transduction"
 
 
-@tasks.register
+@register
 def transduction(*, metric: str = "loss", label_smoothing: float = 0.0, beams: int = 1) -> Task:
     """Cross-entropy of the targets as of `token_prediction`, and how many of the targets that it writes are exact.
 

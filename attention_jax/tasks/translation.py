@@ -6,14 +6,14 @@ import numpy as np
 from sacrebleu.metrics import BLEU
 
 from attention_jax.data import Dataset
-from attention_jax.tasks.task import Task, check_metric, tasks
+from attention_jax.tasks.task import Task, check_metric, register
 from attention_jax.tasks.token_prediction import token_prediction
 from attention_jax.tasks.writing import references_of, texts_of, writes
 
 OWNER = "task translation"
 
 
-@tasks.register
+@register
 def translation(
     *, metric: str = "loss", label_smoothing: float = 0.1, beams: int = 4, alpha: float = 0.6, lowercase: bool = False
 ) -> Task:

@@ -115,3 +115,22 @@ def test_the_attention_of_ones_own_that_the_readme_shows_trains(tmp_path: Path) 
     assert mine["steps"] == 5
     # What scaled_dot has, and one learned temperature for each of the two heads.
     assert mine["parameters"] == Experiment(**RECALL).parameters + 2
+
+
+def test_the_model_of_ones_own_that_the_readme_shows_trains_and_is_compared(tmp_path: Path) -> None:
+    file, readme = ROOT / "tests" / "examples" / "point_clouds.py", (ROOT / "README.md").read_text()
+    shown = readme.partition('```python\n@models.register("point_transformer")')[2].partition("```")[0]
+    assert len(shown) > 300
+    assert shown in file.read_text()
+    words = ("--config=" + str(file.relative_to(ROOT)), "--config.steps=5")
+    changes = ("--config.model.norm=rms", "--config.model.gated=True")
+    answer = launch("train", *words, *changes, f"--workdir={tmp_path / 'run'}")
+    assert answer.code == 0, answer.err
+    # Workers are other processes: they find model, data and task by the file.
+    study = tmp_path / "study"
+    answer = launch("compare", *words, "--variants=scaled_dot", "--seeds=0", "--workers=1", f"--workdir={study}")
+    assert answer.code == 0, answer.err
+    assert [line["status"] for line in read_jsonl(study / "results.jsonl")] == ["done"]
+    answer = launch("train", *words, "--config.model.name=" + str(file) + ":point", f"--workdir={tmp_path / 'other'}")
+    assert answer.code == 2
+    assert "registers no model 'point'; it registers: point_transformer." in answer.err

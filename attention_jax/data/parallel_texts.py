@@ -1,6 +1,7 @@
 """Texts in two languages, line by line: sequences to translate."""
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from attention_jax.data.dataset import Dataset, register
 from attention_jax.data.pairs import PairTexts, pairs_dataset
 from attention_jax.data.subwords import Subwords
 from attention_jax.data.text import decode, universal_newlines
+
+# The variable of the environment that names the folder of folders of texts.
+TEXTS = "TEXTS_DATA_DIR"
 
 
 @register
@@ -36,7 +40,8 @@ def parallel_texts(
     Each batch has pairs of one bucket, which their sources and targets are padded to.
 
     Args:
-      folder: of the files.
+      folder: of the files; where there is none of this path, it is looked for within the folder that the environment's
+        TEXTS_DATA_DIR names, so that a config is the same on every machine.
       length: the most tokens of a source or a target, the end token among them; at least 2.
       source, target: the languages, which the names of the files end in.
       train, validation: what the names of the files of these splits begin with.
@@ -74,13 +79,20 @@ def parallel_texts(
 
 
 def _read(folder: str, stem: str, source: str, target: str) -> PairTexts:
-    pair = PairTexts(*(_lines(Path(folder), f"{stem}.{language}") for language in (source, target)))
+    there = _place(folder)
+    pair = PairTexts(*(_lines(there, f"{stem}.{language}") for language in (source, target)))
     if len(pair.source) != len(pair.target):
         raise Refused(
             f"{stem}.{source} of {folder!r} has {len(pair.source)} lines and {stem}.{target} {len(pair.target)}: each "
             "line of one must be the translation of the same line of the other."
         )
     return pair
+
+
+def _place(folder: str) -> Path:
+    """Where a folder lies: as it is named, or else within that of `TEXTS`."""
+    within = Path(os.environ.get(TEXTS, ""), folder)
+    return within if TEXTS in os.environ and not Path(folder).is_dir() else Path(folder)
 
 
 def _lines(folder: Path, name: str) -> list[str]:
@@ -102,6 +114,9 @@ def _lines(folder: Path, name: str) -> list[str]:
 
 def _absent(folder: Path, name: str) -> str:
     if not folder.is_dir():
-        return f"folder {str(folder)!r} of parallel texts is not there: give the path of a folder."
+        return (
+            f"folder {str(folder)!r} of parallel texts is not there: give the path of a folder, or of one within "
+            f"the folder that {TEXTS} names."
+        )
     there = sorted({path.name.removesuffix(".gz") for path in folder.iterdir()})
     return f"folder {str(folder)!r} has no file {name} or {name}.gz.{did_you_mean(name, there)}"

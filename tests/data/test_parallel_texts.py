@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from attention_jax import data
+from attention_jax.base.errors import Refused
 from tests.missing import missing
 
 ENGLISH = ["a dog", "two dogs", "a dog runs", "it runs"]
@@ -143,3 +144,11 @@ def test_a_quarter_of_the_tokens_of_multi30k_at_most_is_padding(multi30k):
     sizes = np.unique(multi30k.splits["train"].padded_lengths, return_counts=True)[1]
     assert len(sizes) == 6
     assert sizes.min() > 1024
+
+
+def test_a_folder_is_looked_for_where_the_environment_says(folder, monkeypatch):
+    monkeypatch.setenv("TEXTS_DATA_DIR", str(folder.parent))
+    assert build(Path(folder.name)).splits["train"].texts == build(folder).splits["train"].texts
+    monkeypatch.setenv("TEXTS_DATA_DIR", str(folder))
+    with pytest.raises(Refused, match=r"of parallel texts is not there: .* the folder that TEXTS_DATA_DIR names"):
+        build(Path(folder.name))

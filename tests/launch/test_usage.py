@@ -299,7 +299,7 @@ def every_key() -> set[str]:
     sections = {
         "data": option_parameters(data.dataset.data_sets.lookup("mqar")),
         "task": option_parameters(tasks.tasks.lookup("token_prediction")),
-        "model": option_parameters(models.models.lookup("gpt")),
+        "model": models.parameters_of(models.models.lookup("gpt")),
         "optimizer": own_options(adamw),
         "optimizer.schedule": own_options(warmup_cosine),
         **{name: option_parameters(fields) for name, fields in SECTIONS.items()},

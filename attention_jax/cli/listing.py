@@ -15,7 +15,7 @@ from rich.table import Table
 from attention_jax import data, models, tasks
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import option_parameters
+from attention_jax.base.options import is_section, option_parameters
 from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.cache import decodes
@@ -149,7 +149,11 @@ def print_one(name: str) -> None:
     for kind, catalogue in CATALOGUES.items():
         if name in catalogue.names():
             builder = catalogue.lookup(name)
-            print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n\noptions:")
+            print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n")
+            fields = option_parameters(builder).values()
+            for section in {type(field.default): None for field in fields if is_section(field.default)}:
+                print(f"{inspect.getdoc(section)}\n")
+            print("options:")
             known = models.parameters_of(builder) if kind == "model" else option_parameters(builder)
             print("\n".join(_options(known.values())))
             return

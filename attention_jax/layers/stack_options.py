@@ -1,7 +1,7 @@
 """The options of a stack of transformer blocks, one field each: all that blocks, attentions and embeddings read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import flax.linen as nn
@@ -198,6 +198,19 @@ class StackOptions:
         spec = self.of_layer("positions", layer)
         return None if spec == NO_POSITIONS or spec == self.embedded_positions else spec
 
+    def refuse(self, *names: str, owner: str) -> None:
+        """Checks that options which an owner of the stack does not read are as they are by default.
+
+        Raises:
+          Refused: one is not.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in names and value != field.default:
+                raise Refused(
+                    f"{owner} does not read {field.name}={value!r}: leave it out, which is {field.default!r}."
+                )
+
     def has_bias(self, projection: str) -> bool:
         """Returns whether a projection of `PROJECTIONS` has a bias."""
         return self.use_bias if isinstance(self.use_bias, bool) else projection in self.use_bias
@@ -225,7 +238,21 @@ def cycled(pattern: Entry | tuple[Entry, ...], layer: int) -> Entry:
     return pattern[(layer - 1) % len(pattern)] if isinstance(pattern, tuple) else pattern
 
 
+# What is of token embeddings, and of the logits that are tied to them.
+OF_EMBEDDINGS = ("embedding_width", "embedding_norm", "embedding_scale")
+OF_LOGITS = ("logit_scale", "logit_cap")
+
+
 def _check_patterns(options: StackOptions) -> None:
+    if not options.first_norm and options.norm_position == "post":
+        raise Refused(
+            "model.first_norm=False is of norms before each half, and norm_position='post' has none: leave it out."
+        )
+    if options.shared_positions and options.encoding_of(1) is None:
+        raise Refused(
+            f"model.shared_positions=True shares what layers have, and positions={options.positions!r} is of no layer: "
+            "leave it out, or give positions='t5'."
+        )
     for name in CYCLING:
         if getattr(options, name) == ():
             raise Refused(f"model.{name}=() is a pattern of nothing: give at least one entry.")

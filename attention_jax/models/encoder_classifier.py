@@ -10,6 +10,7 @@ from attention_jax.kernels import Padding
 from attention_jax.layers import Embedding, Pooling, Seen, Stack, StackOptions
 from attention_jax.layers.defaults import norm
 from attention_jax.layers.stack import PARAMETER_RULES
+from attention_jax.layers.stack_options import OF_LOGITS
 from attention_jax.models.catalogue import register
 
 
@@ -51,6 +52,7 @@ class EncoderClassifier(nn.Module, kw_only=True):
           Refused: there are too many tokens, or the blocks or the pooling refuse.
         """
         options = self.stack
+        options.refuse(*OF_LOGITS, "cross_attention", owner="model encoder_classifier")
         embedding, blocks = Embedding(options, self.vocabulary_size, self.length), Stack(options)
         # Their parameters are named as those of the model.
         nn.share_scope(self, embedding)

@@ -48,6 +48,8 @@ class GPT(nn.Module, kw_only=True):
           Refused: an attention is not causal.
         """
         options = self.stack
+        # The output is tied to embeddings of the width of the stack.
+        options.refuse("cross_attention", "embedding_width", owner="model gpt")
         for attention in options.attentions:
             require_causal(attention, owner="model gpt", approximate=self.approximate_causal)
         self.embedding = Embedding(options, self.vocabulary_size, self.length)

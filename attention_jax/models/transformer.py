@@ -18,6 +18,7 @@ from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_c
 from attention_jax.layers.defaults import norm
 from attention_jax.layers.embeddings import token_embedding
 from attention_jax.layers.stack import PARAMETER_RULES
+from attention_jax.layers.stack_options import OF_LOGITS
 from attention_jax.models.catalogue import register
 
 PAPER = StackOptions(
@@ -70,6 +71,8 @@ class Transformer(nn.Module, kw_only=True):
         Raises:
           Refused: an attention of the decoder is not causal, it looks at no memory, or the widths do not agree.
         """
+        self.encoder.refuse(*OF_LOGITS, "cross_attention", "embedding_width", owner="the encoder of model transformer")
+        self.decoder.refuse("embedding_width", owner="the decoder of model transformer")
         for attention in self.decoder.attentions:
             require_causal(attention, owner="model transformer", approximate=self.approximate_causal)
         if self.decoder.cross_attention is None:

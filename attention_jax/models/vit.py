@@ -15,6 +15,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.layers import Pooling, PositionEmbedding, Seen, Stack, StackOptions
 from attention_jax.layers.defaults import norm
 from attention_jax.layers.stack import PARAMETER_RULES
+from attention_jax.layers.stack_options import OF_EMBEDDINGS, OF_LOGITS
 from attention_jax.models.catalogue import register
 
 CLASS_TOKEN = "class_token"
@@ -60,6 +61,7 @@ class ViT(nn.Module, kw_only=True):
           Refused: the patch does not divide the image, or the attention or the pooling refuses.
         """
         options, dtype, grid = self.stack, self.stack.compute_dtype, None
+        options.refuse(*OF_EMBEDDINGS, *OF_LOGITS, "cross_attention", owner="model vit")
         patches = cut_patches(image.astype(dtype), self.patch)
         hidden = nn.Dense(options.width, kernel_init=nn.initializers.lecun_normal(), dtype=dtype, name="patch")(patches)
         if self.pooling == CLASS_TOKEN:

@@ -23,6 +23,8 @@ from attention_jax.layers import StackOptions
         ({"activation": "sliu"}, r"^there is no activation 'sliu'\. Did you mean 'silu'\?"),
         ({"attention": ()}, r"^model\.attention=\(\) is a pattern of nothing"),
         ({"window": (3, 0)}, r"^model\.window=\(3, 0\): give at least 1, or None"),
+        ({"first_norm": False, "norm_position": "post"}, r"^model\.first_norm=False is of norms before each half"),
+        ({"shared_positions": True}, r"^model\.shared_positions=True shares .* positions='learned' is of no layer"),
         ({"layer_groups": 3}, r"^model\.layer_groups=3 does not divide num_layers=4"),
         ({"use_bias": ("query", "outt")}, r"^model\.use_bias names no projection 'outt'\. Did you mean 'out'\?"),
     ],

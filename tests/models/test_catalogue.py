@@ -114,11 +114,30 @@ def test_a_model_without_the_facts_it_needs_is_refused():
         ("gpt", {"widht": 8}, r"^model 'gpt' has no option 'widht' \(given 8\)\. Did you mean 'width'\?$"),
         ("gpt", {"parent": None}, r"^model 'gpt' has no option 'parent'"),
         ("vit", {"approximate_causal": True}, r"^model 'vit' has no option 'approximate_causal'"),
+        ("transformer", {"encoder": {"widht": 8}}, r"^model 'transformer', encoder has no option 'widht' .* 'width'"),
     ],
 )
 def test_unknown_names_and_options_are_refused(name, options, message):
     with pytest.raises(Refused, match=message):
         models.build(name, facts=FACTS, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *((name, {"cross_attention": "scaled_dot"}) for name in ("gpt", "vit", "encoder_classifier")),
+        *((name, {"logit_cap": 30.0}) for name in ("vit", "encoder_classifier")),
+        *((name, {"embedding_width": 4}) for name in ("gpt", "vit", "transformer")),
+        ("vit", {"embedding_norm": True}),
+    ],
+    ids=str,
+)
+def test_an_option_of_the_stack_that_a_model_does_not_read_is_refused(name, option):
+    ((key, value),) = option.items()
+    model = built(name, **option)
+    arrays = models.arrays_of(model, BATCH)
+    with pytest.raises(Refused, match=f"model {name} does not read {key}={value!r}: leave it out, which is "):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), **arrays))
 
 
 @pytest.mark.parametrize(

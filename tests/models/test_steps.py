@@ -93,7 +93,7 @@ def test_any_split_equals_one_pass(split):
         {"positions": ("rope", "none"), "window": (2, None), "norm": "rms", "norm_position": "sandwich", "gated": True,
          "query_key_norm": True, "head_width": 6, "query_scale": 0.5, "logit_cap": 30.0,
          "embedding_scale": "sqrt_width"},
-        {"layer_groups": 1, "embedding_width": 8, "embedding_norm": True, "norm_position": "post"},
+        {"layer_groups": 1, "embedding_norm": True, "norm_position": "post"},
     ],
     ids=["rope", "alibi", "t5", "scan", "gemma", "albert"],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from rich.table import Table
 from attention_jax import data, models, tasks
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.base.options import is_section, option_parameters
+from attention_jax.base.options import is_section, option_parameters, section_parameters
 from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.cache import decodes
@@ -218,12 +218,16 @@ def _print_variant(variant: Variant) -> None:
     _print_claims(variant.spec, vars(variant.claims))
 
 
-def _options(parameters: Iterable[inspect.Parameter]) -> list[str]:
-    return [
-        f"  {parameter.name}"
-        + (" (from the data)" if parameter.default is parameter.empty else f" = {parameter.default!r}")
-        for parameter in parameters
-    ]
+def _options(parameters: Iterable[inspect.Parameter], within: str = "") -> list[str]:
+    """One line for each key of a config, those of sections with dots."""
+    lines: list[str] = []
+    for parameter in parameters:
+        name, default = f"{within}{parameter.name}", parameter.default
+        if is_section(default):
+            lines += _options(section_parameters(default).values(), f"{name}.")
+        else:
+            lines.append(f"  {name}" + (" (from the data)" if default is parameter.empty else f" = {default!r}"))
+    return lines
 
 
 def _first_line(doc: str | None) -> str:

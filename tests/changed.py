@@ -1,7 +1,7 @@
 """Prints the specs whose own files a change touches, for `make test-changed`: `python -m tests.changed BASE`.
 
-A variant, a position encoding, a pooling or a pair is made of the file that registers it and of those of the same
-folders that it imports, and is held by its oracle. An engine is of all of them: `make test-long` holds it.
+A variant, a mixer, a position encoding, a pooling or a pair is made of the file that registers it and of those of the
+same folders that it imports, and is held by its oracle. An engine is of all of them: `make test-long` holds it.
 """
 
 import ast
@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from attention_jax.kernels.kinds import KINDS
 from attention_jax.kernels.specs import Kind
+from attention_jax.layers.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
-OWN = tuple(f"attention_jax.kernels.{folder}." for folder in ("variants", "positions", "pooling", "pairs"))
+FOLDERS = ("kernels.variants", "kernels.positions", "kernels.pooling", "kernels.pairs", "layers.mixers")
+OWN = tuple(f"attention_jax.{folder}." for folder in FOLDERS)
 
 
 def changed_specs(files: set[str]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax.kernels.kinds import KINDS
+from attention_jax.layers.kinds import KINDS
 from tests.changed import ROOT, changed_specs, files_of
 
 VARIANTS = "attention_jax/kernels/variants"

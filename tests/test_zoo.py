@@ -6,13 +6,13 @@ what the models of 2025 and 2026 attend with.
 
 import pytest
 
-from attention_jax.kernels.kinds import KINDS
+from attention_jax.layers.kinds import KINDS
 
 # The names of a row, or, in words, what has to come first.
 ROWS: dict[int, tuple[str, ...] | str] = {
     1: ("scaled_dot",),
     2: ("scaled_dot",),  # with fewer key heads than query heads
-    3: "multi-head latent attention: a mixer with projections of its own",
+    3: ("mla",),
     4: ("sliding_window",),
     5: ("scaled_dot",),  # with the masks PrefixLM and Segments
     6: ("learned_sink", "softmax1"),
@@ -51,7 +51,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     39: ("self_attentive", "gated_pooling", "multihead_pooling", "by_query"),
     40: "memory hops: a loop of a model",
     41: "a block of one's own and the one before: a mask of sizes",
-    42: "Longformer's global projections: a mixer",
+    42: ("longformer",),
     43: ("bigbird",),
     44: ("strided", "fixed"),
     45: ("axial", "neighbourhood", "swin"),
@@ -70,7 +70,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     58: ("linear", "cosformer"),
     59: ("retention", "gated_retention", "gated_linear", "mamba2", "hgrn2"),
     60: ("delta_net", "gated_delta_net", "kimi_delta", "delta_product"),
-    61: "Luna, ISAB, Perceiver, slots, synthesizer, AFT, XCA, YOSO, MEGA: compositions and mixers",
+    61: "Luna, ISAB, Perceiver, slots, synthesizer, XCA, YOSO: compositions and mixers",
     62: "a gate on the output: a mixer's recipe",
     63: "short convolutions: a mixer's recipe",
     64: "patterns of layers: a stack's option",
@@ -82,7 +82,7 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     70: "Mamba-3: a recurrence",
     71: "Titans: a recurrence with inner gradients",
     72: "value residuals: a channel across layers",
-    73: "TPA: a mixer",
+    73: ("tpa",),
     74: ("differential_v2",),
     75: ("softpick",),
     76: "power attention: a row normaliser and a recurrence",
@@ -97,6 +97,9 @@ ROWS: dict[int, tuple[str, ...] | str] = {
 # What no paper's row stands for: controls, and relatives of a row that have their own paper.
 BESIDE = {
     "uniform",
+    "fnet",
+    "aft",
+    "mega",
     "mean",
     "attentive_pooling",
     "decomposable",

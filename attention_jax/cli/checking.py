@@ -28,7 +28,7 @@ NEEDED = ("pytest", "beartype")
 # and the spec itself, which has the options of its claim `tried` where it says none.
 LOOKUP = """
 import sys
-from attention_jax.kernels.kinds import kind_of
+from attention_jax.layers.kinds import kind_of
 from attention_jax.kernels.specs import parse_spec
 sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
 spec = sys.argv[1].strip()
@@ -39,7 +39,13 @@ print(kind.name)
 print(f"{spec.rstrip(':')}:{tried}" if tried else spec)
 """
 # The folder of the contract that a kind is held to: that of variants is the whole one, without its folders.
-FOLDERS = {"attention variant": "", "position encoding": "positions", "pooling": "pooling", "pair": "pairs"}
+FOLDERS = {
+    "attention variant": "",
+    "mixer": "mixers",
+    "position encoding": "positions",
+    "pooling": "pooling",
+    "pair": "pairs",
+}
 
 
 @dataclass

@@ -5,12 +5,14 @@ import argparse
 from attention_jax.base.errors import Refused, did_you_mean
 
 SUMMARY = (
-    "the attention variants, position encodings, poolings, pairs, models, tasks, data sets and experiments there are"
+    "the attention variants, mixers, position encodings, poolings, pairs, models, tasks, data sets and experiments "
+    "there are"
 )
 EPILOG = ""
 # The words for the kinds of things, with the name of each kind.
 KINDS = {
     "variants": "attention variant",
+    "mixers": "mixer",
     "positions": "position encoding",
     "pooling": "pooling",
     "pairs": "pair",

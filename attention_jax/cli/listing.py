@@ -20,10 +20,11 @@ from attention_jax.kernels import Composition, explain, lookup, names
 from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.cache import decodes
 from attention_jax.kernels.example import example
-from attention_jax.kernels.kinds import KINDS, kind_of
 from attention_jax.kernels.position import Position
 from attention_jax.kernels.registry import VARIANTS, Variant
 from attention_jax.kernels.specs import Chosen, Kind
+from attention_jax.layers.kinds import KINDS, kind_of
+from attention_jax.layers.mixer import MIXERS
 
 CATALOGUES: dict[str, Catalogue] = {
     "model": models.models,
@@ -32,7 +33,7 @@ CATALOGUES: dict[str, Catalogue] = {
     "data set": data.dataset.data_sets,
 }
 
-# Position encodings, poolings and pairs.
+# Mixers, position encodings, poolings and pairs.
 BY_SPEC = tuple(kind for kind in KINDS if kind is not VARIANTS)
 
 # What a variant says for its tests, or is told otherwise.
@@ -141,7 +142,7 @@ def print_bibtex(spec: str) -> None:
 
 
 def print_one(name: str) -> None:
-    """Prints all that is known of a variant, position encoding, pooling or pair (by spec), model, task or data set.
+    """Prints all that is known of one thing, by its spec, or of a model, a task or a data set by its name.
 
     Raises:
       Refused: there is nothing of that name, or the spec has a wrong option.
@@ -186,9 +187,10 @@ def _with_own_name(spec: str) -> str:
 
 def _print_chosen(kind: Kind, chosen: Chosen[Any]) -> None:
     _print_head(kind, chosen)
-    arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
-    print("\narrays:")
-    print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
+    if kind is not MIXERS:
+        arrays = chosen.made.arrays | getattr(getattr(chosen.made, "without_query", None), "arrays", {})
+        print("\narrays:")
+        print("\n".join(f"  {name} {in_words(one.axes)}" for name, one in arrays.items()) or "  none")
     if isinstance(chosen.made, Position):
         print(f"\nis in: {', '.join(chosen.made.within)}")
     _print_claims(chosen.spec, {claim: callable(value) or value for claim, value in vars(chosen.claims).items()})

@@ -12,7 +12,10 @@ EPILOG = ""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
     parser.add_argument(
-        "name", metavar="NAME", help="a variant, position encoding, pooling, pair, model, task or data set", nargs="?"
+        "name",
+        metavar="NAME",
+        help="the name, or the spec, of what `list` shows",
+        nargs="?",
     )
     parser.add_argument(
         "--format", choices=("text", "bibtex"), default="text", help="bibtex: the entry of a variant's paper alone"

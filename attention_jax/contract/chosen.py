@@ -2,8 +2,8 @@
 
 import os
 
-from attention_jax.kernels.kinds import kind_of
 from attention_jax.kernels.specs import Kind, split_specs
+from attention_jax.layers.kinds import kind_of
 
 
 def chosen_specs(kind: Kind) -> list[str]:

@@ -6,7 +6,7 @@ whole sequence give the same.
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from operator import and_
 from typing import Any, Literal
@@ -83,6 +83,7 @@ def attend_cached(
     dropout_rate: float = 0.0,
     engine: str | None = None,
     outputs: Iterable[str] = ("out",),
+    stands_for: Callable[[Array, Array], tuple[Array, Array]] | None = None,
 ) -> tuple[AttentionOutput, KeyValueCache]:
     """Appends T tokens to the cache and attends from them to all that it then holds.
 
@@ -111,6 +112,8 @@ def attend_cached(
       dropout_rate: as for `attend`; the choice is by position, so the same as in one pass with this key.
       engine: an engine by name, or None for the fastest that qualifies.
       outputs: which of "out", "weights" [B, N, T, L] and "lse" to return.
+      stands_for: (the keys, the values of the cache) -> those that are attended to, for a cache that holds what they
+        are made of; what becomes of a slot depends on that slot alone. None: they are these.
 
     Returns:
       The result for the new tokens, and the cache with them in it.
@@ -128,9 +131,10 @@ def attend_cached(
     positions = (cache.length[:, None] + steps, jnp.arange(capacity)[None])
     real = (steps < new[:, None]) & fits[:, None]
     cache = _appended(cache, key, value, real)
+    keys, values = (cache.key, cache.value) if stands_for is None else stands_for(cache.key, cache.value)
     # The slots that are not written yet stand at positions to come, which the mask hides.
     result = attend(
-        query, cache.key, cache.value, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
+        query, keys, values, variant=variant, params=params, mask=mask, bias=bias, score_mod=score_mod,
         positions=positions, position_encoding=position_encoding, rng=rng, dropout_rate=dropout_rate,
         engine=engine, outputs=outputs,
     )  # fmt: skip

@@ -33,14 +33,14 @@ def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.fl
     """
     resolved = lookup(variant)
     if resolved.claims.state:
-        return _bytes(_state(variant, sizes, dtype))
+        return bytes_of(_state(variant, sizes, dtype))
     try:
         check_cached(variant)
     except Refused:
         return None
     own = resolved.mechanism.own_mask(replace(sizes, length=tokens))
     capacity = tokens if own is None else min(tokens, _reach(own, tokens))
-    return _bytes(jax.eval_shape(lambda: KeyValueCache.empty(sizes, batch=1, capacity=capacity, dtype=dtype)))
+    return bytes_of(jax.eval_shape(lambda: KeyValueCache.empty(sizes, batch=1, capacity=capacity, dtype=dtype)))
 
 
 def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
@@ -76,5 +76,6 @@ def _reach(mask: Mask, tokens: int) -> int:
     return sum(_reach(term, tokens) for term in mask.terms) if isinstance(mask, Or) else tokens
 
 
-def _bytes(shapes: Any) -> int:
+def bytes_of(shapes: Any) -> int:
+    """Returns how many bytes the arrays of a tree have, or would have."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -1,10 +1,10 @@
 """Flax Linen modules over the kernels: projections around any attention variant, feed-forward, norms, stacks."""
 
-from attention_jax.layers.attention import Attention, Mixed, Seen, require_causal
+from attention_jax.layers.attention import Attention, Mixed, Seen
 from attention_jax.layers.block import Block
 from attention_jax.layers.embeddings import Embedding, PositionEmbedding, TokenEmbedding
 from attention_jax.layers.feed_forward import FeedForward
-from attention_jax.layers.mixer import register_mixer
+from attention_jax.layers.mixer import MixerClaims, register_mixer, require_causal
 from attention_jax.layers.pooling import Pooling
 from attention_jax.layers.stack import Stack
 from attention_jax.layers.stack_options import StackOptions
@@ -15,6 +15,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "Mixed",
+    "MixerClaims",
     "Pooling",
     "PositionEmbedding",
     "Seen",

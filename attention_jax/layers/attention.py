@@ -9,36 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Dense, Mask, Sizes, Window, init, lookup
+from attention_jax.kernels import Dense, Mask, Sizes, init, lookup
 from attention_jax.kernels.arrays import Params, shape_of
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.position import encoded
 from attention_jax.kernels.steps import Fresh, attend_steps
 from attention_jax.layers.defaults import norm
-from attention_jax.layers.product import product
+from attention_jax.layers.heads import attend_heads, mask_of_layer, out_projection, projection
 from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
-
-
-def require_causal(variant: str, *, owner: str, approximate: bool = False) -> None:
-    """Checks that a variant can be trained to predict the next token.
-
-    Args:
-      variant: its spec.
-      owner: what needs it, for the message.
-      approximate: accept one whose choice of what to attend to can leak the future.
-
-    Raises:
-      Refused: it has no causal form, or one that can leak and `approximate` is False.
-    """
-    causal = lookup(variant).claims.causal
-    if causal == "no":
-        raise Refused(f"{owner} predicts the next token, and {variant} has no causal form. Use variant scaled_dot.")
-    if causal == "approximate" and not approximate:
-        raise Refused(
-            f"{owner} predicts the next token, and {variant} can leak it: its choice of keys depends on the future. "
-            "Use a strictly causal variant, or set approximate_causal=True to accept the leak."
-        )
 
 
 class Seen(NamedTuple):
@@ -127,8 +106,7 @@ class Attention(nn.Module):
           Refused: the heads do not divide the width, there is no memory, or the variant cannot do what is asked.
         """
         attended, state = self._attend(inputs, seen, state, deterministic=deterministic)
-        out = self._projection("out", (inputs.shape[-1],), axis=(-2, -1), kernel_init=self.options.out_init)
-        return Mixed(out(attended), state)
+        return Mixed(out_projection(self.options, inputs.shape[-1])(attended), state)
 
     def _attend(self, inputs: Array, seen: Seen, state: Any, *, deterministic: bool) -> tuple[Array, Any]:
         query = self._query(inputs)
@@ -150,7 +128,7 @@ class Attention(nn.Module):
         arguments: dict[str, Any] = {
             "variant": self.variant,
             "params": self._params(sizes, seen.position_params, encoding),
-            "mask": seen.memory_mask if self.cross else self._mask(seen.mask),
+            "mask": seen.memory_mask if self.cross else mask_of_layer(self.options, self.layer, seen.mask),
             "per_token": self._per_token(inputs, sizes) or None,
             "position_encoding": encoding,
             "grid": seen.grid,
@@ -163,24 +141,14 @@ class Attention(nn.Module):
             return result.out, state
         if state is not None:
             return _attend_memory(query, key, value, state, lengths=seen.lengths, **arguments)
-        rate = 0.0 if deterministic else self.options.attention_dropout_rate
-        draws = not deterministic and lookup(self.variant).mechanism.draws
         if encoding is not None and seen.positions is not None:
             arguments["positions"] = seen.positions
-        result = spread_attend()(
-            query,
-            key,
-            value,
-            dropout_rate=rate,
-            rng=self.make_rng("dropout") if rate or draws else None,
-            engine=self.options.engine,
-            **arguments,
-        )
+        result = attend_heads(self, self.options, query, key, value, deterministic=deterministic, **arguments)
         return result.out, None
 
     def _query(self, inputs: Array) -> Float[Array, "B T N H"]:
         options, width = self.options, self.options.heads_width
-        query = self._projection("query", (options.num_heads, width))(inputs)
+        query = projection(options, "query", (options.num_heads, width))(inputs)
         if options.query_key_norm:
             query = self._head_norm("query_norm")(query)
         return query if options.query_scale is None else query * (options.query_scale * width**0.5)
@@ -188,7 +156,7 @@ class Attention(nn.Module):
     def _keys(self, inputs: Array) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"]]:
         options = self.options
         shape = (options.num_kv_heads or options.num_heads, options.heads_width)
-        key, value = self._projection("key", shape)(inputs), self._projection("value", shape)(inputs)
+        key, value = projection(options, "key", shape)(inputs), projection(options, "value", shape)(inputs)
         return self._head_norm("key_norm")(key) if options.query_key_norm else key, value
 
     def _memory(self, seen: Seen) -> Array:
@@ -199,10 +167,6 @@ class Attention(nn.Module):
             )
         return seen.memory
 
-    def _mask(self, mask: Mask | None) -> Mask | None:
-        window = self.options.of_layer("window", self.layer)
-        return conjunction(mask, None if window is None else Window(window))
-
     def _encoding(self) -> str | None:
         """The spec of the position encoding in the logits."""
         return None if self.cross else self.options.encoding_of(self.layer)
@@ -210,18 +174,15 @@ class Attention(nn.Module):
     def _head_norm(self, name: str) -> nn.Module:
         return norm("rms", name=name, epsilon=self.options.norm_epsilon, dtype=self.options.compute_dtype)
 
-    def _projection(self, name: str, shape: tuple[int, ...], **changes: Any) -> nn.DenseGeneral:
-        options = self.options
-        # What a variant takes of each token has a bias where its queries have one.
-        use_bias = options.has_bias("query" if name.startswith("input_") else name)
-        arguments = {"kernel_init": options.kernel_init, "dtype": options.compute_dtype, **changes}
-        return nn.DenseGeneral(shape, use_bias=use_bias, dot_general=product, name=name, **arguments)
-
     def _per_token(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
         return {
-            name: self._projection(f"input_{name}", shape_of(one.axes, sizes, owner=name))(inputs)
+            name: self._input(name, shape_of(one.axes, sizes, owner=name))(inputs)
             for name, one in lookup(self.variant).mechanism.per_token.items()
         }
+
+    def _input(self, name: str, shape: tuple[int, ...]) -> nn.DenseGeneral:
+        """What the variant takes of each token has a bias where its queries have one."""
+        return projection(self.options, f"input_{name}", shape, biased_as="query")
 
     def _params(self, sizes: Sizes, shared: Params | None, encoding: str | None) -> Params:
         """The variant's own arrays and those of the position encoding, drawn all at once.

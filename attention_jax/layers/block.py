@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from attention_jax.layers.attention import Attention, Seen
+from attention_jax.layers.attention import Seen
 from attention_jax.layers.defaults import norm
 from attention_jax.layers.feed_forward import FeedForward
 from attention_jax.layers.mixer import mixer
@@ -48,7 +48,7 @@ class Block(nn.Module):
         after: BlockState = {}
 
         def attend(hidden: Array) -> Array:
-            attention = mixer(self.options.of_layer("attention", self.layer), self.options, self.layer)
+            attention = mixer(self.options.of_layer("attention", self.layer), self.options, self.layer, seen)
             before = None if state is None else state["attention"]
             mixed = attention(hidden, seen, state=before, deterministic=deterministic)
             after["attention"] = mixed.state
@@ -56,7 +56,9 @@ class Block(nn.Module):
 
         def cross_attend(hidden: Array) -> Array:
             before = None if state is None else state["cross_attention"]
-            mixed = self._cross_attention()(hidden, seen, state=before, deterministic=deterministic)
+            assert self.options.cross_attention is not None
+            attention = mixer(self.options.cross_attention, self.options, self.layer, seen, cross=True)
+            mixed = attention(hidden, seen, state=before, deterministic=deterministic)
             after["cross_attention"] = mixed.state
             return mixed.out
 
@@ -83,8 +85,3 @@ class Block(nn.Module):
     def _norm(self, name: str) -> nn.Module:
         options = self.options
         return norm(options.norm, name=name, epsilon=options.norm_epsilon, dtype=options.compute_dtype)
-
-    def _cross_attention(self) -> Attention:
-        assert self.options.cross_attention is not None
-        spec = self.options.cross_attention
-        return Attention(spec, self.options, layer=self.layer, cross=True, name="cross_attention")

@@ -11,12 +11,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Padding, Segments, Sizes
-from attention_jax.kernels.decode_state import decode_bytes
+from attention_jax.kernels import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
 from attention_jax.layers.defaults import norm
+from attention_jax.layers.mixer import decode_bytes
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
 
@@ -133,11 +133,5 @@ class GPT(nn.Module, kw_only=True):
         """Returns what one sequence of `length` tokens holds in all layers while it is decoded, in bytes; None without
         steps.
         """
-        options = self.stack
-        head = options.heads_width
-        sizes = Sizes(options.num_heads, options.num_kv_heads or options.num_heads, head, head, head)
-        layers = [
-            decode_bytes(options.of_layer("attention", layer), sizes, tokens=self.length, dtype=options.compute_dtype)
-            for layer in range(1, options.num_layers + 1)
-        ]
+        layers = [decode_bytes(self.stack, layer, tokens=self.length) for layer in range(1, self.stack.num_layers + 1)]
         return None if None in layers else sum(layer for layer in layers if layer is not None)

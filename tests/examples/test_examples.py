@@ -24,7 +24,7 @@ from attention_jax.kernels import (
     pool,
     pooling_init,
 )
-from attention_jax.kernels.kinds import kind_of
+from attention_jax.layers.kinds import kind_of
 from tests.launch.command_line import ROOT
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from attention_jax.kernels import (
     pool,
     pooling_init,
 )
-from attention_jax.kernels.kinds import KINDS, kind_of
+from attention_jax.layers.kinds import KINDS, kind_of
 
 HIDDEN = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 8)), jnp.float32)
 PARAMS = pooling_init("self_attentive", jax.random.key(0), 8)

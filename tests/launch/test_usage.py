@@ -16,7 +16,7 @@ from attention_jax.base.options import option_parameters
 from attention_jax.cli import commands
 from attention_jax.cli.commands import COMMANDS
 from attention_jax.kernels import names
-from attention_jax.kernels.kinds import KINDS
+from attention_jax.layers.kinds import KINDS
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.optimizer import adamw, build_optimizer, own_options
 from attention_jax.training.schedule import warmup_cosine

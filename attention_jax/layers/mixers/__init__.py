@@ -1,1 +1,1 @@
-"""Token mixers that own their projections, a file each: see `attention_jax.layers.mixer`."""
+"""Token mixers that own their projections: one file per mixer; importing a file registers it."""

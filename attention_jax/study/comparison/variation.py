@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.seeds import LARGEST_SEED
-from attention_jax.kernels.registry import lookup
 from attention_jax.kernels.specs import split_specs
+from attention_jax.layers.mixer import claims_of
 from attention_jax.study.comparison.plan import point_name
 from attention_jax.study.search.base_config import text_of
 from attention_jax.study.search.domains import split
@@ -116,7 +116,7 @@ def _choice(key: str, entry: str) -> Choice:
         raise Refused(f"variant {entry!r}: give NAME:=VALUE, such as again:=scaled_dot.")
     value = value.strip()
     if key == ATTENTION:
-        lookup(value)
+        claims_of(value)
     plain = value if key == ATTENTION else f"{key}={value}"
     alias = f"{name.strip()}{_ALIAS}" if sign else ""
     return Choice(f"{alias}{plain}", value, f"{alias}{value}")
@@ -137,7 +137,7 @@ def _patch(entry: str) -> Choice:
             raise Refused(f"variant {entry!r} sets {key} twice: set it once.")
     for word in words:
         if word.startswith(f"{ATTENTION}="):
-            lookup(word.partition("=")[2])
+            claims_of(word.partition("=")[2])
     value = " ".join(words)
     label = f"{name.strip()}{_ALIAS}{value}"
     return Choice(label if words else name.strip(), value, label)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from attention_jax import tasks
 from attention_jax.base.errors import Refused
-from attention_jax.kernels.registry import lookup
+from attention_jax.layers.mixer import claims_of
 from attention_jax.study.search.domains import Choice, Domain, Options, Range
 from attention_jax.study.search.space import Points, Space
 from attention_jax.training import config
@@ -114,9 +114,9 @@ def _value(full: ConfigDict, key: str, value: Any, owner: str) -> Any:
 
 
 def _check_variant(value: Any, key: str) -> None:
-    """Looks up a variant, and one with searched options at both ends of each of their ranges."""
+    """Looks up a variant or a mixer, and one with searched options at both ends of each of their ranges."""
     if not isinstance(value, Options):
-        lookup(value)
+        claims_of(value)
         return
     for end in (0, -1):
         chosen = {}
@@ -127,7 +127,7 @@ def _check_variant(value: Any, key: str) -> None:
                 raise Refused(f"space {key}: {value}: an option takes a range or a list of values, no variants.")
             else:
                 chosen[option] = domain.values[end]
-        lookup(value.spec(chosen))
+        claims_of(value.spec(chosen))
 
 
 def text_of(value: Any) -> str:

@@ -8,8 +8,9 @@ from attention_jax.kernels.pool import POOLINGS
 from attention_jax.kernels.position import POSITIONS
 from attention_jax.kernels.registry import VARIANTS
 from attention_jax.kernels.specs import Kind, defined_in, definition_of, parse_spec
+from attention_jax.layers.mixer import MIXERS
 
-KINDS: tuple[Kind, ...] = (VARIANTS, POSITIONS, POOLINGS, PAIRS)
+KINDS: tuple[Kind, ...] = (VARIANTS, MIXERS, POSITIONS, POOLINGS, PAIRS)
 
 
 def kind_of(spec: str) -> Kind:

@@ -1,0 +1,1 @@
+"""What every mixer must hold, as tests made from its own claims."""

@@ -34,12 +34,14 @@ class Definition:
       source: where it was published.
       claims: what it says of itself.
       aliases: other names that papers and packages have for it.
+      recipe: what its paper puts around it; None of a kind that stands alone.
     """
 
     kind: str
     source: Source
     claims: Any
     aliases: tuple[str, ...] = ()
+    recipe: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class Chosen(Generic[Made]):
       options: name to (default, chosen value) of every option.
       module: the module of the function.
       aliases: other names that papers and packages have for it.
+      recipe: what its paper puts around it; None of a kind that stands alone.
     """
 
     spec: str
@@ -67,6 +70,7 @@ class Chosen(Generic[Made]):
     options: dict[str, tuple[Any, Any]]
     module: str
     aliases: tuple[str, ...] = ()
+    recipe: Any = None
 
 
 class Kind:
@@ -81,7 +85,9 @@ class Kind:
     def __init__(self, name: str, catalogue: Catalogue, *, example: str):
         self.name, self.catalogue, self.example = name, catalogue, example
 
-    def register(self, *, source: Source, claims: Any, aliases: tuple[str, ...] = ()) -> Callable[[Build], Build]:
+    def register(
+        self, *, source: Source, claims: Any, aliases: tuple[str, ...] = (), recipe: Any = None
+    ) -> Callable[[Build], Build]:
         """Returns a decorator that registers a function by its name.
 
         The function takes its options as keyword arguments, each with a type and a default; its docstring is what
@@ -91,13 +97,14 @@ class Kind:
           source: where it was published.
           claims: what it says of itself; the contract tests hold it to every line.
           aliases: other names that papers and packages have for it, for who looks for it by one of them.
+          recipe: what its paper puts around it.
 
         Raises:
           Refused: another one has the name.
         """
 
         def decorate(build: Build) -> Build:
-            vars(build)["definition"] = Definition(self.name, source, claims, aliases)
+            vars(build)["definition"] = Definition(self.name, source, claims, aliases, recipe)
             # Files of the user's own are found by their paths, so two of them may use one name.
             if build.__module__.startswith(_FILE_MODULE):
                 return build
@@ -129,6 +136,7 @@ class Kind:
             options={key: (default, options.get(key, default)) for key, default in defaults.items()},
             module=build.__module__,
             aliases=definition.aliases,
+            recipe=definition.recipe,
         )
 
     def _from_file(self, name: str) -> Build:

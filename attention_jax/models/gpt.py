@@ -11,12 +11,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from attention_jax.kernels import Causal, Padding, Segments, Sizes
+from attention_jax.kernels import Causal, Padding, Segments, Sizes, lookup
 from attention_jax.kernels.decode_state import decode_bytes
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
 from attention_jax.layers.defaults import norm
+from attention_jax.layers.short_convolution import kept_bytes
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
 
@@ -134,8 +135,8 @@ class GPT(nn.Module, kw_only=True):
         options = self.stack
         head = options.heads_width
         sizes = Sizes(options.num_heads, options.num_kv_heads or options.num_heads, head, head, head)
-        layers = [
-            decode_bytes(options.of_layer("attention", layer), sizes, tokens=self.length, dtype=options.compute_dtype)
-            for layer in range(1, options.num_layers + 1)
-        ]
-        return None if None in layers else sum(layer for layer in layers if layer is not None)
+        dtype = options.compute_dtype
+        chosen = [lookup(options.of_layer("attention", layer)) for layer in range(1, options.num_layers + 1)]
+        of_kernels = [decode_bytes(one.kernel, sizes, tokens=self.length, dtype=dtype) for one in chosen]
+        around = sum(kept_bytes(one, sizes, width=options.width, dtype=dtype) for one in chosen)
+        return None if None in of_kernels else around + sum(held for held in of_kernels if held is not None)

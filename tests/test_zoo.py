@@ -71,8 +71,8 @@ ROWS: dict[int, tuple[str, ...] | str] = {
     59: ("retention", "gated_retention", "gated_linear", "mamba2", "hgrn2"),
     60: ("delta_net", "gated_delta_net", "kimi_delta", "delta_product"),
     61: "Luna, ISAB, Perceiver, slots, synthesizer, XCA, YOSO: compositions and mixers",
-    62: "a gate on the output: a mixer's recipe",
-    63: "short convolutions: a mixer's recipe",
+    62: ("scaled_dot",),  # with recipe=gated, gated_by_head
+    63: ("scaled_dot",),  # with recipe=canon
     64: "patterns of layers: a stack's option",
     65: "CSA and HCA: compositions over compressed tokens",
     66: "block indexers: options of one indexed composition",

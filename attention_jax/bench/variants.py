@@ -25,8 +25,9 @@ from attention_jax.base.errors import Refused
 from attention_jax.base.formatting import memory
 from attention_jax.bench.cases import free_bytes
 from attention_jax.bench.timing import timed
-from attention_jax.kernels import attend, explain, lookup
+from attention_jax.kernels import attend, explain
 from attention_jax.kernels.example import Example, example
+from attention_jax.kernels.registry import lookup_kernel
 from attention_jax.training import Progress
 from attention_jax.training.workdir import write_atomically
 
@@ -80,7 +81,7 @@ def run_variants(
     Raises:
       Refused: a spec or a number is wrong, or the folder cannot be used.
     """
-    families = {spec: lookup(spec).family for spec in specs}
+    families = {spec: lookup_kernel(spec).family for spec in specs}
     if min(tokens) < 1 or repeats < 1:
         raise Refused(f"--tokens={min(tokens)} and --repeats={repeats}: give at least 1 of each.")
     try:

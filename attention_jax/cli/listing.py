@@ -21,7 +21,8 @@ from attention_jax.kernels.arrays import in_words
 from attention_jax.kernels.cache import decodes
 from attention_jax.kernels.example import example
 from attention_jax.kernels.position import Position
-from attention_jax.kernels.registry import VARIANTS, Variant
+from attention_jax.kernels.recipe import OWN
+from attention_jax.kernels.registry import VARIANTS, Variant, recipes
 from attention_jax.kernels.specs import Chosen, Kind
 from attention_jax.layers.kinds import KINDS, kind_of
 from attention_jax.layers.mixer import MIXERS
@@ -101,6 +102,7 @@ def _facts(variant: Variant) -> dict[str, Any]:
         **claims,
         "decodes": decodes(variant),
         "engines": _engines(variant),
+        "recipe": str(variant.recipe),
         "limits": _limits(variant.claims),
         "per_token": {name: str(one) for name, one in variant.mechanism.per_token.items()},
         "options": {key: default for key, (default, _) in variant.options.items()},
@@ -217,6 +219,8 @@ def _print_variant(variant: Variant) -> None:
     _print_head(VARIANTS, variant)
     print("\nper token, beside query, key and value:")
     print("\n".join(f"  {name} {one}" for name, one in variant.mechanism.per_token.items()) or "  none")
+    print(f"\nrecipe, which a layer puts around it: {variant.recipe}")
+    print(f"  others, by {variant.name}:recipe=NAME: {', '.join((OWN, *recipes()))}")
     _print_claims(variant.spec, vars(variant.claims))
 
 

@@ -59,6 +59,7 @@ from attention_jax.kernels.position import (
     with_bias,
 )
 from attention_jax.kernels.problem import AttentionOutput
+from attention_jax.kernels.recipe import Gate, Recipe
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
 from attention_jax.kernels.sink import with_sink
 from attention_jax.kernels.softmax import masked_softmax
@@ -77,6 +78,7 @@ __all__ = [
     "Dense",
     "FeatureMap",
     "Features",
+    "Gate",
     "Given",
     "Global",
     "KeyValueCache",
@@ -98,6 +100,7 @@ __all__ = [
     "Position",
     "PositionClaims",
     "PrefixLM",
+    "Recipe",
     "Refused",
     "RowScore",
     "Rows",

@@ -23,7 +23,7 @@ from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mask import PrefixLM
 from attention_jax.kernels.mask_algebra import And, Mask, Or, as_mask, describe
 from attention_jax.kernels.problem import AttentionOutput
-from attention_jax.kernels.registry import Variant, lookup
+from attention_jax.kernels.registry import Variant, lookup_kernel
 from attention_jax.kernels.score_functions import ScoreMod
 
 
@@ -149,7 +149,7 @@ def check_cached(variant: str) -> None:
     Raises:
       Refused: it has a recurrent state instead, or no steps.
     """
-    resolved = lookup(variant)
+    resolved = lookup_kernel(variant)
     if resolved.claims.state:
         raise Refused(
             f"{resolved.spec} continues from a state and needs no cache: call attend(state=..., outputs=('out', "

@@ -13,7 +13,7 @@ from attention_jax.kernels.attend import attend, init
 from attention_jax.kernels.cache import KeyValueCache, check_cached
 from attention_jax.kernels.mask import Causal, Global, Window
 from attention_jax.kernels.mask_algebra import And, Mask, Or
-from attention_jax.kernels.registry import lookup
+from attention_jax.kernels.registry import lookup_kernel
 
 
 def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.float32) -> int | None:
@@ -31,7 +31,7 @@ def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.fl
     Returns:
       None for a variant that has no steps: it is not strictly causal, or its steps need more than keys and values.
     """
-    resolved = lookup(variant)
+    resolved = lookup_kernel(variant)
     if resolved.claims.state:
         return bytes_of(_state(variant, sizes, dtype))
     try:
@@ -45,7 +45,7 @@ def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.fl
 
 def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
     """Returns the shapes of the state that a token leaves."""
-    keys, per_token = (1, 1, sizes.kv_heads), lookup(variant).mechanism.per_token
+    keys, per_token = (1, 1, sizes.kv_heads), lookup_kernel(variant).mechanism.per_token
 
     def after_a_token() -> Any:
         trained, drawn = init(variant, jax.random.key(0), sizes)

@@ -201,7 +201,7 @@ class LinearRecurrence(Mechanism):
     b_t k'_t v_t^T; "delta": the value that the state gives for the key is taken out first, S_t = (I - b_t k'_t k'_t^T)
     diag(a_t) S_{t-1} + b_t k'_t v_t^T. With `erase` other keys than the one that is written do so, S_t = (I - e_t
     c_t^T) diag(a_t) S_{t-1} + b_t k'_t v_t^T: the delta rule has c = k', e = b k'. There is no normaliser: what
-    steadies the size of the output, a norm of each head, belongs to the model.
+    steadies the size of the output, a norm of each head, is of the variant's recipe.
 
     Attributes:
       prepare_query: (query [B, T, N, H], given) -> q', token by token.

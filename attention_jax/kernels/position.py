@@ -19,7 +19,7 @@ from attention_jax.kernels.composition import Composition, Solve, around, part
 from attention_jax.kernels.integers import whole_numbers
 from attention_jax.kernels.mechanism import Given, Score, dot, to_statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
-from attention_jax.kernels.registry import Limit, Variant, lookup
+from attention_jax.kernels.registry import Limit, Variant, lookup_kernel
 from attention_jax.kernels.scores import scale_of
 from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind
@@ -108,7 +108,7 @@ def encoded(variant: str, position_encoding: str | None) -> Variant:
     Raises:
       Refused: a spec is wrong, or the variant has no logits, or the encoding is one of token embeddings.
     """
-    resolved = lookup(variant)
+    resolved = lookup_kernel(variant)
     if position_encoding is None:
         return resolved
     position, mechanism = lookup_position(position_encoding).made, resolved.mechanism

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attention_jax.base.catalogue import Catalogue
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels.arrays import Params, Sizes
 from attention_jax.kernels.mechanism import Mechanism
+from attention_jax.kernels.recipe import NAMED, OWN, Recipe, split_recipe
 from attention_jax.kernels.source import Source
-from attention_jax.kernels.specs import Kind
+from attention_jax.kernels.specs import Kind, definition_of
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Variant:
 
     Attributes:
       spec: the string that chose it.
+      kernel: the same without a recipe, as `attend` takes it.
       name: its registered name.
       mechanism: what the engines run.
       claims: what it says of itself.
@@ -106,10 +109,12 @@ class Variant:
       doc: its description.
       options: name to (default, chosen value) of every option.
       family: the room that its file is in, such as "linear"; of a user's own file its name.
+      recipe: what a layer puts around it: what its file names, or the spec.
       aliases: other names that papers and packages have for it.
     """
 
     spec: str
+    kernel: str
     name: str
     mechanism: Mechanism
     claims: Claims
@@ -117,6 +122,7 @@ class Variant:
     doc: str
     options: dict[str, tuple[Any, Any]]
     family: str
+    recipe: Recipe
     aliases: tuple[str, ...] = ()
 
 
@@ -126,7 +132,7 @@ VARIANTS = Kind(
 
 
 def register(
-    *, source: Source, claims: Claims, aliases: tuple[str, ...] = ()
+    *, source: Source, claims: Claims, aliases: tuple[str, ...] = (), recipe: Recipe = NAMED["none"]
 ) -> Callable[[Callable[..., Mechanism]], Callable[..., Mechanism]]:
     """Registers the decorated function, which returns the `Mechanism`, as the variant of its name: see `Kind.register`.
 
@@ -134,11 +140,18 @@ def register(
       source: where the mechanism was published.
       claims: what it says of itself.
       aliases: other names that papers and packages have for it.
+      recipe: what its paper puts around it, which layers obey unless they are told otherwise.
 
     Raises:
       Refused: another variant has the name.
     """
-    return VARIANTS.register(source=source, claims=claims, aliases=aliases)
+    return VARIANTS.register(source=source, claims=claims, aliases=aliases, recipe=recipe)
+
+
+def recipes() -> dict[str, Recipe]:
+    """Returns the recipes that a spec can name beside "own": those with a name, and those of variants that have one."""
+    own = {name: definition_of(VARIANTS.catalogue.lookup(name)).recipe for name in names()}
+    return NAMED | {name: recipe for name, recipe in own.items() if recipe != NAMED["none"]}
 
 
 def names() -> list[str]:
@@ -151,18 +164,21 @@ def lookup(spec: str) -> Variant:
     """Returns the variant that `spec` chooses.
 
     Args:
-      spec: such as "scaled_dot", "performer:features=256" or "my_file.py:my_attention".
+      spec: such as "scaled_dot", "performer:features=256" or "my_file.py:my_attention"; a recipe may be named in it,
+        "scaled_dot:recipe=gated".
 
     Raises:
-      Refused: the name, an option or a value is wrong; the message gives the nearest right name.
+      Refused: the name, an option, a value or the recipe is wrong; the message gives the nearest right name.
     """
-    chosen = VARIANTS.choose(spec)
+    kernel, recipe = split_recipe(spec)
+    chosen = VARIANTS.choose(kernel)
     file, in_file, _ = spec.partition(".py:")
     usual: dict[str, Any] = {
         name: value for name, value in chosen.made.usual.items() if getattr(chosen.claims, name) is None
     }
     return Variant(
         spec=spec,
+        kernel=kernel,
         name=chosen.name,
         mechanism=chosen.made,
         claims=replace(chosen.claims, **usual),
@@ -170,5 +186,35 @@ def lookup(spec: str) -> Variant:
         doc=chosen.doc,
         options=chosen.options,
         family=f"{Path(file).name}.py" if in_file else chosen.module.split(".")[-2],
+        recipe=chosen.recipe if recipe == OWN else _recipe(spec, recipe, chosen.made),
         aliases=chosen.aliases,
     )
+
+
+def lookup_kernel(spec: str) -> Variant:
+    """Returns the variant that `spec` chooses, where nothing stands around it.
+
+    Raises:
+      Refused: the spec is wrong, or names a recipe.
+    """
+    resolved = lookup(spec)
+    if resolved.kernel != spec:
+        raise Refused(
+            f"{spec} names a recipe, which is for the layer around a kernel (model.attention): give {resolved.kernel} "
+            "to the kernel alone."
+        )
+    return resolved
+
+
+def _recipe(spec: str, name: str, mechanism: Mechanism) -> Recipe:
+    """The recipe that a spec names for a mechanism."""
+    known = recipes()
+    if name not in known:
+        raise Refused(f"{spec}: there is no recipe {name!r}.{did_you_mean(name, [OWN, *known])}")
+    foreign = sorted(known[name].names - mechanism.per_token.keys())
+    if foreign:
+        raise Refused(
+            f"{spec}: recipe {name} is for {', '.join(foreign)} of each token, which this variant does not take: give "
+            "another recipe, such as delta_net."
+        )
+    return known[name]

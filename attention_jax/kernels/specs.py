@@ -30,12 +30,14 @@ class Definition:
       source: where it was published.
       claims: what it says of itself.
       aliases: other names that papers and packages have for it.
+      recipe: what its paper puts around it; None of a kind that stands alone.
     """
 
     kind: str
     source: Source
     claims: Any
     aliases: tuple[str, ...] = ()
+    recipe: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Chosen(Generic[Made]):
       options: name to (default, chosen value) of every option.
       module: the module of the function.
       aliases: other names that papers and packages have for it.
+      recipe: what its paper puts around it; None of a kind that stands alone.
     """
 
     spec: str
@@ -63,6 +66,7 @@ class Chosen(Generic[Made]):
     options: dict[str, tuple[Any, Any]]
     module: str
     aliases: tuple[str, ...] = ()
+    recipe: Any = None
 
 
 class Kind:
@@ -77,7 +81,9 @@ class Kind:
     def __init__(self, name: str, catalogue: Catalogue, *, example: str):
         self.name, self.catalogue, self.example = name, catalogue, example
 
-    def register(self, *, source: Source, claims: Any, aliases: tuple[str, ...] = ()) -> Callable[[Build], Build]:
+    def register(
+        self, *, source: Source, claims: Any, aliases: tuple[str, ...] = (), recipe: Any = None
+    ) -> Callable[[Build], Build]:
         """Returns a decorator that registers a function by its name.
 
         The function takes its options as keyword arguments, each with a type and a default; its docstring is what
@@ -87,13 +93,14 @@ class Kind:
           source: where it was published.
           claims: what it says of itself; the contract tests hold it to every line.
           aliases: other names that papers and packages have for it, for who looks for it by one of them.
+          recipe: what its paper puts around it.
 
         Raises:
           Refused: another one has the name.
         """
 
         def decorate(build: Build) -> Build:
-            vars(build)["definition"] = Definition(self.name, source, claims, aliases)
+            vars(build)["definition"] = Definition(self.name, source, claims, aliases, recipe)
             return self.catalogue.register(build, aliases=aliases)
 
         return decorate
@@ -122,6 +129,7 @@ class Kind:
             options={key: (default, options.get(key, default)) for key, default in defaults.items()},
             module=build.__module__,
             aliases=definition.aliases,
+            recipe=definition.recipe,
         )
 
     def _from_file(self, name: str) -> Build:

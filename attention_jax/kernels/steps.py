@@ -14,7 +14,7 @@ from attention_jax.kernels.cache import KeyValueCache, attend_cached, decodes
 from attention_jax.kernels.mask import Padding
 from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.problem import AttentionOutput
-from attention_jax.kernels.registry import lookup
+from attention_jax.kernels.registry import lookup_kernel
 
 
 @jax.tree_util.register_dataclass
@@ -80,7 +80,7 @@ def attend_steps(
     Raises:
       Refused: the variant has no steps, shapes do not fit, or a sequence is longer than its cache.
     """
-    kind, (batch, tokens, heads, width) = decodes(lookup(variant)), query.shape
+    kind, (batch, tokens, heads, width) = decodes(lookup_kernel(variant)), query.shape
     shared: dict[str, Any] = {"variant": variant, "params": params, "position_encoding": position_encoding}
     if kind == "cache":
         if isinstance(state, Fresh):

@@ -13,9 +13,11 @@ from attention_jax.kernels import Dense, Mask, Sizes, init, lookup
 from attention_jax.kernels.arrays import Params, shape_of
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.position import encoded
+from attention_jax.kernels.recipe import INPUTS, PROJECTED, Gate
 from attention_jax.kernels.steps import Fresh, attend_steps
-from attention_jax.layers.defaults import norm
+from attention_jax.layers.defaults import GATES, head_norm, norm
 from attention_jax.layers.heads import attend_heads, mask_of_layer, out_projection, projection
+from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution, reach_of
 from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
 
@@ -70,16 +72,29 @@ class Memory:
     alignment: Any = None
 
 
+class _Projected(NamedTuple):
+    """What a kernel is given: queries [B, T, N, H], keys and values [B, S, K, H], and what goes beside them."""
+
+    query: Array
+    key: Array
+    value: Array
+    per_token: dict[str, Array]
+    sizes: Sizes
+
+
 class Attention(nn.Module):
-    """Projects to heads, attends with any variant, projects back.
+    """Projects to heads, attends with any variant, projects back, with what the variant's recipe puts between.
 
     Its projections are those of Flax's own MultiHeadDotProductAttention: query, key and value kernels [D, N, H], out
     [N, H, D]. The variant's own arrays are named "variant_..."; those that are drawn and not trained are in the
     collection "buffers". What the variant takes of each token beside query, key and value is a projection of its own,
     named "input_...", to [B, T, K] or [B, T, K, H].
 
+    The recipe (kernels/recipe.py) adds short convolutions, "..._convolution", before the kernel, and "value_skip",
+    "head_norm" and "output_gate" after it.
+
     Attributes:
-      variant: the spec of the attention variant.
+      variant: the spec of the attention variant, in which a recipe may be named.
       options: of the stack.
       layer: the number of the layer, from 1.
       cross: whether keys and values are of the memory and not of the tokens.
@@ -105,31 +120,42 @@ class Attention(nn.Module):
         Raises:
           Refused: the heads do not divide the width, there is no memory, or the variant cannot do what is asked.
         """
-        attended, state = self._attend(inputs, seen, state, deterministic=deterministic)
-        return Mixed(out_projection(self.options, inputs.shape[-1])(attended), state)
+        past, state = self._past(inputs.shape[1], seen, state)
+        inputs = self._convolved(INPUTS, inputs, past)
+        projected = self._projected(inputs, seen, state, past)
+        attended, state = self._attend(projected, seen, state, deterministic=deterministic)
+        finished = self._finished(attended, projected.value, inputs)
+        out = out_projection(self.options, inputs.shape[-1])
+        return Mixed(out(finished), Kept(state, past.after) if past.after else state)
 
-    def _attend(self, inputs: Array, seen: Seen, state: Any, *, deterministic: bool) -> tuple[Array, Any]:
-        query = self._query(inputs)
-        if isinstance(state, Memory):
-            key, value = state.key, state.value
-        else:
-            key, value = self._keys(self._memory(seen) if self.cross else inputs)
-        sizes = Sizes(
-            query.shape[2],
-            key.shape[2],
-            query.shape[3],
-            key.shape[3],
-            value.shape[3],
-            length=inputs.shape[1],
-            grid=seen.grid,
-            layer=self.layer,
+    def _past(self, tokens: int, seen: Seen, state: Any) -> tuple[Past, Any]:
+        """What the convolutions see, and the state of the kernel."""
+        recipe = lookup(self.variant).recipe
+        if self.cross and (recipe.convolved or recipe.skip or recipe.shared_query_key):
+            raise Refused(
+                f"cross_attention={self.variant!r} has {recipe} around it, which is for tokens that see each other: "
+                "use recipe=none, or recipe=gated."
+            )
+        if not recipe.convolved:
+            return Past(), state
+        in_steps = state is not None
+        reach = reach_of(
+            mask_of_layer(self.options, self.layer, seen.mask), tokens, variant=lookup(self.variant), in_steps=in_steps
         )
-        encoding = self._encoding()
+        if not in_steps:
+            return Past(reach), None
+        before, state = (state.inputs, state.kernel) if isinstance(state, Kept) else (None, state)
+        return Past(reach, before, seen.lengths), state
+
+    def _attend(self, projected: _Projected, seen: Seen, state: Any, *, deterministic: bool) -> tuple[Array, Any]:
+        """What the kernel makes of the tokens, and its state after them."""
+        query, key, value, per_token, sizes = projected
+        kernel, encoding = lookup(self.variant).kernel, self._encoding()
         arguments: dict[str, Any] = {
-            "variant": self.variant,
+            "variant": kernel,
             "params": self._params(sizes, seen.position_params, encoding),
             "mask": seen.memory_mask if self.cross else mask_of_layer(self.options, self.layer, seen.mask),
-            "per_token": self._per_token(inputs, sizes) or None,
+            "per_token": per_token or None,
             "position_encoding": encoding,
             "grid": seen.grid,
         }
@@ -146,18 +172,65 @@ class Attention(nn.Module):
         result = attend_heads(self, self.options, query, key, value, deterministic=deterministic, **arguments)
         return result.out, None
 
-    def _query(self, inputs: Array) -> Float[Array, "B T N H"]:
-        options, width = self.options, self.options.heads_width
-        query = projection(options, "query", (options.num_heads, width))(inputs)
-        if options.query_key_norm:
-            query = self._head_norm("query_norm")(query)
-        return query if options.query_scale is None else query * (options.query_scale * width**0.5)
+    def _finished(self, attended: Array, value: Array, inputs: Array) -> Float[Array, "B T N H"]:
+        """What the recipe makes of the kernel's output."""
+        recipe, options = lookup(self.variant).recipe, self.options
+        if recipe.skip:
+            heads = attended.shape[2]
+            share = self.param("value_skip", nn.initializers.ones, (heads,)).astype(attended.dtype)
+            attended = attended + share[:, None] * jnp.repeat(value, heads // value.shape[2], axis=2)
+        gate = None if recipe.gate is None else self._gate(recipe.gate, inputs, attended.shape[2:])
+        if gate is not None and recipe.norm_after_gate:
+            attended = attended * gate
+        if recipe.head_norm is not None:
+            epsilon, dtype = options.norm_epsilon, options.compute_dtype
+            attended = head_norm(recipe.head_norm, name="head_norm", epsilon=epsilon, dtype=dtype)(attended)
+        return attended if gate is None or recipe.norm_after_gate else attended * gate
 
-    def _keys(self, inputs: Array) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"]]:
+    def _gate(self, gate: Gate, inputs: Array, shape: tuple[int, ...]) -> Float[Array, "B T N H"]:
+        by_channel = gate.by == "channel"
+        name, shape = "output_gate", shape if by_channel else shape[:1]
+        if gate.through is not None:
+            bottleneck = self._projection("gate_bottleneck", (self.options.heads_width,))(inputs)
+            name, inputs = "narrow_output_gate", GATES[gate.through](bottleneck)
+        values = GATES[gate.activation](self._projection(name, shape)(inputs))
+        return values if by_channel else values[..., None]
+
+    def _convolved(self, name: str, array: Array, past: Past) -> Array:
+        """An array of the tokens with the convolution and the activation that the recipe gives it."""
+        recipe = lookup(self.variant).recipe
+        if name in recipe.convolved:
+            convolution = ShortConvolution(recipe.residual, name=f"{name}_convolution")
+            array = convolution(past.around(name, array), past.reach)
+        return nn.silu(array) if name in recipe.activated else array
+
+    def _projected(self, inputs: Array, seen: Seen, state: Any, past: Past) -> _Projected:
+        options, chosen = self.options, lookup(self.variant)
+        query = self._heads("query", inputs, options.num_heads, past)
+        if isinstance(state, Memory):
+            key, value = state.key, state.value
+        else:
+            kv_heads, source = options.num_kv_heads or options.num_heads, self._memory(seen) if self.cross else inputs
+            shared = query[:, :, :: options.num_heads // kv_heads] if chosen.recipe.shared_query_key else None
+            key = self._heads("key", source, kv_heads, past) if shared is None else shared
+            value = self._heads("value", source, kv_heads, past)
+        if options.query_scale is not None:
+            query = query * (options.query_scale * options.heads_width**0.5)
+        heads, widths = (query.shape[2], key.shape[2]), (query.shape[3], key.shape[3], value.shape[3])
+        sizes = Sizes(*heads, *widths, length=inputs.shape[1], grid=seen.grid, layer=self.layer)
+        shapes = {name: shape_of(one.axes, sizes, owner=name) for name, one in chosen.mechanism.per_token.items()}
+        per_token = {
+            name: self._convolved(name, self._projection(f"input_{name}", shape)(inputs), past)
+            for name, shape in shapes.items()
+        }
+        return _Projected(query, key, value, per_token, sizes)
+
+    def _heads(self, name: str, inputs: Array, heads: int, past: Past) -> Float[Array, "B T N H"]:
         options = self.options
-        shape = (options.num_kv_heads or options.num_heads, options.heads_width)
-        key, value = projection(options, "key", shape)(inputs), projection(options, "value", shape)(inputs)
-        return self._head_norm("key_norm")(key) if options.query_key_norm else key, value
+        array = self._convolved(name, self._projection(name, (heads, options.heads_width))(inputs), past)
+        if not options.query_key_norm or name == "value":
+            return array
+        return norm("rms", name=f"{name}_norm", epsilon=options.norm_epsilon, dtype=options.compute_dtype)(array)
 
     def _memory(self, seen: Seen) -> Array:
         if seen.memory is None:
@@ -171,32 +244,23 @@ class Attention(nn.Module):
         """The spec of the position encoding in the logits."""
         return None if self.cross else self.options.encoding_of(self.layer)
 
-    def _head_norm(self, name: str) -> nn.Module:
-        return norm("rms", name=name, epsilon=self.options.norm_epsilon, dtype=self.options.compute_dtype)
-
-    def _per_token(self, inputs: Array, sizes: Sizes) -> dict[str, Array]:
-        return {
-            name: self._input(name, shape_of(one.axes, sizes, owner=name))(inputs)
-            for name, one in lookup(self.variant).mechanism.per_token.items()
-        }
-
-    def _input(self, name: str, shape: tuple[int, ...]) -> nn.DenseGeneral:
-        """What the variant takes of each token has a bias where its queries have one."""
-        return projection(self.options, f"input_{name}", shape, biased_as="query")
+    def _projection(self, name: str, shape: tuple[int, ...]) -> nn.DenseGeneral:
+        """What a variant takes of each token, and a gate, have a bias where the queries have one."""
+        return projection(self.options, name, shape, biased_as=name if name in PROJECTED else "query")
 
     def _params(self, sizes: Sizes, shared: Params | None, encoding: str | None) -> Params:
         """The variant's own arrays and those of the position encoding, drawn all at once.
 
         One with a number for each place of a sequence may be longer than this one, which `self.param` would refuse.
         """
-        own = None if shared is not None else encoding
+        kernel, own = lookup(self.variant).kernel, None if shared is not None else encoding
         if self.is_initializing():
-            trained, drawn = init(self.variant, self.make_rng("params"), sizes, own)
+            trained, drawn = init(kernel, self.make_rng("params"), sizes, own)
             for name, array in trained.items():
                 self.param(f"variant_{name}", lambda rng, array=array: array)
             for name, array in drawn.items():
                 self.variable("buffers", f"variant_{name}", lambda array=array: array)
-        declared = encoded(self.variant, own).mechanism.arrays
+        declared = encoded(kernel, own).mechanism.arrays
         return (shared or {} if encoding is not None else {}) | {
             name: self.get_variable("params" if one.trained else "buffers", f"variant_{name}")
             for name, one in declared.items()

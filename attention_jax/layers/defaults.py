@@ -72,6 +72,12 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
 }
+# Of the gates that recipes name.
+GATES: dict[str, Callable[[Array], Array]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "linear": lambda x: x,
+}
 
 
 def activation(name: str) -> Callable[[Array], Array]:
@@ -95,6 +101,18 @@ NORMS: dict[str, Callable[..., nn.Module]] = {
 def norm(kind: str = "layer", *, dtype: jnp.dtype, epsilon: float = NORM_EPSILON, name: str | None = None) -> nn.Module:
     """Returns a norm of `NORMS` with our epsilon; its statistics are float32."""
     return NORMS[kind](epsilon=epsilon, dtype=dtype, name=name)
+
+
+def head_norm(kind: str, *, dtype: jnp.dtype, epsilon: float, name: str) -> nn.Module:
+    """Returns the norm of each head of [..., N, H] that a recipe names.
+
+    "rms" has one scale [H] for all heads; "group" is a GroupNorm of N groups, with a scale and a bias of each, [N, H].
+    """
+    if kind == "rms":
+        return norm("rms", name=name, epsilon=epsilon, dtype=dtype)
+    # A head is narrow, and its variance often small beside its mean: a difference of squares would lose it.
+    group_norm = partial(nn.LayerNorm, reduction_axes=-1, feature_axes=(-2, -1), use_fast_variance=False)
+    return group_norm(epsilon=epsilon, dtype=dtype, name=name)
 
 
 def normal(stddev: float = INIT_STDDEV) -> Initializer:

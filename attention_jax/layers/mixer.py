@@ -18,6 +18,7 @@ from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind, defined_in, definition_of, parse_spec
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers.attention import Attention, Seen
+from attention_jax.layers.short_convolution import kept_bytes
 from attention_jax.layers.stack_options import StackOptions
 
 # (options of the stack, number of the layer, from 1, name) -> the module. It is called as `Attention` is.
@@ -151,7 +152,10 @@ def decode_bytes(options: StackOptions, layer: int, *, tokens: int) -> int | Non
     if not is_mixer(spec):
         head = options.heads_width
         sizes = Sizes(options.num_heads, options.num_kv_heads or options.num_heads, head, head, head)
-        return of_variants.decode_bytes(spec, sizes, tokens=tokens, dtype=options.compute_dtype)
+        variant, dtype = lookup(spec), options.compute_dtype
+        of_kernel = of_variants.decode_bytes(variant.kernel, sizes, tokens=tokens, dtype=dtype)
+        around = kept_bytes(variant, sizes, width=options.width, dtype=dtype)
+        return None if of_kernel is None else of_kernel + around
     chosen = MIXERS.choose(spec)
     if not chosen.claims.decodes:
         return None

@@ -19,7 +19,7 @@ from attention_jax.layers.stack_options import REMAT, StackOptions
 # Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see training/rules.py. Heads
 # and hidden units over "tensor", so that each half of a block needs one sum over it forward and one backward (Shoeybi
 # et al. 2019, section 3); the width over "fsdp". Small arrays are whole, so are those of a variant and of a pooling.
-_INTO_HEADS = r"(.*/)?(cross_)?attention/((global_)?(query|key|value)|input_\w+)"
+_INTO_HEADS = r"(.*/)?(cross_)?attention/((global_)?(query|key|value)|output_gate|input_\w+)"
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?(token|position)/embedding", (None, "fsdp")),
     (r"(.*/)?widened/kernel", (None, "fsdp")),
@@ -31,6 +31,13 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?(cross_)?attention/(variant|mixer)_\w+", ()),
     (r"(.*/)?attention/((\w+_)?latent|rotary|\w+_heads|\w+_channels)/kernel", ("fsdp",)),
     (r"(.*/)?attention/((\w+_)?latent|rotary|\w+_heads|\w+_channels)/bias", ()),
+    (r"(.*/)?(cross_)?attention/gate_bottleneck/kernel", ("fsdp",)),
+    (r"(.*/)?(cross_)?attention/gate_bottleneck/bias", ()),
+    (r"(.*/)?(cross_)?attention/narrow_output_gate/kernel", (None, "tensor")),
+    (r"(.*/)?(cross_)?attention/narrow_output_gate/bias", ("tensor",)),
+    (r"(.*/)?attention/(?!inputs)\w+_convolution/taps", (None, "tensor")),
+    (r"(.*/)?attention/inputs_convolution/taps", ()),
+    (r"(.*/)?attention/value_skip", ("tensor",)),
     (r"(.*/)?position/(?!embedding)\w+", ()),
     (r"(.*/)?shared_position_\w+", ()),
     (r"(.*/)?feed_forward/(hidden|gate)/kernel", ("fsdp", "tensor")),

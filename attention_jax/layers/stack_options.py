@@ -39,7 +39,8 @@ class StackOptions:
     """How the blocks of a stack are made. A tuple is a pattern that cycles over the layers, the first layer first.
 
     Attributes:
-      attention: the spec of the attention variant, such as "scaled_dot" or ("sliding_window:window=256", "scaled_dot").
+      attention: the spec of the attention variant, such as "scaled_dot" or ("sliding_window:window=256", "scaled_dot"),
+        in which a recipe may be named, "scaled_dot:recipe=gated".
       cross_attention: the spec of the attention from each token to a memory; None: the blocks have none.
       positions: how attention and embeddings are told of the positions: the spec of a position encoding such as
         "learned", "sinusoidal" or "rope:base=10000", or "none". A pattern is of encodings in the logits alone.

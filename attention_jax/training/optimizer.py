@@ -1,7 +1,7 @@
 """Optimizers by name, optax's own or put together from its parts.
 
-What decays is the same for all: kernels and embeddings, and not biases, norms and a variant's own arrays. The decay is
-decoupled from the gradient and scaled by the learning rate (Loshchilov & Hutter 2017).
+What decays is the same for all: kernels and embeddings, and not biases, norms, short convolutions and a variant's own
+arrays. The decay is decoupled from the gradient and scaled by the learning rate (Loshchilov & Hutter 2017).
 """
 
 import inspect

@@ -1,8 +1,8 @@
 """Recall in five forms, by attention, linear recurrences and the delta rule, at a size for CPUs.
 
 Command: python launch.py compare --config=experiments/benchmarks/recall.py
-75 runs of 1000 steps; not yet run whole. The kernels are bare: published orders on MQAR come with a short convolution
-around the recurrences, without which they lose it for want of a way to shift a key onto its value.
+75 runs of 1000 steps; not yet run whole. Each variant has the recipe of its paper. The short convolution in that of the
+recurrences matters here, as it shifts a key onto its value; "delta_net:recipe=none" goes without it.
 """
 
 from typing import Any

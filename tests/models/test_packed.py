@@ -26,7 +26,7 @@ DOCUMENTS = len(LENGTHS)
 ROW, ROWS = np.array([LENGTH]), np.full(DOCUMENTS, LENGTH)
 PACKED = Rows(TEXT, PIECES, rows=np.zeros(DOCUMENTS, int), padded_lengths=ROW, packed=True).gather(np.arange(1))
 ALONE = Rows(TEXT, PIECES, rows=np.arange(DOCUMENTS), padded_lengths=ROWS, packed=False).gather(np.arange(DOCUMENTS))
-SPECS = ["scaled_dot", "sliding_window:window=3", "performer:features=8", "gated_delta_net"]
+SPECS = ["scaled_dot", "sliding_window:window=3", "performer:features=8", "gated_delta_net", "scaled_dot:recipe=canon"]
 TASK = tasks.build("token_prediction")
 
 

@@ -13,7 +13,7 @@ from attention_jax.contract.cases import SPECS
 from attention_jax.kernels import Refused, lookup
 from attention_jax.layers.spread import AXES
 from attention_jax.layers.stack import PARAMETER_RULES
-from attention_jax.training.optimizer import build_optimizer
+from attention_jax.training.optimizer import build_optimizer, decays
 from attention_jax.training.rules import parameter_specs, state_shardings
 from attention_jax.training.state import TrainState, create_state
 from tests.models.test_catalogue import BATCH, BIDIRECTIONAL, FACTS, built
@@ -148,11 +148,27 @@ def test_every_model_has_a_rule_for_each_parameter_of_each_variant(name):
         spec for spec in claims if (claims[spec].bidirectional if looks_both_ways else claims[spec].causal != "no")
     ]
     options = {} if looks_both_ways else {"approximate_causal": True}
+    fitting += [f"scaled_dot:recipe={name}" for name in ("gated", "gated_by_head", *(["canon"] if options else []))]
     found = {path for spec in fitting for path in paths(spec, use_bias=True, **options)}
     assert any("/variant_" in path for path in found)
     assert looks_both_ways or any("/input_" in path for path in found)
     scanned = paths("scaled_dot", scan_layers=True, norm_position="post")
     assert any("blocks" in path.split("/")[:2] for path in scanned)
+
+
+def test_what_a_recipe_has_of_each_head_lies_with_the_heads():
+    def lie(variant):
+        model = built("gpt", attention=variant, num_layers=1, num_heads=2, width=8)
+        params = jax.eval_shape(lambda: model.init(jax.random.key(0), **models.arrays_of(model, BATCH)))["params"]
+        found = specs(table=model.parameter_rules, params=params)
+        assert not [path for path, decayed in flat(decays(params)).items() if decayed and path.endswith("/taps")]
+        return {path.partition("attention/")[2]: spec for path, spec in found.items()}
+
+    found = lie("mamba2") | lie("kimi_delta") | lie("scaled_dot:recipe=canon")
+    assert found["output_gate/kernel"] == P("fsdp", "tensor")
+    assert found["narrow_output_gate/kernel"] == found["value_convolution/taps"] == P(None, "tensor")
+    assert found["value_skip"] == P("tensor")
+    assert found["inputs_convolution/taps"] == P()
 
 
 def state_of(name: str, **options: Any) -> TrainState:

@@ -3,6 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
+from attention_jax.base.errors import Refused
+from attention_jax.kernels.recipe import NAMED, Recipe
+from attention_jax.kernels.registry import lookup, names
 from attention_jax.study.comparison.plan import Plan
 from attention_jax.study.report.numbers import number
 from attention_jax.study.report.overall import Overall
@@ -78,6 +81,7 @@ def sentences(summary: Summary, *, plan: Plan) -> list[str]:
     """Returns what else the study says of one benchmark, a sentence each; nothing where nothing was compared."""
     return [
         *_seeds(summary, plan),
+        *_recipes(summary),
         *_sizes(summary),
         *_spreads(summary),
         *_power(summary),
@@ -113,6 +117,25 @@ def _seeds(summary: Summary, plan: Plan) -> list[str]:
             f"without {_listed(dropped)}."
         )
     return said
+
+
+def _recipes(summary: Summary) -> list[str]:
+    """Says with what around their kernels the variants were trained, where their names say which variants they are."""
+    words = {word for row in summary.rows for word in row.variant.rpartition(":=")[2].split()}
+    specs = {word.partition("attention=")[2] or word for word in words}
+    told = {spec: recipe for spec in sorted(specs) if (recipe := _recipe(spec)) not in (None, NAMED["none"])}
+    if not told:
+        return []
+    listed = ". ".join(f"{spec}: {recipe}" for spec, recipe in told.items())
+    return [f"Trained with more than the kernel, which recipe=none leaves out. {listed}."]
+
+
+def _recipe(spec: str) -> Recipe | None:
+    """The recipe of a variant of the library; None of what is none, or was one when the study ran."""
+    try:
+        return lookup(spec).recipe if spec.partition(":")[0] in names() else None
+    except Refused:
+        return None
 
 
 def _sizes(summary: Summary) -> list[str]:

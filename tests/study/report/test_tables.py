@@ -267,3 +267,20 @@ def test_why_there_are_no_verdicts_and_which_seeds_they_use(result):
     assert said == ["A verdict needs 3 seeds or more that variant and reference share; here the most is 2."]
     said = sentences(summaries(plan, results[:7])[0], plan=plan)
     assert said[0] == "The verdicts use the seeds that every variant with a verdict has: seeds 0, 1, 2, without seed 3."
+
+
+def test_with_what_around_their_kernels_variants_were_trained_is_said(result):
+    names = (
+        "scaled_dot",
+        "again:=delta_net:recipe=none",
+        "hgrn2",
+        "wide:=model.attention=scaled_dot:recipe=gated",
+        "mla",
+    )
+    plan = Plan(benchmarks=("lm",), variants=names, seeds=(0,))
+    results = [result(name, 0, 0.5, benchmark="lm") for name in names]
+    said = sentences(summaries(plan, results)[0], plan=plan)
+    assert (
+        "Trained with more than the kernel, which recipe=none leaves out. hgrn2: silu on query; rms norm of each head. "
+        "scaled_dot:recipe=gated: sigmoid gate by channel."
+    ) in said

@@ -1,14 +1,15 @@
 """S_t = (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T: Schlag et al. 2021; Yang et al. 2024, sections 2.2 and 3.3.
 
 out_t = S_t^T q_t / sqrt(H); q and k are divided by their norms and b = max_beta sigmoid(beta) is in (0, 1), or in
-(0, 2), so that I - b k k^T never lengthens a vector. The SiLU and short convolutions before, and the norm after, belong
-to the model.
+(0, 2), so that I - b k k^T never lengthens a vector. The recipe is that of section 3.3 and of the authors' code: short
+convolutions and SiLU on q, k and v, and an RMS norm of each head.
 """
 
 from dataclasses import replace
 
 from attention_jax.kernels.arrays import PER_HEAD
 from attention_jax.kernels.mechanism import LinearRecurrence
+from attention_jax.kernels.recipe import PROJECTED, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_scaled, write_strength
 
@@ -24,6 +25,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, unit_key, unit_s
     ),
     claims=replace(CLAIMS, tried="delta_net:max_beta=2"),
     aliases=("delta_rule",),
+    recipe=Recipe(convolved=PROJECTED, activated=PROJECTED, head_norm="rms"),
 )
 def delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
     """A linear recurrence that replaces the value stored for a key instead of adding to it; no normaliser.

@@ -3,8 +3,8 @@
 Each step of section 4.1, equation 5, has a key, a value and a strength of its own: `key` and `value` are those of the
 first, per_token "keys" and "values" those of the others, "beta" the strengths of all. It is `delta_net` over n tokens
 for each, of which the last one's query counts. With strengths up to 2 a product of two reflections is a rotation, so
-that one head can follow a group that one step of `delta_net` cannot. A forget gate (Gated DeltaProduct), the SiLU and
-short convolutions before, and the norm after, belong to other mechanisms and to the model.
+that one head can follow a group that one step of `delta_net` cannot. The recipe is that of `delta_net`, as the paper
+says in section 4.1, over all keys and values; a forget gate (Gated DeltaProduct) belongs to another mechanism.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from attention_jax.kernels.mask import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import Mask, conjunction, terms
 from attention_jax.kernels.mechanism import widest
 from attention_jax.kernels.problem import AttentionOutput, Problem
+from attention_jax.kernels.recipe import PROJECTED, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.delta_net import delta_net
 from attention_jax.kernels.variants.linear.gates import CLAIMS
@@ -67,6 +68,7 @@ def _mask_of_steps(mask: Mask | None, steps: int, real: Array | None) -> Mask | 
     claims=replace(
         CLAIMS, order_free=False, masks=("Causal", "Padding", "Segments"), time="linear", tried="delta_product:steps=3"
     ),
+    recipe=Recipe(convolved=(*PROJECTED, "keys", "values"), activated=(*PROJECTED, "keys", "values"), head_norm="rms"),
 )
 def delta_product(*, steps: int = 2, max_beta: float = 2.0) -> Composition:
     """The delta rule several times a token, each time with another key and value; no normaliser.

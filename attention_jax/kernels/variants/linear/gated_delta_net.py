@@ -1,7 +1,8 @@
 """S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T: Yang et al. 2024 (Gated DeltaNet), equation 10.
 
 The delta rule of `delta_net`, with one decay for each token and key head, a_t = exp(-A_n softplus(gate_t + bias_n)),
-which is the gate of Mamba-2. What belongs to the model is as there.
+which is the gate of Mamba-2. The recipe is that of section 3.4 and figure 1: as there, and a SiLU gate after the norm.
+The paper's values are twice as wide as its keys; here they are as wide.
 """
 
 from dataclasses import replace
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from attention_jax.kernels.arrays import PER_HEAD, Params, Sizes
 from attention_jax.kernels.mechanism import LinearRecurrence
+from attention_jax.kernels.recipe import PROJECTED, Gate, Recipe
 from attention_jax.kernels.registry import Limit, Source, register
 from attention_jax.kernels.variants.linear.gates import (
     CLAIMS,
@@ -38,6 +40,7 @@ def _never_forgets(sizes: Sizes) -> Params:
         CLAIMS, limits=(Limit("gated_delta_net", equals="delta_net", tolerance=2e-6, params=_never_forgets),)
     ),
     aliases=("gdn",),
+    recipe=Recipe(convolved=PROJECTED, activated=PROJECTED, head_norm="rms", gate=Gate(activation="silu")),
 )
 def gated_delta_net(*, max_beta: float = 1.0) -> LinearRecurrence:
     """The delta rule, and a state that forgets as much as each token says, by head; no normaliser.

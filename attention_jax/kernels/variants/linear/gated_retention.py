@@ -1,11 +1,12 @@
 """S_t = g_t S_{t-1} + k_t v_t^T, g_t = sigmoid(x_t w)^(1/tau): Sun et al. 2024 (YOCO), section 3.1.
 
-One decay for each token and key head, from per_token "gate" = x_t w; out_t = S_t^T q_t / sqrt(H). The norm of each
-head after it belongs to the model.
+One decay for each token and key head, from per_token "gate" = x_t w; out_t = S_t^T q_t / sqrt(H). The recipe is that of
+the multi-head form in section 3.1: a GroupNorm of each head, then a swish gate.
 """
 
 from attention_jax.kernels.arrays import PER_HEAD
 from attention_jax.kernels.mechanism import LinearRecurrence
+from attention_jax.kernels.recipe import Gate, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered_log_decay
 
@@ -24,6 +25,7 @@ from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled, tempered
     ),
     claims=CLAIMS,
     aliases=("simple_gla",),
+    recipe=Recipe(head_norm="group", gate=Gate(activation="silu")),
 )
 def gated_retention(*, temperature: float = 16.0) -> LinearRecurrence:
     """A linear recurrence that forgets as much as each token says, by head (gRet); no normaliser.

@@ -3,8 +3,8 @@
 f_t = b + (1 - b) sigmoid(k_t), for each channel: what is written is what is forgotten, so that a key is the gate. The
 bound b keeps the higher layers' memory long: in layer l it is the sum of the first l - 1 of softmax(bounds), over as
 many layers as there are (HGRN: Qin et al. 2023, arXiv 2311.04823, equation 4). It is 0 in the first, and (l - 1) /
-layers at the start. The papers learn one array for all layers; here each layer has its own. The SiLU of q, and the norm
-after, belong to the model.
+layers at the start. The papers learn one array for all layers; here each layer has its own. The recipe is that of
+section 3.2 and of the authors' code: SiLU on q, and an RMS norm after, here of each head and there of all together.
 """
 
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Declared, Sizes, constant
 from attention_jax.kernels.mechanism import Given, LinearRecurrence, to_statistics
+from attention_jax.kernels.recipe import Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS
 
@@ -63,6 +64,7 @@ def _before(rng: PRNGKeyArray, shape: tuple[int, ...], sizes: Sizes) -> Array:
         arxiv="2404.07904",
     ),
     claims=CLAIMS,
+    recipe=Recipe(activated=("query",), head_norm="rms"),
 )
 def hgrn2(*, layers: int = 12) -> LinearRecurrence:
     """A linear recurrence that writes in each channel what it forgets there, less the higher the layer; no normaliser.

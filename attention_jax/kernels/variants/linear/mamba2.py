@@ -1,7 +1,8 @@
 """S_t = exp(-A_n d_t) S_{t-1} + d_t k_t v_t^T, d_t = softplus(gate_t + bias_n): Dao & Gu 2024, sections 2 and 7.
 
-State space duality: C is the query, B the key, x the value, out_t = S_t^T q_t. The short convolutions, the skip D x and
-the gated norm after it belong to the model.
+State space duality: C is the query, B the key, x the value, out_t = S_t^T q_t. The recipe is that of section 7.1 and
+figure 6: convolutions and SiLU on x, B and C, the skip D x, a SiLU gate and an RMS norm after it. The norm is of each
+head, where the paper's is of all heads of a device; x is as wide as the layer, where the paper's is twice as wide.
 """
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array
 
 from attention_jax.kernels.arrays import PER_HEAD
 from attention_jax.kernels.mechanism import Given, LinearRecurrence
+from attention_jax.kernels.recipe import PROJECTED, Gate, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, selective_gate, selective_log_decay
 
@@ -30,6 +32,14 @@ def _step(given: Given) -> Array:
     ),
     claims=CLAIMS,
     aliases=("ssd",),
+    recipe=Recipe(
+        convolved=PROJECTED,
+        activated=PROJECTED,
+        skip=True,
+        head_norm="rms",
+        gate=Gate(activation="silu"),
+        norm_after_gate=True,
+    ),
 )
 def mamba2() -> LinearRecurrence:
     """A linear recurrence whose steps each token sizes: a long one writes much and forgets much; no normaliser."""

@@ -1,7 +1,8 @@
 """S_t = gamma_n S_{t-1} + k_t v_t^T, out_t = S_t^T q_t / sqrt(H): Sun et al. 2023, equations 5 and 6, section 2.2.
 
-gamma of key head n is 1 - 2^(-5-n), n = 0, 1, 2 ... (equation 8). The paper rotates q and k first (xPos, a position
-encoding) and norms each head of the output after (its GroupNorm): both belong to the model.
+gamma of key head n is 1 - 2^(-5-n), n = 0, 1, 2 ... (equation 8). The recipe is that of equation 8: a GroupNorm of each
+head, then a swish gate. The paper rotates q and k first (xPos), which is left out, and its values are twice as wide as
+its keys; here they are as wide.
 """
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.kernels.arrays import Declared, Sizes
 from attention_jax.kernels.mechanism import Given, LinearRecurrence
+from attention_jax.kernels.recipe import Gate, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS, scaled
 
@@ -35,6 +37,7 @@ def _log_decay(key: Array, given: Given) -> Array:
     ),
     claims=CLAIMS,
     aliases=("retnet",),
+    recipe=Recipe(head_norm="group", gate=Gate(activation="silu")),
 )
 def retention() -> LinearRecurrence:
     """A linear recurrence that forgets at a fixed rate, another one in each head (RetNet); no normaliser."""

@@ -7,8 +7,9 @@ S is [Hv, J] there, and out_t = S_t r_t has no scale. From the key k_t and the p
 - c_t = unit(k_t (.) removal), what is taken out; k'_t = k_t (.) (1 + (a_t - 1) (.) replacement), what is written.
 
 The state that is asked for c_t has not decayed yet, unlike that of `kimi_delta`: c_t / w_t asks the same of the one
-that has. How d and g are projected (at low rank, from shifted tokens), the mixing of v with the first layer's, the
-bonus and the norm of each head belong to the model.
+that has. The recipe is a GroupNorm of each head and the gate sigmoid(x A) B, through a bottleneck as wide as a head,
+where the paper's grows with the model. Left out are the token shift before each projection, the bottlenecks of d and g,
+the mixing of v with the first layer's, and the bonus.
 """
 
 import math
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 
 from attention_jax.kernels.arrays import PER_CHANNEL, constant
 from attention_jax.kernels.mechanism import Given, LinearRecurrence, to_statistics, unit
+from attention_jax.kernels.recipe import Gate, Recipe
 from attention_jax.kernels.registry import Source, register
 from attention_jax.kernels.variants.linear.gates import CLAIMS
 
@@ -53,6 +55,7 @@ def _erased(key: Float[Array, "B S K J"], given: Given) -> tuple[Array, Array]:
     ),
     claims=CLAIMS,
     aliases=("goose",),
+    recipe=Recipe(head_norm="group", gate=Gate(activation="linear", through="sigmoid")),
 )
 def rwkv7() -> LinearRecurrence:
     """The delta rule with a key of its own to take out, a decay and a rate for each channel (RWKV-7); no normaliser."""

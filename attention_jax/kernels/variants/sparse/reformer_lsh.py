@@ -1,10 +1,10 @@
 """Attention by locality-sensitive hashing, Reformer: Kitaev et al. 2020, section 2 and appendix A.
 
-Keys are the queries, divided by their lengths; the argument `key` is not looked at. In each round a token's bucket is
-argmax [q R; -q R] for a random R of its own. Tokens are sorted by bucket, then by position, and cut into chunks; each
-sees its own chunk and the one before it, whatever their buckets (the paper's set P~_i). A key met in several rounds
-counts once: its logit is lessened by the log of how often (appendix A), and rounds are merged by their normalisers. A
-token sees itself only where no round shows it another.
+Keys are the queries, divided by their lengths; the argument `key` is not looked at, and the recipe projects none
+(section 2, shared-QK). In each round a token's bucket is argmax [q R; -q R] for a random R of its own. Tokens are
+sorted by bucket, then by position, and cut into chunks; each sees its own chunk and the one before it, whatever their
+buckets (the paper's set P~_i). A key met in several rounds counts once: its logit is lessened by the log of how often
+(appendix A), and rounds are merged by their normalisers. A token sees itself only where no round shows it another.
 
 Where paper and code disagree: the paper writes q . k without a scale, "for clarity"; here as in the authors' code
 (trax) a key has length 1 and there is no other scale, where reformer-pytorch divides by sqrt(H) too. Published codes
@@ -26,6 +26,7 @@ from attention_jax.kernels.composition import Composition, Solve, on_other_token
 from attention_jax.kernels.mask_algebra import Dense
 from attention_jax.kernels.mechanism import SoftmaxScore, statistics_dtype, to_statistics, unit
 from attention_jax.kernels.problem import AttentionOutput, Problem
+from attention_jax.kernels.recipe import Recipe
 from attention_jax.kernels.registry import Claims, Source, register
 from attention_jax.kernels.softmax import masked_softmax
 
@@ -54,6 +55,7 @@ from attention_jax.kernels.softmax import masked_softmax
         masks=("Causal", "Padding"),
         tried="reformer_lsh:rounds=2,buckets=4,chunk=1",
     ),
+    recipe=Recipe(shared_query_key=True),
 )
 def reformer_lsh(*, rounds: int = 4, buckets: int = 32, chunk: int = 64) -> Composition:
     """Softmax attention of each token to those that a hash puts near it.

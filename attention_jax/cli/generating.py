@@ -85,8 +85,9 @@ class Asked:
           Refused: as the class does.
         """
         given: dict[str, Any] = {name: value for name in SAMPLING if (value := getattr(self, name)) is not None}
-        greedy = {"temperature": 0.0} if memory and not given and self.seed is None else {}
-        sampling = Sampling(**greedy, **given)
+        if memory and not given and self.seed is None:
+            given["temperature"] = 0.0
+        sampling = Sampling(**given)
         if sampling.temperature == 0:
             self._refuse(("top_k", "top_p", "min_p", "seed"), beside="--temperature=0")
             if self.num_return_sequences > 1:

@@ -94,6 +94,13 @@ def takes(hint: Any, value: Any) -> bool:
     return any(_is(kind, value) for kind in kinds(hint))
 
 
+def with_tuples(value: Any) -> Any:
+    """Returns a config that was JSON, which has no tuples, with one for each list: options of a model are hashed."""
+    if isinstance(value, dict):
+        return {key: with_tuples(part) for key, part in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
 def kinds(hint: Any) -> tuple[Any, ...]:
     """Returns the types of a union, or the one type."""
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

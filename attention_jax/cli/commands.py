@@ -11,6 +11,7 @@ from typing import Protocol, cast
 COMMANDS = {
     "train": "train",
     "eval": "evaluate",
+    "generate": "generate",
     "compare": "compare",
     "sweep": "sweep",
     "reproduce": "reproduce",

@@ -5,7 +5,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.digests import check_file
-from attention_jax.data.text import decode, encode, held_out, read_text
+from attention_jax.data.text import Characters, decode, encode, held_out, read_text
 from attention_jax.data.tfds_source import count, open_prepared, read
 
 
@@ -115,4 +115,4 @@ def _dataset(texts: dict[str, str], context: int, name: str, *, min_count: int =
         else:
             splits[split] = Windows(ids, context=context, stride=context, windows=-(-(len(ids) - 1) // context))
     facts = {"vocabulary_size": len(vocabulary), "length": context, "vocabulary": vocabulary}
-    return Dataset(splits=splits, facts=facts)
+    return Dataset(splits=splits, facts=facts, tokenizer=Characters(vocabulary, owner=name))

@@ -93,7 +93,7 @@ class Dataset:
         stands for) where it is text. Sequences to turn into others: source_length, target_length (the largest S and T)
         in place of length, and the tokens padding, begin and end. Images: image_shape (H, W, C). Classification:
         num_classes, and classes (their names) where they have any.
-      tokenizer: between texts and tokens, of sequences to turn into others.
+      tokenizer: between texts and tokens, of sequences that are text to be predicted or turned into others.
       notes: lines on what was done with examples that a user should hear of, such as how many were left out.
     """
 

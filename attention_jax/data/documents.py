@@ -7,7 +7,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data.dataset import Dataset, Source, register
 from attention_jax.data.packing import Rows, best_fit_decreasing, bucketed, check_rows, cut
-from attention_jax.data.text import decode, encode, held_out, read_text, universal_newlines
+from attention_jax.data.text import Characters, decode, encode, held_out, read_text, universal_newlines
 from attention_jax.data.tfds_source import open_prepared, read
 
 
@@ -100,7 +100,7 @@ def _dataset(documents: Mapping[str, Sequence[str]], context: int, buckets: tupl
         for split, texts in documents.items()
     }
     facts = {"vocabulary_size": len(vocabulary), "length": context, "vocabulary": vocabulary}
-    return Dataset(splits=splits, facts=facts)
+    return Dataset(splits=splits, facts=facts, tokenizer=Characters(vocabulary, owner=name))
 
 
 def _rows(ids: np.ndarray, document_lengths: np.ndarray, context: int, buckets: tuple[int, ...]) -> Rows:

@@ -1,7 +1,7 @@
 """Text as numbers: read, checked to be UTF-8, and its characters numbered by one vocabulary."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,44 @@ from attention_jax.base.errors import Refused
 
 # Token 0, where a vocabulary has one: what the training text does not have.
 UNKNOWN = "<unknown>"
+
+
+class Characters:
+    """The characters of a text, each a token.
+
+    Attributes:
+      vocabulary: the sorted characters; token 0 is "<unknown>" where rare ones are one.
+    """
+
+    def __init__(self, vocabulary: list[str], *, owner: str):
+        """Numbers the characters.
+
+        Args:
+          vocabulary: as `encode` returns it.
+          owner: how a message names the data set.
+        """
+        self._numbers = {character: number for number, character in enumerate(vocabulary)}
+        self._owner = owner
+        self.vocabulary = vocabulary
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of each text, one a character.
+
+        Raises:
+          Refused: a character is not in the vocabulary, which has no "<unknown>".
+        """
+        rare = self._numbers.get(UNKNOWN)
+        unknown = [character for text in texts for character in text if character not in self._numbers]
+        if unknown and rare is None:
+            raise Refused(
+                f"the vocabulary of {self._owner!r} has no character {unknown[0]!r}: leave it out; the "
+                f"{len(self.vocabulary)} that it has are those of its train text."
+            )
+        return [[self._numbers.get(character, rare or 0) for character in text] for text in texts]
+
+    def detokenize(self, ids: Iterable[int]) -> str:
+        """Returns the text of the tokens."""
+        return "".join(self.vocabulary[token] for token in ids)
 
 
 def read_text(path: str) -> str:

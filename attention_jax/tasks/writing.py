@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
 from attention_jax.data import Dataset
-from attention_jax.decoding import beam_search
+from attention_jax.decoding import advance_of, beam_search
 from attention_jax.tasks.slicing import Batch
 
 WRITTEN = "written"
@@ -37,13 +37,10 @@ def writes(*, beams: int, alpha: float, owner: str) -> Callable[..., dict[str, A
                 "model transformer."
             )
 
-        def advance(state: Any, tokens: Array, lengths: Array) -> tuple[Array, Any]:
-            return model.apply(variables, state, tokens, lengths, method="advance")
-
         lengths = batch["source_lengths"]
         state = model.apply(variables, batch["source"], source_lengths=lengths, method="start")
         found = beam_search(
-            advance,
+            advance_of(model, variables),
             state,
             jnp.full((len(lengths), 1), model.begin),
             jnp.ones(len(lengths), jnp.int32),

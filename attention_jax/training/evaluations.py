@@ -196,7 +196,7 @@ def evaluate_checkpoint(
         steps = checkpoints.steps()
         if not steps:
             raise Refused(f"workdir {str(workdir)!r} holds no whole checkpoint: train first, with the same --config.")
-        step = _chosen(experiment, workdir, checkpoint, steps)
+        step = chosen_step(experiment.task, workdir, checkpoint, steps)
         restored = checkpoints.restore(experiment.create_state(experiment.seed), step=step)
     finally:
         checkpoints.close()
@@ -208,12 +208,23 @@ def evaluate_checkpoint(
     return step, measures | {f"{experiment.score_name}[{label}]": value for label, value in slices.items()}
 
 
-def _chosen(experiment: Experiment, workdir: Path, checkpoint: str, steps: list[int]) -> int:
+def chosen_step(task: Task, workdir: Path, checkpoint: str, steps: list[int]) -> int:
+    """Returns the step of the checkpoint that is meant.
+
+    Args:
+      task: of the run.
+      workdir: the folder of the run.
+      checkpoint: "last", "best" (on the validation split, of the evaluations that the run recorded) or a step.
+      steps: those of its whole checkpoints.
+
+    Raises:
+      Refused: there is no such checkpoint.
+    """
     there = f"give --checkpoint=last, or one of the steps {', '.join(map(str, steps))}"
     if checkpoint == "last":
         return steps[-1]
     if checkpoint == "best":
-        best = history(experiment.task, read_lines(workdir / "metrics.jsonl")).best()
+        best = history(task, read_lines(workdir / "metrics.jsonl")).best()
         if best is None:
             raise Refused(f"--checkpoint=best: nothing was evaluated in workdir {str(workdir)!r}: {there}.")
         if best not in steps:

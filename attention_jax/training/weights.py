@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def fitting_weights(init: Init, state: TrainState, *, say: Callable[[str], None]
     problems = [
         problem
         for path in sorted({*wanted, *weights} - skipped)
-        if (problem := _problem(path, weights.get(path), wanted.get(path)))
+        if (problem := problem_of(path, weights.get(path), wanted.get(path)))
     ]
     if problems:
         more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
@@ -79,7 +79,7 @@ def _leaves(tree: Any) -> list[tuple[Any, Any]]:
 
 
 def _of_run(folder: Path, *, say: Callable[[str], None]) -> Weights:
-    """Returns the weights of a run, of the checkpoint that its score is of."""
+    """Returns the weights of a run, of the checkpoint that its score is of, by path."""
     checkpoints = Checkpoints(folder, keep=1, say=say, read_only=True)
     try:
         steps = checkpoints.steps()
@@ -88,15 +88,28 @@ def _of_run(folder: Path, *, say: Callable[[str], None]) -> Weights:
                 f"init.source={str(folder)!r} is no .safetensors file and no folder of a run with a whole checkpoint: "
                 "give one of the two."
             )
-        outcome = folder / "outcome.json"
-        scored = json.loads(outcome.read_text())["score_step"] if outcome.exists() else steps[-1]
-        step = scored if scored in steps else steps[-1]
-        parts = checkpoints.arrays(step, ("params", "average", "buffers", "mutable"))
+        found = variables_of(checkpoints, scored_step(folder, steps))
     finally:
         checkpoints.close()
+    return {path_of(keys): array for keys, array in _leaves({**found.pop("params"), **found})}
+
+
+def scored_step(workdir: Path, steps: Sequence[int]) -> int:
+    """Returns which of the steps of a run's whole checkpoints its score is of; the last, where that is not there."""
+    outcome = workdir / "outcome.json"
+    scored = json.loads(outcome.read_text())["score_step"] if outcome.exists() else steps[-1]
+    return int(scored) if scored in steps else steps[-1]
+
+
+def variables_of(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+    """Returns what the model of a checkpoint is evaluated with, as `TrainState.variables`, in NumPy arrays.
+
+    Raises:
+      Refused: it cannot be read.
+    """
+    parts = checkpoints.arrays(step, ("params", "average", "buffers", "mutable"))
     params = parts["average"] or parts["params"]
-    collections = {**params, "buffers": parts["buffers"], **parts.get("mutable", {})}
-    return {path_of(keys): array for keys, array in _leaves(collections)}
+    return {"params": params, "buffers": parts["buffers"], **parts.get("mutable", {})}
 
 
 def _of_file(file: Path) -> Weights:
@@ -137,8 +150,8 @@ def _skipped(wanted: Mapping[str, Any], init: Init) -> set[str]:
     return skipped
 
 
-def _problem(path: str, there: np.ndarray | None, here: Any) -> str | None:
-    """Returns why an array of the source cannot be that of the model, or None."""
+def problem_of(path: str, there: np.ndarray | None, here: Any) -> str | None:
+    """Returns why an array of weights ("there") cannot be that of the model ("here"), or None."""
     if there is None:
         return f"{path} {list(here.shape)} is only here"
     if here is None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax import data
+from attention_jax.base.errors import Refused
 
 TEXT = "the quick brown fox jumps over the lazy dog! été.\n" * 4  # 200 characters
 
@@ -136,3 +137,17 @@ def test_tiny_shakespeare_has_its_published_sizes():
 def test_a_set_that_is_no_running_text_is_refused(refused):
     with refused("'scan'", "16728 examples", "'actions', 'commands'"):
         data.build("tfds_characters", dataset="scan", context=64)
+
+
+def test_the_tokenizer_spells_texts_and_names_a_character_that_there_is_not(file):
+    tokenizer = data.build("text_file", path=file(TEXT), context=7).tokenizer
+    (tokens,) = tokenizer.tokenize(["été!"])
+    assert [tokenizer.vocabulary[token] for token in tokens] == list("été!")
+    assert tokenizer.detokenize(tokens) == "été!"
+    with pytest.raises(Refused, match=r"text.txt' has no character '€'"):
+        tokenizer.tokenize(["fox", "€ 5"])
+
+
+def test_the_tokenizer_takes_what_it_does_not_know_for_unknown_where_there_is_such_a_token(file):
+    tokenizer = data.build("text_file", path=file(TEXT), context=7, min_count=1).tokenizer
+    assert tokenizer.detokenize(tokenizer.tokenize(["a€"])[0]) == "a<unknown>"

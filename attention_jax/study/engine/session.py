@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from attention_jax.base.options import with_tuples
 from attention_jax.study.engine.compiler import Compiler, versions
 from attention_jax.study.engine.reporter import Event, Pruned, Reporter, beating
 
@@ -108,7 +109,7 @@ class Session:
 
         ends: dict[int, dict[str, Any] | Exception] = {}
         members = {}
-        parts = [program_and_run(_with_tuples(cell["config"])) for cell in job["cells"]]
+        parts = [program_and_run(with_tuples(cell["config"])) for cell in job["cells"]]
         experiment = self._experiment(job["program"], parts[0][0], job["devices"])
         for place, (cell, (_, run)) in enumerate(zip(job["cells"], parts, strict=True)):
             reporters[place].metric = f"validation_{experiment.task.metric}"
@@ -123,7 +124,7 @@ class Session:
         return [ends[place] for place in range(len(reporters))]
 
     def _outcome(self, job: dict[str, Any], cell: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-        config = _with_tuples(cell["config"])
+        config = with_tuples(cell["config"])
         trainer = config.pop("trainer", None)
         folder = Path(cell["folder"])
         if trainer is not None:
@@ -212,10 +213,3 @@ def _words(error: Exception) -> str:
     if outcome is not None and isinstance(error, outcome.RunFailed):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON has no tuples, and options of a model must be hashable."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(part) for key, part in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, (list, tuple)) else value

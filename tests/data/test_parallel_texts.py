@@ -19,7 +19,7 @@ GERMAN = ["ein Hund", "zwei Hunde", "ein Hund läuft", "er läuft"]
 def folder(tmp_path) -> Path:
     """Sets train, val, test_a and test_b of four, three, two and one pairs, in files of every kind."""
     for stem, count in (("train", 4), ("val", 3), ("test_a", 2), ("test_b", 1)):
-        (tmp_path / f"{stem}.en.gz").write_bytes(gzip.compress("\n".join(ENGLISH[:count]).encode()))
+        (tmp_path / f"{stem}.en.gz").write_bytes(gzip.compress("\n".join(ENGLISH[:count], mtime=0).encode()))
         (tmp_path / f"{stem}.de").write_bytes(
             b"\xef\xbb\xbf" + "".join(f"{text}\r\n" for text in GERMAN[:count]).encode()
         )
@@ -82,7 +82,7 @@ def test_a_line_ends_where_a_line_of_the_file_does(folder):
         ("val.de", b"\n", ["val.de' is empty"]),
         ("train.de", b"\xff\n", ["train.de' is not UTF-8"]),
         ("test_b.en.gz", b"plain", ["test_b.en.gz' cannot be read"]),
-        ("test_b.en.gz", gzip.compress(b"text" * 99)[:-9], ["test_b.en.gz' cannot be read"]),
+        ("test_b.en.gz", gzip.compress(b"text" * 99, mtime=0)[:-9], ["test_b.en.gz' cannot be read"]),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(refused, folder, file, content, words):

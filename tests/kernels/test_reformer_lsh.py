@@ -7,7 +7,7 @@ import pytest
 from attention_jax.contract.cases import AGREEMENT, error, make, run, run_compiled
 from attention_jax.kernels import Causal, Dense, Refused
 from attention_jax.kernels.mechanism import unit
-from attention_jax.layers.attention import require_causal
+from attention_jax.layers import require_causal
 from tests.kernels.against_oracle import check_where_most_is_left_out
 
 SPEC, TOKENS = "reformer_lsh:rounds=2,buckets=4,chunk=4", 37

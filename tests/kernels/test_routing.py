@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.contract.cases import error, make, run
 from attention_jax.kernels import Causal, Padding, Refused
-from attention_jax.layers.attention import require_causal
+from attention_jax.layers import require_causal
 from tests.kernels.against_oracle import check_where_most_is_left_out
 from tests.oracle.functions import unit
 

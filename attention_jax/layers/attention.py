@@ -41,6 +41,10 @@ def require_causal(variant: str, *, owner: str, approximate: bool = False) -> No
         )
 
 
+# The collection that the weights are sown into where the caller makes it mutable; training never does.
+LOOKED_AT = "attention"
+
+
 class Seen(NamedTuple):
     """What the tokens of a stack see and where they stand: the same for all of its blocks.
 
@@ -167,6 +171,9 @@ class Attention(nn.Module):
         draws = not deterministic and lookup(self.variant).mechanism.draws
         if encoding is not None and seen.positions is not None:
             arguments["positions"] = seen.positions
+        # Everything is mutable while a model is initialised.
+        looked_at = self.is_mutable_collection(LOOKED_AT) and not self.is_initializing()
+        looked_at = looked_at and lookup(self.variant).claims.weights
         result = spread_attend()(
             query,
             key,
@@ -174,8 +181,11 @@ class Attention(nn.Module):
             dropout_rate=rate,
             rng=self.make_rng("dropout") if rate or draws else None,
             engine=self.options.engine,
+            outputs=("out", "weights") if looked_at else ("out",),
             **arguments,
         )
+        if looked_at:
+            self.sow(LOOKED_AT, "weights", result.weights)
         return result.out, None
 
     def _query(self, inputs: Array) -> Float[Array, "B T N H"]:

@@ -10,7 +10,7 @@ from attention_jax.kernels import lookup
 from attention_jax.kernels.arrays import Params, Sizes, made
 from attention_jax.kernels.position import lookup_position
 from attention_jax.kernels.steps import Fresh
-from attention_jax.layers.attention import Seen
+from attention_jax.layers.attention import LOOKED_AT, Seen
 from attention_jax.layers.block import Block, BlockState
 from attention_jax.layers.mixer import is_mixer
 from attention_jax.layers.spread import spread_tokens
@@ -114,7 +114,7 @@ class Stack(nn.Module):
         fresh = _of_block(state, 0) if isinstance(state, Fresh) else None
         scanned = nn.scan(
             lambda block, hidden, of_layer: run(block, hidden, fresh or of_layer),
-            variable_axes={"params": 0, "buffers": 0},
+            variable_axes={"params": 0, "buffers": 0, LOOKED_AT: 0},
             split_rngs={"params": True, "dropout": True},
             length=self.options.num_layers,
             in_axes=nn.broadcast if fresh or state is None else 1,

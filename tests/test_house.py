@@ -33,6 +33,7 @@ STUDY = {
     "baselines": 0,
     "comparison": 1,
     "report": 2,
+    "look": 3,
     "sweep": 3,
     "reproduction": 4,
 }

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train",
     "eval": "evaluate",
     "generate": "generate",
+    "look": "look",
     "compare": "compare",
     "sweep": "sweep",
     "reproduce": "reproduce",

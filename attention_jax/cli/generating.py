@@ -1,4 +1,4 @@
-"""What `launch.py generate` does: reads prompts, lets a trained model write, and shows or keeps the texts."""
+"""The work of `launch.py generate`: prompts are read, a trained model writes, texts are shown or kept."""
 
 import json
 import math

@@ -21,6 +21,9 @@ from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution,
 from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
 
+# The collection that the weights are sown into where the caller makes it mutable; training never does.
+LOOKED_AT = "attention"
+
 
 class Seen(NamedTuple):
     """What the tokens of a stack see and where they stand: the same for all of its blocks.
@@ -169,7 +172,13 @@ class Attention(nn.Module):
             return _attend_memory(query, key, value, state, lengths=seen.lengths, **arguments)
         if encoding is not None and seen.positions is not None:
             arguments["positions"] = seen.positions
+        # Everything is mutable while a model is initialised.
+        looked_at = self.is_mutable_collection(LOOKED_AT) and not self.is_initializing()
+        looked_at = looked_at and lookup(kernel).claims.weights
+        arguments["outputs"] = ("out", "weights") if looked_at else ("out",)
         result = attend_heads(self, self.options, query, key, value, deterministic=deterministic, **arguments)
+        if looked_at:
+            self.sow(LOOKED_AT, "weights", result.weights)
         return result.out, None
 
     def _finished(self, attended: Array, value: Array, inputs: Array) -> Float[Array, "B T N H"]:

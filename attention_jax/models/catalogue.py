@@ -11,6 +11,7 @@ import flax.linen as nn
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.options import is_section, option_parameters, section_parameters
+from attention_jax.layers.attention import LOOKED_AT
 
 # The field of a model whose options are keys of `config.model` themselves; those of other dataclasses are sections.
 STACK = "stack"
@@ -18,8 +19,8 @@ STACK = "stack"
 models: Catalogue = Catalogue("model", "attention_jax.models")
 # What a layer sows into it is added to the loss.
 LOSSES = "losses"
-# Collections that are not a model's to declare: Flax's own of what is looked at is never part of training.
-_TAKEN = ("params", "buffers", LOSSES, "intermediates")
+# Collections that are not a model's to declare: what is looked at, Flax's own of it too, is never part of training.
+_TAKEN = ("params", "buffers", LOSSES, LOOKED_AT, "intermediates")
 
 
 def register(name: str) -> Any:

@@ -14,12 +14,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data import Dataset
+from attention_jax.layers.attention import LOOKED_AT
 from attention_jax.models import LOSSES, arrays_of, check_collections, may_read, mutable, readers
 from attention_jax.tasks.slicing import Batch, Slicing
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "error")
 # What a model may write in training: undeclared collections too, so that they can be refused. In an evaluation none.
-_WRITTEN = DenyList(("params", "buffers", "intermediates"))
+_WRITTEN = DenyList(("params", "buffers", "intermediates", LOOKED_AT))
 # (model, variables, batch, key) -> named arrays [B, ...]
 Collect = Callable[[nn.Module, Mapping[str, Any], Batch, PRNGKeyArray], dict[str, Array]]
 # (named arrays of all rows, data set, name of the split) -> scores by name

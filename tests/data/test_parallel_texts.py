@@ -19,7 +19,7 @@ GERMAN = ["ein Hund", "zwei Hunde", "ein Hund läuft", "er läuft"]
 def folder(tmp_path) -> Path:
     """Sets train, val, test_a and test_b of four, three, two and one pairs, in files of every kind."""
     for stem, count in (("train", 4), ("val", 3), ("test_a", 2), ("test_b", 1)):
-        (tmp_path / f"{stem}.en.gz").write_bytes(gzip.compress("\n".join(ENGLISH[:count], mtime=0).encode()))
+        (tmp_path / f"{stem}.en.gz").write_bytes(gzip.compress("\n".join(ENGLISH[:count]).encode()))
         (tmp_path / f"{stem}.de").write_bytes(
             b"\xef\xbb\xbf" + "".join(f"{text}\r\n" for text in GERMAN[:count]).encode()
         )

@@ -26,6 +26,10 @@ from attention_jax.layers import StackOptions
         ({"first_norm": False, "norm_position": "post"}, r"^model\.first_norm=False is of norms before each half"),
         ({"shared_positions": True}, r"^model\.shared_positions=True shares .* positions='learned' is of no layer"),
         ({"layer_groups": 3}, r"^model\.layer_groups=3 does not divide num_layers=4"),
+        (
+            {"layer_groups": 2, "window": (3, None)},
+            r"^model\.layer_groups=2 makes layers of a group alike, and model\.win",
+        ),
         ({"use_bias": ("query", "outt")}, r"^model\.use_bias names no projection 'outt'\. Did you mean 'out'\?"),
     ],
 )

@@ -1,0 +1,1 @@
+"""A trained model looked at: what its heads attend to on one input."""

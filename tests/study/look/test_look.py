@@ -1,0 +1,151 @@
+"""The report of a run on one input: whole, and looked at in a browser."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import data, models
+from attention_jax.base.errors import Refused
+from attention_jax.study.look.given import given
+from attention_jax.study.look.look_report import look_html
+from attention_jax.study.look.maps import attention_maps
+from attention_jax.study.look.run import look_at
+from attention_jax.training import Experiment, Progress, train
+from attention_jax.training.trained import Trained
+from tests.launch.command_line import RECALL
+from tests.study.report.test_browser import BROWSER, DESK, PHONE, Tab, in_browser
+
+STACK = {"num_layers": 2, "num_heads": 2, "width": 8}
+
+
+def untrained(dataset: data.Dataset, name: str, **options: Any) -> Trained:
+    model = models.build(name, facts=dataset.facts, **options)
+    example = models.arrays_of(model, dataset.splits["train"].gather(np.zeros(1, np.int64)))
+    return Trained(model, jax.jit(model.init)(jax.random.key(0), **example), dataset, step=0)
+
+
+def report(trained: Trained, text: str) -> str:
+    shown = given(trained, text)
+    maps = attention_maps(trained.model, trained.variables, shown.arrays)
+    return look_html(maps, shown, title="looked at", facts={"step": "0"}, command="python launch.py look")
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a Transformer, whose first layers form no weights."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for name, text in (("en", "a dog\ntwo dogs\n"), ("de", "ein Hund\nzwei Hunde\n")):
+        for split in ("train", "val"):
+            (folder / f"{split}.{name}").write_text(text)
+    dataset = data.build("parallel_texts", folder=str(folder), length=12, vocabulary_size=280, buckets=())
+    decoder = {**STACK, "attention": ("linear", "scaled_dot")}
+    return report(untrained(dataset, "transformer", encoder=STACK, decoder=decoder), "two dogs")
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a ViT, of the folder of its run."""
+    workdir = tmp_path_factory.mktemp("digit")
+    sections = {
+        **RECALL,
+        "data": {"name": "digits", "form": "image"},
+        "task": {"name": "classification"},
+        "model": {"name": "vit", "patch": 2, **STACK},
+        "steps": 1,
+        "evaluation": {},
+        "checkpoint": {},
+    }
+    train(Experiment(**sections), workdir / "run", progress=Progress(stream=io.StringIO()))
+    said = look_at(
+        workdir / "run", "3", checkpoint=None, output=workdir / "digit.html", command="python launch.py look"
+    )
+    assert said == f"open {workdir / 'digit.html'} in a browser"
+    return workdir / "digit.html"
+
+
+def links(page: str) -> list[str]:
+    """Returns the addresses that the page names, without those that Vega's own script makes up."""
+    page = re.sub(r'<script type="text/plain" id="vega">.*?</script>', "", page, flags=re.DOTALL)
+    return re.findall(r'(?:src|href)="((?!data:|#)[^"]*)"', page)
+
+
+def test_a_translation_shows_all_three_attentions(translated):
+    heads = re.findall(r"<h2>(.*?)</h2>", translated)
+    assert heads[:3] == ["Encoder self-attention", "Decoder self-attention", "Decoder cross-attention"]
+    assert "Layer 1 is linear, which forms no weights" in translated
+    # Encoder: 2 layers of 2 heads; decoder: 1; cross-attention: 2.
+    assert translated.count('src="data:image/png') == 4 + 2 + 4
+    assert '"rollout-0"' in translated
+    assert '"rollout-1"' not in translated
+    assert links(translated) == []
+
+
+def test_an_image_is_shown_under_its_patches(digit):
+    page = digit.read_text()
+    # Each head as a map and over the image, and the rollout over it.
+    assert page.count('src="data:image/png') == 4 + 4 + 1
+    assert "class token attends" in page
+    assert "row 3 column 3" in page
+    assert links(page) == []
+
+
+def test_padding_is_not_looked_at():
+    dataset = data.build("copying", longest=6, test_longest=6, train_examples=8, validation_examples=8, test_examples=8)
+    trained = untrained(dataset, "gpt", **STACK)
+    shown = given(trained, "2")
+    length = int(dataset.splits["validation"].gather(np.array([2]))["lengths"][0])
+    assert shown.arrays["inputs"].shape == (1, length)
+    assert len(shown.tokens[""]) == length
+
+
+def test_an_input_that_there_is_not_is_refused(digit, tmp_path):
+    run = digit.parent / "run"
+    for text in ("a text", "-1", "100000"):
+        with pytest.raises(Refused, match=rf"--input={text}: .* the number of an example"):
+            look_at(run, text, checkpoint=None, output=None, command="")
+    (tmp_path / "text.txt").write_text("abcdef" * 20)
+    dataset = data.build("text_file", path=str(tmp_path / "text.txt"), context=8)
+    trained = untrained(dataset, "gpt", **STACK)
+    with pytest.raises(Refused, match="9 tokens: give 1 to 8"):
+        given(trained, "abcdefabc")
+    with pytest.raises(Refused, match="no character 'x'"):
+        given(trained, "x")
+    with pytest.raises(Refused, match="holds no run"):
+        look_at(tmp_path, "3", checkpoint=None, output=None, command="")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root Chromium does not start with its sandbox.
+        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@in_browser
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_every_chart_is_drawn_and_nothing_is_wider_than_the_screen(browser, digit, viewport):
+    tab = Tab(browser, digit, viewport=viewport)
+    try:
+        tab.draw()
+        marks = tab.page.eval_on_selector_all(
+            ".chart", "all => all.map(chart => chart.querySelectorAll('svg [aria-roledescription*=mark] path').length)"
+        )
+        assert len(marks) == 4
+        assert min(marks) >= 4
+        drawn = tab.page.eval_on_selector_all("img", "all => all.every(one => one.naturalWidth > 0)")
+        assert drawn
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        tab.page.select_option(".vega-bindings select", "layer 2, head 1")
+        assert tab.complaints == []
+    finally:
+        tab.context.close()

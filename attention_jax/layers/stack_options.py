@@ -266,10 +266,11 @@ def _check_patterns(options: StackOptions) -> None:
             f"model.layer_groups={groups} does not divide num_layers={options.num_layers}: give a divisor of it."
         )
     for name in CYCLING if groups is not None else ():
-        if isinstance(getattr(options, name), tuple):
+        pattern = getattr(options, name)
+        if isinstance(pattern, tuple):
             raise Refused(
-                f"model.layer_groups={groups} makes layers of a group alike, and model.{name}={getattr(options, name)} is "
-                "a pattern over the layers: leave out one of them."
+                f"model.layer_groups={groups} makes layers of a group alike, and model.{name}={pattern} is a pattern "
+                "over the layers: leave out one of them."
             )
     if not isinstance(options.use_bias, bool):
         for name in options.use_bias:

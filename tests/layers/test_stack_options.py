@@ -28,7 +28,7 @@ from attention_jax.layers import StackOptions
         ({"layer_groups": 3}, r"^model\.layer_groups=3 does not divide num_layers=4"),
         (
             {"layer_groups": 2, "window": (3, None)},
-            r"^model\.layer_groups=2 makes layers of a group alike, and model\.win",
+            r"^model\.layer_groups=2 makes layers .* and model\.window",
         ),
         ({"use_bias": ("query", "outt")}, r"^model\.use_bias names no projection 'outt'\. Did you mean 'out'\?"),
     ],

@@ -71,11 +71,11 @@ def test_a_model_with_a_memory_is_greedy_unless_it_is_told():
 def test_a_run_that_writes_no_text_is_refused():
     digits = data.build("digits", form="image")
     vit = models.build("vit", facts=digits.facts, num_layers=1, num_heads=2, width=8)
-    with pytest.raises(Refused, match="workdir 'w' is of a ViT, .* takes a run of model gpt or transformer"):
+    with pytest.raises(Refused, match=r"workdir 'w' is of a ViT, .* takes a run of model gpt or transformer"):
         _tokens(Asked("w", prompt="p"), Trained(vit, {}, digits, step=1), ["p"])
     numbers = data.build("copying", train_examples=8, validation_examples=8, test_examples=8)
     gpt = models.build("gpt", facts=numbers.facts, num_layers=1, num_heads=2, width=8)
-    with pytest.raises(Refused, match="workdir 'w' .* stand for no text"):
+    with pytest.raises(Refused, match=r"workdir 'w' .* stand for no text"):
         _tokens(Asked("w", prompt="p"), Trained(gpt, {}, numbers, step=1), ["p"])
 
 

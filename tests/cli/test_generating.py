@@ -2,11 +2,15 @@
 
 import io
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from attention_jax import data, models
 from attention_jax.base.errors import Refused
-from attention_jax.cli.generating import Asked, Terminal, Text, _prompts
-from attention_jax.decoding import Piece
+from attention_jax.cli.generating import Asked, Terminal, Text, _prompts, _tokens
+from attention_jax.decoding import Piece, prompted
+from attention_jax.training.trained import Trained
 
 
 def piece(text: str, over: str | None = None) -> Piece:
@@ -62,3 +66,26 @@ def test_a_model_with_a_memory_is_greedy_unless_it_is_told():
     assert Asked("w", prompt="p", top_k=3).sampling(memory=True).temperature == 1
     with pytest.raises(Refused, match="would all be the same"):
         Asked("w", prompt="p", num_return_sequences=2).sampling(memory=True)
+
+
+def test_a_run_that_writes_no_text_is_refused():
+    digits = data.build("digits", form="image")
+    vit = models.build("vit", facts=digits.facts, num_layers=1, num_heads=2, width=8)
+    with pytest.raises(Refused, match=r"workdir 'w' is of a ViT, .* takes a run of model gpt or transformer"):
+        _tokens(Asked("w", prompt="p"), Trained(vit, {}, digits, step=1), ["p"])
+    numbers = data.build("copying", train_examples=8, validation_examples=8, test_examples=8)
+    gpt = models.build("gpt", facts=numbers.facts, num_layers=1, num_heads=2, width=8)
+    with pytest.raises(Refused, match=r"workdir 'w' .* stand for no text"):
+        _tokens(Asked("w", prompt="p"), Trained(gpt, {}, numbers, step=1), ["p"])
+
+
+def test_an_attention_without_steps_is_refused():
+    facts = {"vocabulary_size": 6, "length": 8}
+    gpt = models.build("gpt", facts=facts, num_layers=1, num_heads=2, width=8, attention="forgetting")
+
+    def start():
+        variables = gpt.init(jax.random.key(0), inputs=jnp.zeros((1, 8), jnp.int32))
+        return prompted(gpt, variables, [[1, 2]], max_new_tokens=2).state
+
+    with pytest.raises(Refused, match=r"forgetting has no steps .* Use variant scaled_dot"):
+        jax.eval_shape(start)

@@ -45,14 +45,6 @@ def trainings(folder: Path) -> dict[str, dict[str, Any]]:
     optimizer = {"name": "adamw", "learning_rate": 3e-2}
     return {
         "gpt": {**short, "data": text, "steps": 80, "optimizer": optimizer, "ema_decay": 0.5},
-        "no_steps": {**short, "data": text, "model": {**RECALL["model"], "attention": "forgetting"}},
-        "numbers": short,
-        "classifier": {
-            **short,
-            "data": {"name": "digits", "form": "image"},
-            "task": {"name": "classification"},
-            "model": {"name": "vit", "patch": 4, "num_layers": 1, "num_heads": 2, "width": 16},
-        },
         "transformer": {
             **short,
             "data": pairs,
@@ -174,9 +166,6 @@ def refused(folder: Path) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     a = (gpt, "--prompt=t")
     return [
         ((f"--workdir={folder / 'nothing'}", "--prompt=a"), ("holds no run", "train")),
-        ((f"--workdir={folder / 'classifier'}", "--prompt=a"), ("ViT", "gpt or transformer")),
-        ((f"--workdir={folder / 'numbers'}", "--prompt=a"), ("stand for no text",)),
-        ((f"--workdir={folder / 'no_steps'}", "--prompt=t"), ("forgetting", "Use variant scaled_dot")),
         ((gpt,), ("--prompt", "--input")),
         ((*a, "--input=x"), ("--prompt", "--input=x", "leave out one")),
         ((gpt, "--input=absent.txt"), ("absent.txt", "cannot be read")),

@@ -8,9 +8,10 @@ import pytest
 from attention_jax import models
 from attention_jax.contract.cases import quick_jit
 from attention_jax.contract.mixers.cases import SPECS, claims
+from attention_jax.contract.mixers.test_refusals import OTHER
 from attention_jax.kernels import Refused
 from attention_jax.layers.kinds import KINDS, kind_of
-from attention_jax.layers.mixer import MIXERS, claims_of, is_mixer, require_causal
+from attention_jax.layers.mixer import MIXERS, OPTIONAL, claims_of, is_mixer, require_causal
 from tests.layers.arrays import random_variables
 
 FACTS = {"vocabulary_size": 11, "length": 16}
@@ -44,7 +45,15 @@ def traced(model, tokens=TOKENS):
     return jax.eval_shape(lambda: model.init(jax.random.key(0), tokens))
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if claims(spec).decodes])
+# The contract holds the steps of each alone.
+DECODED = [
+    pytest.param(spec, marks=[] if spec.startswith("mla") else [pytest.mark.long])
+    for spec in SPECS
+    if claims(spec).decodes
+]
+
+
+@pytest.mark.parametrize("spec", DECODED)
 def test_a_language_model_of_it_decodes_prompts_of_unequal_length(spec):
     positions = (*claims(spec).positions, "learned")[0]
     model = gpt((spec, "scaled_dot"), positions=positions)
@@ -112,7 +121,11 @@ def test_a_mixer_of_a_file_is_found_and_held_to_its_claims(tmp_path):
         jax.eval_shape(lambda: model.apply(random, 2, method="start"))
 
 
+def test_the_contract_tries_each_option_of_attention():
+    assert {*OPTIONAL, "window"} == OTHER.keys()
+
+
 def test_mixers_are_a_kind():
     assert MIXERS in KINDS
-    with pytest.raises(Refused, match=r"mla has rank=2|has no option 'rank'"):
+    with pytest.raises(Refused, match="has no option 'rank'"):
         MIXERS.choose("mla:rank=2")

@@ -1,6 +1,7 @@
 """The splash engine, in Pallas's interpret mode against the dense engine, and in the program compiled for a TPU."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from attention_jax.kernels import (
     Window,
     attend,
     explain,
-    registry,
+    lookup,
 )
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import ENGINES, dense, platform, splash
@@ -115,10 +116,8 @@ def test_other_variants_whose_scores_are_dot_products(spec):
 
 
 def test_a_soft_cap_is_taken_after_the_scale(monkeypatch):
-    capped = registry.Variant(
-        spec="capped", name="capped", mechanism=SoftmaxScore(scale=None, soft_cap=0.5), claims=registry.Claims(),
-        source=registry.Source("none", "none"), doc="", options={}, family="",
-    )  # fmt: skip
+    mechanism = SoftmaxScore(scale=None, soft_cap=0.5)
+    capped = replace(lookup("scaled_dot"), spec="capped", name="capped", mechanism=mechanism)
     monkeypatch.setattr("attention_jax.kernels.position.lookup", lambda spec: capped)
     inputs = make("scaled_dot", **SHAPES)
     out = assert_as_dense(inputs, Causal(), spec="capped")

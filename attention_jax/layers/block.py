@@ -66,14 +66,14 @@ class Block(nn.Module):
         if self.options.cross_attention is not None:
             halves.append(("cross_attention", cross_attend))
         halves.append(("feed_forward", FeedForward(self.options, name="feed_forward")))
+        drop = nn.Dropout(self.options.dropout_rate, deterministic=deterministic)
         hidden = inputs
         for name, half in halves:
-            hidden = self._half(name, half, hidden, deterministic=deterministic)
+            hidden = self._half(name, half, hidden, drop)
         return hidden, None if state is None else after
 
-    def _half(self, name: str, half: Callable[[Array], Array], hidden: Array, *, deterministic: bool) -> Array:
+    def _half(self, name: str, half: Callable[[Array], Array], hidden: Array, drop: nn.Dropout) -> Array:
         options = self.options
-        drop = nn.Dropout(options.dropout_rate, deterministic=deterministic)
         if options.norm_position == "post":
             return self._norm(f"{name}_norm")(hidden + drop(half(hidden)))
         bare = name == "attention" and self.layer == 1 and not options.first_norm

@@ -20,7 +20,7 @@ def test_texts_have_a_classifier_whatever_their_number(tmp_path, rows):
     path.write_text("text,label\n" + "\n".join(lines) + "\n")
     made, said = experiment(str(path))
     train = len(made.dataset.splits["train"])
-    assert made.model.attention == "scaled_dot"
+    assert made.model.stack.attention == "scaled_dot"
     assert 1 <= made.batch_size <= 32
     assert 4 * made.batch_size <= train
     assert made.steps == min(max(8 * train // made.batch_size, 60), 400)

@@ -57,8 +57,8 @@ USAGE_ERRORS = {
         "error: argument --devices: invalid int value: 'two'. See launch.py shard --help."
     ),
     ("list", "everything"): (
-        "error: list knows no kind 'everything'. There is: data, experiments, mixers, models, pairs, pooling, positions, "
-        "slicings, tasks, variants."
+        "error: list knows no kind 'everything'. There is: data, experiments, mixers, models, pairs, pooling, "
+        "positions, slicings, tasks, variants."
     ),
 }
 

@@ -118,7 +118,7 @@ def test_other_variants_whose_scores_are_dot_products(spec):
 def test_a_soft_cap_is_taken_after_the_scale(monkeypatch):
     mechanism = SoftmaxScore(scale=None, soft_cap=0.5)
     capped = replace(lookup("scaled_dot"), spec="capped", name="capped", mechanism=mechanism)
-    monkeypatch.setattr("attention_jax.kernels.position.lookup", lambda spec: capped)
+    monkeypatch.setattr("attention_jax.kernels.position.lookup_kernel", lambda spec: capped)
     inputs = make("scaled_dot", **SHAPES)
     out = assert_as_dense(inputs, Causal(), spec="capped")
     monkeypatch.undo()

@@ -1,7 +1,6 @@
 """The splash engine, in Pallas's interpret mode against the dense engine, and in the program compiled for a TPU."""
 
 import functools
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +14,9 @@ from attention_jax.kernels import (
     Padding,
     Refused,
     Segments,
-    SoftmaxScore,
     Window,
     attend,
     explain,
-    lookup,
 )
 from attention_jax.kernels.checks import checked
 from attention_jax.kernels.engines import ENGINES, dense, platform, splash
@@ -115,13 +112,9 @@ def test_other_variants_whose_scores_are_dot_products(spec):
     assert_as_dense(make(spec, **SHAPES), Causal(), spec=spec)
 
 
-def test_a_soft_cap_is_taken_after_the_scale(monkeypatch):
-    mechanism = SoftmaxScore(scale=None, soft_cap=0.5)
-    capped = replace(lookup("scaled_dot"), spec="capped", name="capped", mechanism=mechanism)
-    monkeypatch.setattr("attention_jax.kernels.position.lookup_kernel", lambda spec: capped)
-    inputs = make("scaled_dot", **SHAPES)
-    out = assert_as_dense(inputs, Causal(), spec="capped")
-    monkeypatch.undo()
+def test_a_soft_cap_is_taken_after_the_scale():
+    inputs = make("softcap:cap=0.5", **SHAPES)
+    out = assert_as_dense(inputs, Causal(), spec="softcap:cap=0.5")
     assert error(out, attend(*inputs[:3], mask=Causal(), engine="dense").out) > 0.1
 
 

@@ -45,6 +45,16 @@ class Fresh:
     capacity: int
 
 
+def begun(
+    state: KeyValueCache | Fresh, key: Float[Array, "B T K J"], value: Float[Array, "B T K Hv"], *, heads: int
+) -> KeyValueCache:
+    """Returns a cache of such keys and values: the one that there is, or before the first token an empty one."""
+    if not isinstance(state, Fresh):
+        return state
+    sizes = Sizes(heads, key.shape[2], key.shape[3], key.shape[3], value.shape[3])
+    return KeyValueCache.empty(sizes, batch=key.shape[0], capacity=state.capacity, dtype=key.dtype)
+
+
 def attend_steps(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B T K J"],
@@ -80,14 +90,12 @@ def attend_steps(
     Raises:
       Refused: the variant has no steps, shapes do not fit, or a sequence is longer than its cache.
     """
-    kind, (batch, tokens, heads, width) = decodes(lookup_kernel(variant)), query.shape
+    kind, (batch, tokens, heads, _) = decodes(lookup_kernel(variant)), query.shape
     shared: dict[str, Any] = {"variant": variant, "params": params, "position_encoding": position_encoding}
     if kind == "cache":
-        if isinstance(state, Fresh):
-            sizes = Sizes(heads, key.shape[2], width, key.shape[3], value.shape[3])
-            state = KeyValueCache.empty(sizes, batch=batch, capacity=state.capacity, dtype=key.dtype)
-        assert isinstance(state, KeyValueCache)
-        return attend_cached(query, key, value, state, mask=mask, new_lengths=lengths, engine=engine, **shared)
+        assert not isinstance(state, RecurrentSteps)
+        cache = begun(state, key, value, heads=heads)
+        return attend_cached(query, key, value, cache, mask=mask, new_lengths=lengths, engine=engine, **shared)
     if kind != "state":
         raise Refused(f"{variant} has no steps of tokens that see each other. Use variant scaled_dot.")
     assert not isinstance(state, KeyValueCache)

@@ -9,14 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Dense, Mask, Sizes, init, lookup
+from attention_jax.kernels import Dense, Mask, Sizes, lookup
 from attention_jax.kernels.arrays import Params, shape_of
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.position import encoded
 from attention_jax.kernels.recipe import INPUTS, PROJECTED, Gate
 from attention_jax.kernels.steps import Fresh, attend_steps
-from attention_jax.layers.defaults import GATES, head_norm, norm
+from attention_jax.layers.defaults import GATES, head_norm
 from attention_jax.layers.heads import attend_heads, mask_of_layer, out_projection, projection
+from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution, reach_of
 from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
@@ -239,7 +240,7 @@ class Attention(nn.Module):
         array = self._convolved(name, self._projection(name, (heads, options.heads_width))(inputs), past)
         if not options.query_key_norm or name == "value":
             return array
-        return norm("rms", name=f"{name}_norm", epsilon=options.norm_epsilon, dtype=options.compute_dtype)(array)
+        return options.make_norm(f"{name}_norm", kind="rms")(array)
 
     def _memory(self, seen: Seen) -> Array:
         if seen.memory is None:
@@ -258,22 +259,11 @@ class Attention(nn.Module):
         return projection(self.options, name, shape, biased_as=name if name in PROJECTED else "query")
 
     def _params(self, sizes: Sizes, shared: Params | None, encoding: str | None) -> Params:
-        """The variant's own arrays and those of the position encoding, drawn all at once.
-
-        One with a number for each place of a sequence may be longer than this one, which `self.param` would refuse.
-        """
+        """The variant's own arrays and those of the position encoding."""
         kernel, own = lookup(self.variant).kernel, None if shared is not None else encoding
-        if self.is_initializing():
-            trained, drawn = init(kernel, self.make_rng("params"), sizes, own)
-            for name, array in trained.items():
-                self.param(f"variant_{name}", lambda rng, array=array: array)
-            for name, array in drawn.items():
-                self.variable("buffers", f"variant_{name}", lambda array=array: array)
         declared = encoded(kernel, own).mechanism.arrays
-        return (shared or {} if encoding is not None else {}) | {
-            name: self.get_variable("params" if one.trained else "buffers", f"variant_{name}")
-            for name, one in declared.items()
-        }
+        mine = owned_arrays(self, declared, sizes, name_of="variant_{}".format)
+        return mine if shared is None or encoding is None else shared | mine
 
 
 def _attend_memory(

@@ -7,7 +7,6 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from attention_jax.layers.attention import Seen
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.feed_forward import FeedForward
 from attention_jax.layers.mixer import mixer
 from attention_jax.layers.stack_options import StackOptions
@@ -75,13 +74,9 @@ class Block(nn.Module):
     def _half(self, name: str, half: Callable[[Array], Array], hidden: Array, drop: nn.Dropout) -> Array:
         options = self.options
         if options.norm_position == "post":
-            return self._norm(f"{name}_norm")(hidden + drop(half(hidden)))
+            return options.make_norm(f"{name}_norm")(hidden + drop(half(hidden)))
         bare = name == "attention" and self.layer == 1 and not options.first_norm
-        out = half(hidden if bare else self._norm(f"{name}_norm")(hidden))
+        out = half(hidden if bare else options.make_norm(f"{name}_norm")(hidden))
         if options.norm_position == "sandwich":
-            out = self._norm(f"{name}_out_norm")(out)
+            out = options.make_norm(f"{name}_out_norm")(out)
         return hidden + drop(out)
-
-    def _norm(self, name: str) -> nn.Module:
-        options = self.options
-        return norm(options.norm, name=name, epsilon=options.norm_epsilon, dtype=options.compute_dtype)

@@ -6,10 +6,11 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import embed_positions
-from attention_jax.kernels.arrays import Params, SequenceSizes, made, shape_of
+from attention_jax.kernels.arrays import Params, SequenceSizes, shape_of
 from attention_jax.kernels.position import PREFIX, lookup_position
 from attention_jax.kernels.specs import parse_spec
-from attention_jax.layers.defaults import Initializer, norm
+from attention_jax.layers.defaults import Initializer
+from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.spread import gathered
 from attention_jax.layers.stack_options import StackOptions
 
@@ -85,16 +86,8 @@ class PositionEmbedding(nn.Module):
             ((name, table),) = declared.items()
             shape = shape_of(table.axes, sizes, owner=name)
             return {name: gathered(self.param("embedding", self.table_init, shape, jnp.float32))}
-        if self.is_initializing():
-            trained, drawn = made(declared, self.make_rng("params"), sizes)
-            for name, array in trained.items():
-                self.param(name.removeprefix(PREFIX), lambda rng, array=array: array)
-            for name, array in drawn.items():
-                self.variable("buffers", name.removeprefix(PREFIX), lambda array=array: array)
-        return {
-            name: gathered(self.get_variable("params" if one.trained else "buffers", name.removeprefix(PREFIX)))
-            for name, one in declared.items()
-        }
+        own = owned_arrays(self, declared, sizes, name_of=lambda name: name.removeprefix(PREFIX))
+        return {name: gathered(array) for name, array in own.items()}
 
 
 class Embedding(nn.Module):
@@ -119,7 +112,7 @@ class Embedding(nn.Module):
         if options.embedded_positions is not None:
             self.position = PositionEmbedding(options.embedded_positions, self.length, options.embedding_init)
         if options.embedding_norm:
-            self.embedding_norm = norm(options.norm, epsilon=options.norm_epsilon, dtype=options.compute_dtype)
+            self.embedding_norm = options.make_norm()
         if options.embedding_width is not None:
             self.widened = nn.Dense(options.width, kernel_init=options.kernel_init, dtype=options.compute_dtype)
 
@@ -144,6 +137,11 @@ class Embedding(nn.Module):
         if options.embedding_norm:
             hidden = self.embedding_norm(hidden)
         return hidden if options.embedding_width is None else self.widened(hidden)
+
+    def last_logits(self, hidden: Float[Array, "B T E"], lengths: Int[Array, " B"]) -> Float[Array, "B V"]:
+        """Returns the logits of the token after the last of each row's first `lengths` tokens, float32 [B, V]."""
+        last = jnp.maximum(lengths - 1, 0)[:, None, None]
+        return self.logits(jnp.take_along_axis(hidden, last, axis=1))[:, 0]
 
     def logits(self, hidden: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
         """Returns the logits of the tokens, float32 [B, T, V]: products with their vectors (Press & Wolf 2017).

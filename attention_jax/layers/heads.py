@@ -11,7 +11,6 @@ from attention_jax.kernels import (
     Given,
     KeyValueCache,
     Mask,
-    Sizes,
     SoftmaxScore,
     Window,
     lookup,
@@ -20,7 +19,7 @@ from attention_jax.kernels import (
 from attention_jax.kernels.cache import attend_cached
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.mechanism import Place
-from attention_jax.kernels.steps import Fresh
+from attention_jax.kernels.steps import Fresh, begun
 from attention_jax.layers.product import product
 from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
@@ -121,8 +120,5 @@ def attend_cached_heads(
       **arguments: the others of `attend_cached`.
     """
     assert mask is not None
-    if isinstance(state, Fresh):
-        sizes = Sizes(query.shape[2], key.shape[2], key.shape[3], key.shape[3], value.shape[3])
-        state = KeyValueCache.empty(sizes, batch=len(query), capacity=state.capacity, dtype=key.dtype)
     arguments |= {"mask": mask, "new_lengths": lengths, "engine": options.engine}
-    return attend_cached(query, key, value, state, **arguments)
+    return attend_cached(query, key, value, begun(state, key, value, heads=query.shape[2]), **arguments)

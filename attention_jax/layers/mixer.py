@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Causal, Claims, Sizes, lookup
+from attention_jax.kernels import Causal, Claims, lookup
 from attention_jax.kernels import decode_state as of_variants
 from attention_jax.kernels.mask_algebra import describe, terms
 from attention_jax.kernels.source import Source
@@ -150,11 +150,9 @@ def decode_bytes(options: StackOptions, layer: int, *, tokens: int) -> int | Non
     """
     spec = options.of_layer("attention", layer)
     if not is_mixer(spec):
-        head = options.heads_width
-        sizes = Sizes(options.num_heads, options.num_kv_heads or options.num_heads, head, head, head)
         variant, dtype = lookup(spec), options.compute_dtype
-        of_kernel = of_variants.decode_bytes(variant.kernel, sizes, tokens=tokens, dtype=dtype)
-        around = kept_bytes(variant, sizes, width=options.width, dtype=dtype)
+        of_kernel = of_variants.decode_bytes(variant.kernel, options.sizes, tokens=tokens, dtype=dtype)
+        around = kept_bytes(variant, options.sizes, width=options.width, dtype=dtype)
         return None if of_kernel is None else of_kernel + around
     chosen = MIXERS.choose(spec)
     if not chosen.claims.decodes:

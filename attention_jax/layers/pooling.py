@@ -3,8 +3,10 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from attention_jax.kernels import Padding, Params, pool, pooling_init
+from attention_jax.kernels import Padding, pool
+from attention_jax.kernels.arrays import SequenceSizes
 from attention_jax.kernels.pool import declared_arrays
+from attention_jax.layers.owned import owned_arrays
 
 
 class Pooling(nn.Module):
@@ -37,16 +39,6 @@ class Pooling(nn.Module):
           Refused: there is no such pooling, or it cannot do what is asked.
         """
         declared = declared_arrays(self.pooling, with_query=query is not None)
-        # Drawn all at once.
-        if self.is_initializing():
-            width, query_width = hidden.shape[-1], None if query is None else query.shape[-1]
-            for name, array in pooling_init(self.pooling, self.make_rng("params"), width, query_width).items():
-                if declared[name].trained:
-                    self.param(f"pooling_{name}", lambda rng, array=array: array)
-                else:
-                    self.variable("buffers", f"pooling_{name}", lambda array=array: array)
-        params: Params = {
-            name: self.get_variable("params" if one.trained else "buffers", f"pooling_{name}")
-            for name, one in declared.items()
-        }
+        sizes = SequenceSizes(hidden.shape[-1], None if query is None else query.shape[-1])
+        params = owned_arrays(self, declared, sizes, name_of="pooling_{}".format)
         return pool(hidden, pooling=self.pooling, params=params, mask=mask, query=query).out

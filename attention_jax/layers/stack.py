@@ -7,14 +7,14 @@ from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import lookup
-from attention_jax.kernels.arrays import Params, Sizes, made
 from attention_jax.kernels.position import lookup_position
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers.attention import Seen
 from attention_jax.layers.block import Block, BlockState
 from attention_jax.layers.mixer import is_mixer
+from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.spread import spread_tokens
-from attention_jax.layers.stack_options import REMAT, StackOptions
+from attention_jax.layers.stack_options import CYCLING, REMAT, StackOptions
 
 # Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see training/rules.py. Heads
 # and hidden units over "tensor", so that each half of a block needs one sum over it forward and one backward (Shoeybi
@@ -50,16 +50,14 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("head/bias", ()),
 )
 
-# The decode state of a stack: that of each of its blocks; where they are scanned over, that of all, layers second.
-StackState = tuple[BlockState, ...]
-
 
 class Stacked(NamedTuple):
     """What a stack returns.
 
     Attributes:
       hidden: [B, T, D].
-      state: the decode state after these tokens; None where they are all.
+      state: the decode state after these tokens, of each block; where blocks are scanned over, of all, layers on the
+        second axis. None where the tokens are all.
     """
 
     hidden: Float[Array, "B T D"]
@@ -139,19 +137,8 @@ class Stack(nn.Module):
         encoding = options.encoding_of(1)
         if not options.shared_positions or encoding is None:
             return seen
-        heads, width = options.num_heads, options.heads_width
-        sizes = Sizes(heads, options.num_kv_heads or heads, width, width, width)
         declared = lookup_position(encoding).made.arrays
-        if self.is_initializing():
-            trained, drawn = made(declared, self.make_rng("params"), sizes)
-            for name, array in trained.items():
-                self.param(f"shared_{name}", lambda rng, array=array: array)
-            for name, array in drawn.items():
-                self.variable("buffers", f"shared_{name}", lambda array=array: array)
-        shared: Params = {
-            name: self.get_variable("params" if one.trained else "buffers", f"shared_{name}")
-            for name, one in declared.items()
-        }
+        shared = owned_arrays(self, declared, options.sizes, name_of="shared_{}".format)
         return seen._replace(position_params=shared)
 
 
@@ -168,7 +155,7 @@ def _check_scan(options: StackOptions) -> None:
     Raises:
       Refused: they are not.
     """
-    for name in ("attention", "positions", "window"):
+    for name in CYCLING:
         pattern = getattr(options, name)
         if isinstance(pattern, tuple) and len(set(pattern)) > 1:
             raise Refused(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.kernels import lookup_position
+from attention_jax.kernels import Sizes, lookup_position
 from attention_jax.layers.defaults import (
     INIT_STDDEV,
     NORM_EPSILON,
@@ -17,6 +17,7 @@ from attention_jax.layers.defaults import (
     Initializer,
     activation,
     compute_dtype,
+    norm,
     normal,
 )
 
@@ -181,6 +182,20 @@ class StackOptions:
                 f"{nearest}."
             )
         return self.width // self.num_heads
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes of the heads.
+
+        Raises:
+          Refused: the heads do not divide the width.
+        """
+        width = self.heads_width
+        return Sizes(self.num_heads, self.num_kv_heads or self.num_heads, width, width, width)
+
+    def make_norm(self, name: str | None = None, *, kind: str | None = None) -> nn.Module:
+        """Returns a norm of the stack, or of another kind with its epsilon and dtype."""
+        return norm(kind or self.norm, name=name, epsilon=self.norm_epsilon, dtype=self.compute_dtype)
 
     @property
     def attentions(self) -> tuple[str, ...]:

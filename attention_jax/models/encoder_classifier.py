@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.layers import Embedding, Pooling, Seen, Stack, StackOptions
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.layers.stack_options import OF_LOGITS
 from attention_jax.models.catalogue import register
@@ -61,6 +60,6 @@ class EncoderClassifier(nn.Module, kw_only=True):
         hidden, _ = blocks(embedding(tokens), Seen(mask), deterministic=deterministic)
         pooled = Pooling(self.pooling, name="pooling")(hidden, mask=mask)
         dtype = options.compute_dtype
-        pooled = norm(options.norm, name="norm", epsilon=options.norm_epsilon, dtype=dtype)(pooled)
+        pooled = options.make_norm("norm")(pooled)
         head = nn.Dense(self.num_classes, kernel_init=options.kernel_init, dtype=dtype, name="head")
         return head(pooled).astype(jnp.float32)

@@ -15,7 +15,6 @@ from attention_jax.kernels import Causal, Padding, Segments
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.mixer import decode_bytes
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.models.catalogue import register
@@ -54,7 +53,7 @@ class GPT(nn.Module, kw_only=True):
             require_causal(attention, owner="model gpt", approximate=self.approximate_causal)
         self.embedding = Embedding(options, self.vocabulary_size, self.length)
         self.transformer = Stack(options)
-        self.norm = norm(options.norm, epsilon=options.norm_epsilon, dtype=options.compute_dtype)
+        self.norm = options.make_norm()
         # Their parameters are named as those of the model.
         nn.share_scope(self, self.embedding)
         nn.share_scope(self, self.transformer)
@@ -120,9 +119,7 @@ class GPT(nn.Module, kw_only=True):
         seen = Seen(Causal(), positions, lengths=lengths)
         of_stack = state if isinstance(state, Fresh) else state["stack"]
         hidden, after = self._hidden(tokens, seen, state=of_stack, deterministic=True)
-        last = jnp.maximum(lengths - 1, 0)[:, None, None]
-        logits = self.embedding.logits(jnp.take_along_axis(hidden, last, axis=1))
-        return logits[:, 0], {"stack": after, "length": before + lengths}
+        return self.embedding.last_logits(hidden, lengths), {"stack": after, "length": before + lengths}
 
     def _hidden(self, tokens: Array, seen: Seen, *, state: Any = None, deterministic: bool) -> tuple[Array, Any]:
         embedded = self.embedding(tokens, positions=seen.positions)

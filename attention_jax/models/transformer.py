@@ -15,7 +15,6 @@ from attention_jax.kernels import Causal, Mask, Padding
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.embeddings import token_embedding
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.layers.stack_options import OF_LOGITS
@@ -92,9 +91,9 @@ class Transformer(nn.Module, kw_only=True):
         self.source_embedding = Embedding(self.encoder, self.vocabulary_size, self.source_length, shared)
         self.encoder_stack, self.decoder_stack = Stack(self.encoder), Stack(self.decoder)
         if self.encoder.norm_position != "post":
-            self.encoder_norm = _last_norm(self.encoder)
+            self.encoder_norm = self.encoder.make_norm()
         if self.decoder.norm_position != "post":
-            self.decoder_norm = _last_norm(self.decoder)
+            self.decoder_norm = self.decoder.make_norm()
 
     def __call__(
         self,
@@ -156,9 +155,8 @@ class Transformer(nn.Module, kw_only=True):
         positions = state["length"][:, None] + jnp.arange(tokens.shape[1])
         seen = Seen(Causal(), positions, memory_mask=Padding(state["source_lengths"]), lengths=lengths)
         hidden, stack = self._decoded(tokens, seen, state=state["stack"], deterministic=True)
-        last = jnp.maximum(lengths - 1, 0)[:, None, None]
-        logits = self.target_embedding.logits(jnp.take_along_axis(hidden, last, axis=1))
-        return logits[:, 0], {**state, "stack": stack, "length": state["length"] + lengths}
+        logits = self.target_embedding.last_logits(hidden, lengths)
+        return logits, {**state, "stack": stack, "length": state["length"] + lengths}
 
     def _encoded(self, source: Array, lengths: Array | None, *, deterministic: bool) -> tuple[Array, Mask | None]:
         mask = None if lengths is None else Padding(lengths)
@@ -169,7 +167,3 @@ class Transformer(nn.Module, kw_only=True):
         embedded = self.target_embedding(tokens, positions=seen.positions)
         hidden, state = self.decoder_stack(embedded, seen, state=state, deterministic=deterministic)
         return hidden if self.decoder.norm_position == "post" else self.decoder_norm(hidden), state
-
-
-def _last_norm(options: StackOptions) -> nn.Module:
-    return norm(options.norm, epsilon=options.norm_epsilon, dtype=options.compute_dtype)

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.layers import Pooling, PositionEmbedding, Seen, Stack, StackOptions
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.layers.stack_options import OF_EMBEDDINGS, OF_LOGITS
 from attention_jax.models.catalogue import register
@@ -78,7 +77,7 @@ class ViT(nn.Module, kw_only=True):
         nn.share_scope(self, blocks)
         hidden, _ = blocks(hidden, Seen(grid=grid), deterministic=deterministic)
         pooled = hidden[:, 0] if grid is None else Pooling(self.pooling, name="pooling")(hidden)
-        pooled = norm(options.norm, name="norm", epsilon=options.norm_epsilon, dtype=dtype)(pooled)
+        pooled = options.make_norm("norm")(pooled)
         # The paper starts the head at zero.
         head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, dtype=dtype, name="head")
         return head(pooled).astype(jnp.float32)

@@ -36,7 +36,6 @@ def writes(*, beams: int, alpha: float, owner: str) -> Callable[..., dict[str, A
                 f"{owner} scores what a model writes, and model {type(model).__name__} has no steps to write in: use "
                 "model transformer."
             )
-
         lengths = batch["source_lengths"]
         state = model.apply(variables, batch["source"], source_lengths=lengths, method="start")
         found = beam_search(

@@ -19,7 +19,6 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels import KeyValueCache
 from attention_jax.kernels.source import Source
 from attention_jax.layers.attention import Mixed, Seen
-from attention_jax.layers.defaults import norm
 from attention_jax.layers.heads import (
     attend_cached_heads,
     attend_heads,
@@ -99,7 +98,7 @@ class LatentAttention(nn.Module):
     def _latent(self, name: str, width: int, inputs: Array) -> Float[Array, "B T C"]:
         options = self.options
         made = projection(options, name, (width,), biased_as="query" if name == "query_latent" else "key")(inputs)
-        return norm("rms", name=f"{name}_norm", epsilon=options.norm_epsilon, dtype=options.compute_dtype)(made)
+        return options.make_norm(f"{name}_norm", kind="rms")(made)
 
     def _absorbed(
         self, query: Array, latent: Array, shared: Array, state: Any, *, mask: Any, lengths: Any

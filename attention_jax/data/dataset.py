@@ -1,6 +1,7 @@
 """What a data set is to the rooms above: named splits of named arrays, and the facts a model must know."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -116,13 +117,18 @@ def names() -> list[str]:
 def build(name: str, **options: Any) -> Dataset:
     """Returns the data set registered as `name`, built with `options`; the same options give the same object again.
 
+    The same, while the environment's folders of data (TFDS_DATA_DIR, TEXTS_DATA_DIR) are the same.
+
     Raises:
       Refused: there is no such data set or option, a needed option is missing, or an option's value cannot be used.
     """
-    return _built(name, tuple(sorted(options.items())))
+    folders = tuple(sorted(item for item in os.environ.items() if item[0].endswith("_DATA_DIR")))
+    return _built(name, tuple(sorted(options.items())), folders)
 
 
-# The cells of a comparison share their data: an image set takes seconds to decode.
+# The cells of a comparison share their data: an image set takes seconds to decode. The folders that the environment
+# names are part of what is asked for: the same options find other files in others.
 @functools.lru_cache(maxsize=4)
-def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
+def _built(name: str, options: tuple[tuple[str, Any], ...], folders: tuple[tuple[str, str], ...]) -> Dataset:
+    del folders  # the data sets read them themselves
     return data_sets.build(name, **dict(options))

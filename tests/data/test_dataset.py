@@ -34,3 +34,15 @@ def test_array_source_gathers_rows_in_the_order_asked_and_copies_them():
 def test_array_source_needs_arrays_of_one_length(arrays):
     with pytest.raises(ValueError, match="equally long"):
         data.ArraySource(arrays)
+
+
+def test_the_same_options_in_another_folder_are_other_data(tmp_path, monkeypatch):
+    options = {"folder": "texts", "length": 8, "vocabulary_size": 259}
+    for name, line in (("first", "one"), ("second", "two")):
+        (tmp_path / name / "texts").mkdir(parents=True)
+        for file in ("train.en", "train.de", "val.en", "val.de"):
+            (tmp_path / name / "texts" / file).write_text(line)
+        monkeypatch.setenv("TEXTS_DATA_DIR", str(tmp_path / name))
+        built = data.build("parallel_texts", **options)
+        assert [*built.splits["train"].texts.source] == [line]
+        assert data.build("parallel_texts", **options) is built

@@ -25,17 +25,20 @@ FLOORS = {
     "cli": 7,
     "launch": 8,
 }
-# Rooms of a room: the studies' own floors. What is of no room, such as study/compare.py, is above them.
-STUDY = {
-    "engine": 0,
-    "statistics": 0,
-    "search": 0,
-    "baselines": 0,
-    "comparison": 1,
-    "report": 2,
-    "look": 3,
-    "sweep": 3,
-    "reproduction": 4,
+# Rooms of a room have floors of their own. What is of no room, such as study/compare.py, is above them.
+ROOMS_OF = {
+    "training": {"run": 0, "parallel": 0},
+    "study": {
+        "engine": 0,
+        "statistics": 0,
+        "search": 0,
+        "baselines": 0,
+        "comparison": 1,
+        "report": 2,
+        "look": 3,
+        "sweep": 3,
+        "reproduction": 4,
+    },
 }
 # Neighbours on one floor that may not see each other: a task joins a model to its data.
 APART = {("models", "data"), ("data", "models")}
@@ -95,15 +98,16 @@ def test_nothing_is_imported_from_above():
     assert not broken, "\n".join(broken)
 
 
-def test_nothing_in_a_study_is_imported_from_above():
-    prefix, broken = f"{HOUSE}.study.", []
+@pytest.mark.parametrize("house", ROOMS_OF)
+def test_nothing_in_a_room_of_rooms_is_imported_from_above(house):
+    prefix, floors, broken = f"{HOUSE}.{house}.", ROOMS_OF[house], []
     for module, path in modules().items():
         room, _, leaf = module.removeprefix(prefix).partition(".")
         if not module.startswith(prefix) or not leaf:
             continue
         for name in imports(path.read_text(), module=module):
             other = name.removeprefix(prefix).partition(".")[0]
-            if name.startswith(prefix) and STUDY.get(other, len(STUDY)) > STUDY[room]:
+            if name.startswith(prefix) and floors.get(other, len(floors)) > floors[room]:
                 broken.append(f"{module} imports {name}")
     assert not broken, "\n".join(broken)
 

@@ -22,7 +22,7 @@ from attention_jax.kernels.engines.triangular import solve_unit_lower
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.mechanism import unit
 from attention_jax.study.report.environment import environment
-from attention_jax.training.host import use_every_core
+from attention_jax.training.parallel.host import use_every_core
 
 Attention = Callable[[Array, Array, Array], Array]
 # Packages whose versions a record should name, beside those of the environment.

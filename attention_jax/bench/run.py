@@ -26,7 +26,7 @@ from attention_jax.bench.steps import StepSettings
 from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times, together
 from attention_jax.kernels.engines import ENGINES
 from attention_jax.training import Progress
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 OURS = "attention_jax"
 MEASURES: dict[Kind, tuple[Measure, ...]] = {"attention": measures.MEASURES, "step": steps.STEP_MEASURES}

@@ -33,10 +33,10 @@ from attention_jax.bench.steps import (
 )
 from attention_jax.bench.timing import Ready, seconds, timed
 from attention_jax.data import Ahead, train_batches
+from attention_jax.layers.paths import path_of
 from attention_jax.training import Experiment, Outcome, config, train
-from attention_jax.training.by_path import path_of
 from attention_jax.training.compiling import uncompiled
-from attention_jax.training.host import keep_freed_memory
+from attention_jax.training.parallel.host import keep_freed_memory
 from attention_jax.training.step import make_train_step
 
 DEMO = Path(__file__).resolve().parents[2] / "experiments" / "demo.py"

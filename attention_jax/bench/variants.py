@@ -29,7 +29,7 @@ from attention_jax.kernels import attend, explain
 from attention_jax.kernels.example import Example, example
 from attention_jax.kernels.registry import lookup_kernel
 from attention_jax.training import Progress
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 # A variant that takes longer for one call is left out at more tokens.
 LONGEST_SECONDS = 2.0

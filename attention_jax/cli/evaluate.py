@@ -24,8 +24,9 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 
 def _evaluate(options: argparse.Namespace, line: str) -> int:
-    from attention_jax.training import Experiment, evaluate_checkpoint, hosts
+    from attention_jax.training import Experiment, evaluate_checkpoint
     from attention_jax.training.evaluations import describe
+    from attention_jax.training.parallel import hosts
 
     experiment = Experiment(**running.sections(options))
     step, measures = evaluate_checkpoint(experiment, running.workdir_of(options), checkpoint=options.checkpoint)

@@ -123,7 +123,7 @@ def _job(options: argparse.Namespace) -> Job | None:
 def _check_free(workdir: Path, *, study: bool, alone: bool) -> None:
     """Makes the folder; raises Refused where it cannot be, or another process is at work in it."""
     from attention_jax.study.engine.run import held
-    from attention_jax.training.workdir import locked, usable
+    from attention_jax.training.run.workdir import locked, usable
 
     with usable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)

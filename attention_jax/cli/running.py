@@ -35,8 +35,9 @@ def run_on_devices(
       The exit code.
     """
     from attention_jax.kernels.supported import check_jax
-    from attention_jax.training import Interrupted, RunFailed, hosts
-    from attention_jax.training.host import keep_freed_memory, use_cpu_devices, use_every_core
+    from attention_jax.training import Interrupted, RunFailed
+    from attention_jax.training.parallel import hosts
+    from attention_jax.training.parallel.host import keep_freed_memory, use_cpu_devices, use_every_core
 
     if devices is None:
         use_every_core()
@@ -106,7 +107,7 @@ def of_log(options: argparse.Namespace) -> dict[str, str]:
     Raises:
       Refused: there is no such log.
     """
-    from attention_jax.training.workdir import SHOWN
+    from attention_jax.training.run.workdir import SHOWN
 
     names = arguments.listed(getattr(options, "log", None)) or []
     for name in names:

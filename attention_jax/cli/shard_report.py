@@ -13,8 +13,8 @@ from rich.table import Table
 
 from attention_jax.base.formatting import memory
 from attention_jax.cli.collectives import KINDS, collectives
+from attention_jax.layers.paths import path_of
 from attention_jax.training import Experiment
-from attention_jax.training.by_path import path_of
 
 
 def print_shards(experiment: Experiment) -> None:

@@ -33,11 +33,12 @@ def run(options: argparse.Namespace, line: str) -> int:
 
 def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
     """Returns what is trained and the steps that are traced; raises Refused where the run would, and writes nothing."""
-    from attention_jax.training import Experiment, hosts
-    from attention_jax.training.profiling import parse_window
-    from attention_jax.training.run import starts_from_weights
+    from attention_jax.training import Experiment
+    from attention_jax.training.parallel import hosts
+    from attention_jax.training.run.profiling import parse_window
+    from attention_jax.training.run.workdir import compare_config
+    from attention_jax.training.running import starts_from_weights
     from attention_jax.training.weights import fitting_weights
-    from attention_jax.training.workdir import compare_config
 
     experiment = Experiment(**running.sections(options))
     profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
@@ -51,9 +52,10 @@ def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
 def _train(options: argparse.Namespace, line: str) -> int:
     import jax
 
-    from attention_jax.training import Progress, hosts, train
-    from attention_jax.training.outcome import describe_speed
-    from attention_jax.training.workdir import claim
+    from attention_jax.training import Progress, train
+    from attention_jax.training.parallel import hosts
+    from attention_jax.training.run.outcome import describe_speed
+    from attention_jax.training.run.workdir import claim
 
     workdir = running.workdir_of(options)
     experiment, profile = _prepared(options)

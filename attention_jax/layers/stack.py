@@ -16,9 +16,10 @@ from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.spread import spread_tokens
 from attention_jax.layers.stack_options import CYCLING, REMAT, StackOptions
 
-# Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see training/rules.py. Heads
-# and hidden units over "tensor", so that each half of a block needs one sum over it forward and one backward (Shoeybi
-# et al. 2019, section 3); the width over "fsdp". Small arrays are whole, so are those of a variant and of a pooling.
+# Where the parameters of a transformer lie: (path, axes of its dimensions from the first), see
+# training/parallel/rules.py. Heads and hidden units over "tensor", so that each half of a block needs one sum over it
+# forward and one backward (Shoeybi et al. 2019, section 3); the width over "fsdp". Small arrays are whole, so are those
+# of a variant and of a pooling.
 _INTO_HEADS = r"(.*/)?(cross_)?attention/((global_)?(query|key|value)|output_gate|input_\w+)"
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?(token|position)/embedding", (None, "fsdp")),

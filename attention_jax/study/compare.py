@@ -28,7 +28,7 @@ from attention_jax.study.report.provenance import remarks
 from attention_jax.study.report.report import summarise
 from attention_jax.training import Experiment, config
 from attention_jax.training.members import check_members
-from attention_jax.training.workdir import claim, compare_config, usable, write_config
+from attention_jax.training.run.workdir import claim, compare_config, usable, write_config
 
 _LONGEST_SEED = 20
 

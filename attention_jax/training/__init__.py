@@ -2,9 +2,9 @@
 
 from attention_jax.training.evaluations import evaluate_checkpoint
 from attention_jax.training.experiment import Experiment
-from attention_jax.training.interrupt import Interrupted
 from attention_jax.training.loop import train
-from attention_jax.training.outcome import Outcome, RunFailed
-from attention_jax.training.progress import Progress
+from attention_jax.training.run.interrupt import Interrupted
+from attention_jax.training.run.outcome import Outcome, RunFailed
+from attention_jax.training.run.progress import Progress
 
 __all__ = ["Experiment", "Interrupted", "Outcome", "Progress", "RunFailed", "evaluate_checkpoint", "train"]

@@ -1,14 +1,14 @@
 """Which parameters learn, and how fast, by their paths: freezing, layer-wise rates, decay of the rate with depth.
 
-A path is the names from the root to the leaf, such as "block_0/attention/query/kernel". A pattern is a regular
-expression that matches a whole path (`re.fullmatch`): "block_0/.*" is all of the first block.
+A pattern is a regular expression that matches the whole path of a parameter (layers/paths.py), by `re.fullmatch`:
+"block_0/.*" is all of the first block.
 """
 
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,35 +16,9 @@ import numpy as np
 import optax
 
 from attention_jax.base.errors import Refused
+from attention_jax.layers.paths import block_of, path_of
 
-_BLOCK = re.compile(r"(?:(.*)/)?(?:block_(\d+)|blocks)/.*")
 _EMBEDDING = re.compile(r"(.*/)?(token|position|patch|\w+_token|embedding\w*)(/.*)?")
-
-
-class Block(NamedTuple):
-    """The block of a model that a parameter is of.
-
-    Attributes:
-      stack: the path of the stack that the block is in, "" where the model has one stack.
-      layer: which block from the bottom; None for all of them in one array, one behind the other on its first axis.
-    """
-
-    stack: str
-    layer: int | None
-
-
-def path_of(keys: Iterable[Any]) -> str:
-    """Returns the path of a leaf, such as "block_0/attention/query/kernel"."""
-    return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")
-
-
-def block_of(path: str) -> Block | None:
-    """Returns the block of a parameter by its path, from ".../block_<i>/..." or ".../blocks/..."; None outside."""
-    found = _BLOCK.fullmatch(path)
-    if found is None:
-        return None
-    stack, layer = found.groups()
-    return Block(stack or "", None if layer is None else int(layer))
 
 
 def check_freeze(freeze: Any) -> None:

@@ -24,8 +24,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from attention_jax.base.errors import Refused
-from attention_jax.training import hosts
-from attention_jax.training.workdir import usable, write_atomically
+from attention_jax.training.parallel import hosts
+from attention_jax.training.run.workdir import usable, write_atomically
 
 # Of a save that fails Orbax logs the traceback beside raising it, and leaves coroutines and tasks to be collected.
 logging.getLogger("absl").setLevel(logging.CRITICAL)

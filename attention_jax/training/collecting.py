@@ -9,7 +9,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data import evaluation_batches, evaluation_order
 from attention_jax.training.experiment import Experiment
-from attention_jax.training.interrupt import Interrupted, Notice
+from attention_jax.training.run.interrupt import Interrupted, Notice
 from attention_jax.training.state import TrainState
 
 Found = TypeVar("Found")

@@ -10,14 +10,14 @@ import numpy as np
 
 from attention_jax.base.errors import Refused
 from attention_jax.tasks import Ratio, Task
-from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.collecting import measured, scores_of
 from attention_jax.training.experiment import Experiment
-from attention_jax.training.interrupt import Notice
-from attention_jax.training.progress import Progress
+from attention_jax.training.parallel import hosts
+from attention_jax.training.run.interrupt import Notice
+from attention_jax.training.run.progress import Progress
+from attention_jax.training.run.workdir import compare_config, read_lines
 from attention_jax.training.state import TrainState
-from attention_jax.training.workdir import compare_config, read_lines
 
 
 def evaluate(

@@ -21,9 +21,9 @@ from attention_jax.training.compiling import compiler_options
 from attention_jax.training.duration import steps_of
 from attention_jax.training.flops import Flops, count_flops
 from attention_jax.training.optimizer import LEARNING_RATE, build_optimizer
-from attention_jax.training.rules import parameter_specs, state_shardings
+from attention_jax.training.parallel.rules import parameter_specs, state_shardings
+from attention_jax.training.parallel.sharding import by_rows, make_mesh, replicated, rows_of_process, split_batch
 from attention_jax.training.sections import Checkpointing, Evaluation, Init, Logging, Section, section
-from attention_jax.training.sharding import by_rows, make_mesh, replicated, rows_of_process, split_batch
 from attention_jax.training.state import TrainState, begun, create_state
 from attention_jax.training.step import Instability, make_collecting_step, make_evaluation_step, make_train_step
 from attention_jax.training.weights import with_weights

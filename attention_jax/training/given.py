@@ -7,7 +7,7 @@ from typing import Any
 from attention_jax.data.seeds import check_seed
 from attention_jax.training.experiment import Experiment
 from attention_jax.training.optimizer import check_learning_rate
-from attention_jax.training.progress import Progress
+from attention_jax.training.run.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 import jax
 
-from attention_jax.training import hosts
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.given import given
-from attention_jax.training.interrupt import Interrupted, Notice, noticed
-from attention_jax.training.outcome import Outcome
-from attention_jax.training.profiling import Profile
-from attention_jax.training.progress import Progress
-from attention_jax.training.run import Run, opened, write_outcome
-from attention_jax.training.sharding import one_step_at_a_time
-from attention_jax.training.watch import Pulse
+from attention_jax.training.parallel import hosts
+from attention_jax.training.parallel.sharding import one_step_at_a_time
+from attention_jax.training.run.interrupt import Interrupted, Notice, noticed
+from attention_jax.training.run.outcome import Outcome
+from attention_jax.training.run.profiling import Profile
+from attention_jax.training.run.progress import Progress
+from attention_jax.training.run.watch import Pulse
+from attention_jax.training.running import Run, opened, write_outcome
 
 # Of a run: the metrics of its last step, its first bad step, how many were skipped.
 Told = tuple[dict[str, Any], int, int]

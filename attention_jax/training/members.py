@@ -22,13 +22,13 @@ from attention_jax.training.compiling import compiler_options, uncompiled
 from attention_jax.training.evaluations import evaluate_with
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.given import Given
-from attention_jax.training.interrupt import Interrupted, Notice, noticed
 from attention_jax.training.loop import Alone, Steps, Told, go
-from attention_jax.training.outcome import Outcome, RunFailed
-from attention_jax.training.run import Run, opened, write_outcome
-from attention_jax.training.sharding import by_rows
+from attention_jax.training.parallel.sharding import by_rows
+from attention_jax.training.run.interrupt import Interrupted, Notice, noticed
+from attention_jax.training.run.outcome import Outcome, RunFailed
+from attention_jax.training.run.watch import Pulse
+from attention_jax.training.running import Run, opened, write_outcome
 from attention_jax.training.state import TrainState
-from attention_jax.training.watch import Pulse
 
 Ended = Outcome | Refused | RunFailed
 

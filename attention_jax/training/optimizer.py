@@ -16,7 +16,8 @@ from jax.typing import ArrayLike
 
 from attention_jax.base.catalogue import Catalogue
 from attention_jax.base.errors import Refused
-from attention_jax.training.by_path import block_of, check_freeze, check_rates, freezing, path_of, scale_by_path
+from attention_jax.layers.paths import block_of, path_of
+from attention_jax.training.by_path import check_freeze, check_rates, freezing, scale_by_path
 from attention_jax.training.schedule import schedules
 
 optimizers: Catalogue = Catalogue("optimizer", "attention_jax.training")

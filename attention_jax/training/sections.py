@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from attention_jax.base.errors import Refused
 from attention_jax.base.options import AtLeast, check_bounds, check_options
-from attention_jax.training.sharding import MeshSizes
+from attention_jax.training.parallel.sharding import MeshSizes
+from attention_jax.training.run.wandb_run import check_wandb
 from attention_jax.training.step import Instability
-from attention_jax.training.wandb_run import check_wandb
 
 Section = Mapping[str, Any]
 

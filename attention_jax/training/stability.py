@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from attention_jax.training.outcome import RunFailed
+from attention_jax.training.run.outcome import RunFailed
 from attention_jax.training.step import Instability
 
 _LOWER = "Lower optimizer.learning_rate or optimizer.clip_norm"

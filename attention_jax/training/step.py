@@ -19,7 +19,7 @@ from attention_jax.tasks import Ratio, Task
 from attention_jax.training.by_path import held
 from attention_jax.training.compiling import compiler_options
 from attention_jax.training.optimizer import OptimizerOf
-from attention_jax.training.sharding import replicated
+from attention_jax.training.parallel.sharding import replicated
 from attention_jax.training.state import TrainState, in_float32
 
 Batch = dict[str, Array]

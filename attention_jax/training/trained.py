@@ -15,11 +15,11 @@ from attention_jax import models, tasks
 from attention_jax.base.errors import Refused
 from attention_jax.base.options import with_tuples
 from attention_jax.data import Dataset
-from attention_jax.training.by_path import path_of
+from attention_jax.layers.paths import path_of
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.evaluations import chosen_step
+from attention_jax.training.run.workdir import usable
 from attention_jax.training.weights import problem_of, scored_step, variables_of
-from attention_jax.training.workdir import usable
 
 
 @dataclass(frozen=True)

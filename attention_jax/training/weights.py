@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.training.by_path import path_of
+from attention_jax.layers.paths import path_of
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.sections import Init
 from attention_jax.training.state import TrainState

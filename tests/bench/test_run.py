@@ -11,7 +11,7 @@ from attention_jax.bench.cases import Case, LeftOut
 from attention_jax.bench.group import WorkerEnded
 from attention_jax.bench.measures import Comparison, Measure, Settings
 from attention_jax.kernels import Refused
-from attention_jax.training.workdir import read_lines
+from attention_jax.training.run.workdir import read_lines
 
 SETTINGS = Settings(tokens=16, heads=2, width=4)
 OURS = SETTINGS.case(causal=False)

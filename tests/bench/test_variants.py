@@ -5,7 +5,7 @@ import pytest
 from attention_jax.bench import variants
 from attention_jax.bench.variants import Shape, run_variants, table
 from attention_jax.kernels import Refused
-from attention_jax.training.workdir import read_lines
+from attention_jax.training.run.workdir import read_lines
 
 SHAPE = Shape(batch=1, heads=2, width=8)
 

@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax import models, tasks
 from attention_jax.training.optimizer import build_optimizer
-from attention_jax.training.sharding import MeshSizes, make_mesh
+from attention_jax.training.parallel.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
 

@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 import launch
-from attention_jax.training import Experiment, watch
+from attention_jax.training import Experiment
+from attention_jax.training.run import watch
 
 LIBC = ctypes.CDLL(None)
 # More than a pthread_mutex_t takes; zeros are one that is free.

@@ -17,7 +17,7 @@ import pytest
 from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.config import load, plain
-from attention_jax.training.workdir import read_lines
+from attention_jax.training.run.workdir import read_lines
 from tests.launch.command_line import RECALL, ROOT, launch, read_jsonl, start, write_config
 from tests.launch.conftest import MODEL, Finished
 from tests.training.disturbance import final_state

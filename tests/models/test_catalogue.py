@@ -11,8 +11,8 @@ import pytest
 from attention_jax import models
 from attention_jax.contract.cases import SPECS, widely
 from attention_jax.kernels import Refused, lookup, names
+from attention_jax.layers.paths import block_of
 from attention_jax.models.catalogue import register
-from attention_jax.training.by_path import block_of
 from tests.training.parameters import flat
 
 FACTS = {

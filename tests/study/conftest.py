@@ -10,7 +10,7 @@ import pytest
 
 from attention_jax.study.comparison.plan import Plan, Trial
 from attention_jax.study.comparison.results import OF_OUTCOME, Result, unfinished
-from attention_jax.training.outcome import Outcome
+from attention_jax.training.run.outcome import Outcome
 
 SCORES = {"scaled_dot": 0.80, "linear": 0.70, "performer:features=64": 0.75}
 

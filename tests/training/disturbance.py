@@ -60,7 +60,7 @@ def at_batch(step: int, action: Callable[[dict], Any]) -> Iterator[None]:
     """Within it the batch of a step is what `action` makes of it."""
     disturbed = type("DisturbedAtStep", (Disturbed,), {"number": step, "action": staticmethod(action)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("attention_jax.training.run.train_batches", disturbed)
+        patch.setattr("attention_jax.training.running.train_batches", disturbed)
         yield
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from attention_jax.training.by_path import path_of
+from attention_jax.layers.paths import path_of
 
 WIDTH, HEADS, HEAD_WIDTH, HIDDEN = 4, 2, 3, 5
 BLOCK = {

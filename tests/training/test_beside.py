@@ -4,7 +4,7 @@ import pytest
 
 from attention_jax.base.errors import Refused
 from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.workdir import locked
+from attention_jax.training.run.workdir import locked
 
 
 def folders(tmp_path):

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from attention_jax.base.errors import Refused
+from attention_jax.layers.paths import path_of
 from attention_jax.training import Experiment
-from attention_jax.training.by_path import path_of
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.sections import Init, section
 from attention_jax.training.state import TrainState

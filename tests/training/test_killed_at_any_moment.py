@@ -12,7 +12,7 @@ import pytest
 from attention_jax.data import Batches
 from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.workdir import MetricsLog
+from attention_jax.training.run.workdir import MetricsLog
 from tests.training import tiny
 from tests.training.disturbance import Killed, as_bytes, final_state
 

@@ -107,7 +107,7 @@ def test_a_finished_run_is_not_trained_again(undisturbed, experiment, monkeypatc
     def no_evaluation(*arguments):
         raise AssertionError("it evaluated")
 
-    monkeypatch.setattr("attention_jax.training.run.train_batches", lambda *_, **__: NoBatches())
+    monkeypatch.setattr("attention_jax.training.running.train_batches", lambda *_, **__: NoBatches())
     monkeypatch.setattr(experiment, "evaluate_batch", no_evaluation)
     outcome, said = tiny.run(experiment, undisturbed.workdir)
     assert outcome == undisturbed.outcome

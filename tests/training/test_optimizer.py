@@ -9,7 +9,7 @@ import pytest
 from attention_jax import models
 from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Refused
-from attention_jax.training.by_path import path_of
+from attention_jax.layers.paths import path_of
 from attention_jax.training.optimizer import build_optimizer, decays, matrix_axes, optimizers
 from tests.training.parameters import HIDDEN, SCANNED, WIDTH, drawn, flat
 

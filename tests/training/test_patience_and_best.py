@@ -27,7 +27,7 @@ def told() -> Iterator[None]:
         return {f"{split}_loss": known[split] for split in splits}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("attention_jax.training.run.evaluate", measures)
+        patch.setattr("attention_jax.training.running.evaluate", measures)
         yield
 
 

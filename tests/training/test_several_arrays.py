@@ -18,7 +18,7 @@ from attention_jax.models.catalogue import register
 from attention_jax.tasks.task import Task
 from attention_jax.training import Experiment
 from attention_jax.training.evaluations import evaluate
-from attention_jax.training.meter import tokens_of
+from attention_jax.training.run.meter import tokens_of
 from tests.training import tiny
 
 WORDS, SHAPES = 5, ((3, 2), (3, 4), (6, 4))

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from attention_jax import tasks
-from attention_jax.training.sharding import MeshSizes, make_mesh
+from attention_jax.training.parallel.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import TrainState, create_state
 from attention_jax.training.step import make_train_step
 

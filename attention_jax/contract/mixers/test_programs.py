@@ -21,10 +21,10 @@ from attention_jax.contract.mixers.cases import (
     takes,
 )
 from attention_jax.layers import Seen, Stack
+from attention_jax.layers.paths import path_of
 from attention_jax.layers.spread import AXES
 from attention_jax.layers.stack import PARAMETER_RULES
-from attention_jax.training.by_path import path_of
-from attention_jax.training.rules import parameter_specs
+from attention_jax.training.parallel.rules import parameter_specs
 
 
 def seen_by(spec):

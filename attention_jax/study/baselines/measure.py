@@ -11,7 +11,7 @@ from typing import Any
 from attention_jax import tasks
 from attention_jax.study.baselines.linear import linear_baselines
 from attention_jax.study.baselines.ngrams import ngram_baselines
-from attention_jax.training.workdir import usable, write_atomically
+from attention_jax.training.run.workdir import usable, write_atomically
 
 _FILE = "baselines.json"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from attention_jax.base.errors import Refused
 from attention_jax.study.comparison.plan import Trial
 from attention_jax.study.engine.cells import COUNTS
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 Status = Literal["done", "refused", "failed"]
 # Of the facts of a cell's result.
@@ -26,8 +26,8 @@ OF_OUTCOME = (
 class Result:
     """One line of results.jsonl.
 
-    The fields that `OF_OUTCOME` names are those of `attention_jax.training.outcome.Outcome`, None when the trial was
-    not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
+    The fields that `OF_OUTCOME` names are those of `attention_jax.training.run.outcome.Outcome`, None when the trial
+    was not finished; `reason` says why it was not, None when it was. Those after it are None in lines that were written
     before there were such: `versions` (package -> version) that it was computed with, `device`, how many `devices` it
     had, XLA's levels of optimisation where they are not its default, how many programs were compiled for it, came from
     the cache, and were there but could not be loaded, the path of its log, relative to the workdir, how many other

@@ -24,7 +24,7 @@ from attention_jax.study.comparison.tuning_plan import Tuning
 from attention_jax.study.engine.cells import Cell, cell_name, check_distinct
 from attention_jax.study.engine.cells import Result as CellResult
 from attention_jax.study.search.space import described
-from attention_jax.training.workdir import read_lines, write_atomically
+from attention_jax.training.run.workdir import read_lines, write_atomically
 
 Pair = tuple[str, str]  # benchmark, variant
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import quote, unquote
 
 from attention_jax.base.errors import Refused
-from attention_jax.training.workdir import PLACEMENT, computed
+from attention_jax.training.run.workdir import PLACEMENT, computed
 
 _LONGEST_NAME = 255  # bytes of one path component on every common file system
 Status = Literal["done", "refused", "failed", "pruned"]

@@ -20,7 +20,7 @@ class Compiler:
         import jax
 
         from attention_jax.kernels.supported import check_jax
-        from attention_jax.training.host import keep_freed_memory
+        from attention_jax.training.parallel.host import keep_freed_memory
 
         keep_freed_memory()
         check_jax()

@@ -6,8 +6,8 @@ from typing import Any
 
 from attention_jax.base.errors import Refused
 from attention_jax.training.experiment import common_rows
+from attention_jax.training.parallel.sharding import MeshSizes, filled, in_words
 from attention_jax.training.sections import section
-from attention_jax.training.sharding import MeshSizes, filled, in_words
 
 
 def placed(config: Mapping[str, Any], devices: int) -> dict[str, Any]:

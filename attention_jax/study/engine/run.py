@@ -16,8 +16,8 @@ from attention_jax.study.engine.display import Lines, display
 from attention_jax.study.engine.places import this_machine
 from attention_jax.study.engine.store import LEASE_SECONDS, NAME_FILE, Store, check_url, storage_url
 from attention_jax.study.engine.supervisor import Supervisor, Terms
-from attention_jax.training.outcome import RunFailed
-from attention_jax.training.workdir import usable, write_atomically
+from attention_jax.training.run.outcome import RunFailed
+from attention_jax.training.run.workdir import usable, write_atomically
 
 RETRIES = ("failed", "refused")
 

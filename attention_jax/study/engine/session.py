@@ -209,7 +209,7 @@ def _try(experiment: Any) -> dict[str, Any]:
 def _words(error: Exception) -> str:
     """Returns one line; a run that says itself why it failed is not named by its type."""
     text = " ".join(str(error).split())
-    outcome = sys.modules.get("attention_jax.training.outcome")
+    outcome = sys.modules.get("attention_jax.training.run.outcome")
     if outcome is not None and isinstance(error, outcome.RunFailed):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

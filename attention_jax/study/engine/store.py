@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from attention_jax.base.errors import Refused
 from attention_jax.study.engine.cells import Cell, Result
-from attention_jax.training.outcome import RunFailed
+from attention_jax.training.run.outcome import RunFailed
 
 FILE = "study.db"
 # In the workdir: what tells the study from others in the storage of a server.

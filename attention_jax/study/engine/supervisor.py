@@ -23,9 +23,9 @@ from attention_jax.study.engine.display import Display
 from attention_jax.study.engine.places import Machine
 from attention_jax.study.engine.reporter import Event
 from attention_jax.study.engine.store import Store
-from attention_jax.training.interrupt import Interrupted
-from attention_jax.training.outcome import RunFailed
-from attention_jax.training.watch import SIGNALS
+from attention_jax.training.run.interrupt import Interrupted
+from attention_jax.training.run.outcome import RunFailed
+from attention_jax.training.run.watch import SIGNALS
 
 # A cell has failed when it was stuck so often at one step, or its worker has died so often without a step more.
 _TIMES_STUCK, _TIMES_DEAD = 2, 5

@@ -7,8 +7,8 @@ from attention_jax.base.errors import Refused
 from attention_jax.study.look.given import given
 from attention_jax.study.look.look_report import look_html
 from attention_jax.study.look.maps import attention_maps
+from attention_jax.training.run.workdir import write_atomically
 from attention_jax.training.trained import restore_trained
-from attention_jax.training.workdir import write_atomically
 
 
 def look_at(workdir: Path, text: str, *, checkpoint: str | None, output: Path | None, command: str) -> str:

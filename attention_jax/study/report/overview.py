@@ -13,7 +13,7 @@ from attention_jax.study.comparison.plan import Plan
 from attention_jax.study.comparison.results import Result
 from attention_jax.study.report.charts import Look, curves_chart, most_drawn, scores_chart
 from attention_jax.study.report.summary import Summary
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 # The version of Vega-Lite that altair writes, as vl_convert names it: "6.4".
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])

@@ -40,7 +40,7 @@ from attention_jax.study.report.tuning_report import (
 )
 from attention_jax.study.statistics.intervals import CONFIDENCE
 from attention_jax.study.statistics.solved import steps_to_solve
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 _LOG_WIDTH = 100  # columns, where no terminal says how many there are
 

@@ -14,7 +14,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.study.engine.cells import Result, Status, folder_name
 from attention_jax.study.engine.compiler import versions
 from attention_jax.study.report.environment import cpu
-from attention_jax.training.workdir import read_lines
+from attention_jax.training.run.workdir import read_lines
 
 # Folder of the files of lines, in that of the results.
 FOLDER = "reproduce"

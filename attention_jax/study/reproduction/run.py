@@ -21,7 +21,7 @@ from attention_jax.study.sweep import end as sweep_end
 from attention_jax.study.sweep.run import search
 from attention_jax.study.sweep.source import final_name
 from attention_jax.training import Progress
-from attention_jax.training.workdir import write_atomically, written
+from attention_jax.training.run.workdir import write_atomically, written
 
 RUNS = "ATTENTION_JAX_RUNS"
 

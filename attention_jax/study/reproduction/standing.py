@@ -13,7 +13,7 @@ from attention_jax.study.reproduction.lines import Line, latest
 from attention_jax.study.reproduction.rows import Entry, Row
 from attention_jax.study.statistics.intervals import Estimate, estimate
 from attention_jax.study.statistics.measures import bounds, higher_is_better
-from attention_jax.training.workdir import PLACEMENT
+from attention_jax.training.run.workdir import PLACEMENT
 
 State = Literal["not run yet", "stale", "failed", "measured", "reproduced", "not reproduced"]
 

@@ -17,7 +17,7 @@ from attention_jax.study.search.space import Point
 from attention_jax.study.statistics.measures import higher_is_better
 from attention_jax.study.sweep.plan import result_of
 from attention_jax.study.sweep.source import SweepSource
-from attention_jax.training.workdir import read_lines, write_atomically
+from attention_jax.training.run.workdir import read_lines, write_atomically
 
 
 def validation_score(workdir: Path, metric: str) -> Callable[[Cell, Result], float | None]:

@@ -21,7 +21,7 @@ from attention_jax.study.sweep import charts as sweep_charts
 from attention_jax.study.sweep import end as sweep_end
 from attention_jax.study.sweep.end import Found
 from attention_jax.study.sweep.plan import OF_OUTCOME, Sweep, result_of
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 # Fewer trials say nothing of what matters.
 _LEAST_TRIALS = 5

@@ -28,8 +28,8 @@ from attention_jax.study.sweep.source import SweepSource, put_back
 from attention_jax.study.sweep.store import open_study, shown
 from attention_jax.training import Experiment, Progress, config
 from attention_jax.training.members import check_members
+from attention_jax.training.run.workdir import usable
 from attention_jax.training.sections import Logging
-from attention_jax.training.workdir import usable
 
 
 @dataclass(frozen=True)

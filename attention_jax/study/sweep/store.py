@@ -15,7 +15,7 @@ from attention_jax.study.search.domains import Range
 from attention_jax.study.search.samplers import make_pruner, make_sampler
 from attention_jax.study.search.space import Points
 from attention_jax.study.sweep.plan import Sweep
-from attention_jax.training.workdir import PLACEMENT, Difference, computed, differences
+from attention_jax.training.run.workdir import PLACEMENT, Difference, computed, differences
 
 # The study's attribute that says what is searched; it is written last, so a study without it is not whole.
 _SEARCHED = "sweep"

@@ -14,8 +14,8 @@ import numpy as np
 from attention_jax import models, tasks
 from attention_jax.cli.collectives import collectives
 from attention_jax.training.optimizer import build_optimizer
-from attention_jax.training.rules import parameter_specs, state_shardings
-from attention_jax.training.sharding import MeshSizes, make_mesh, split_batch
+from attention_jax.training.parallel.rules import parameter_specs, state_shardings
+from attention_jax.training.parallel.sharding import MeshSizes, make_mesh, split_batch
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
 from tests.models.test_catalogue import built

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from attention_jax.base.errors import Refused
+from attention_jax.training.run.wandb_run import WandbRun
+from attention_jax.training.run.workdir import MetricsLog
 from attention_jax.training.sections import Logging
-from attention_jax.training.wandb_run import WandbRun
-from attention_jax.training.workdir import MetricsLog
 
 
 class StandIn:

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from attention_jax.kernels import Refused
-from attention_jax.training import hosts
+from attention_jax.training.parallel import hosts
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.training.strategies import MODEL, STRATEGIES
+from tests.training.parallel.strategies import MODEL, STRATEGIES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WIDTH, HEADS = MODEL["width"], MODEL["num_heads"]
 # The kernels of a block, whole: as the matrices that are multiplied, and as they are kept.
 MATRICES = ([WIDTH, WIDTH], [WIDTH, 4 * WIDTH], [4 * WIDTH, WIDTH])
@@ -44,7 +44,7 @@ def found() -> Found:
 def train(names: list[str]) -> dict[str, dict[str, Any]]:
     """Returns what strategies.py prints of them."""
     process = subprocess.run(
-        [sys.executable, "-m", "tests.training.strategies", *names],
+        [sys.executable, "-m", "tests.training.parallel.strategies", *names],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

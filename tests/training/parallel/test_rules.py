@@ -14,7 +14,7 @@ from attention_jax.kernels import Refused, lookup
 from attention_jax.layers.spread import AXES
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.training.optimizer import build_optimizer, decays
-from attention_jax.training.rules import parameter_specs, state_shardings
+from attention_jax.training.parallel.rules import parameter_specs, state_shardings
 from attention_jax.training.state import TrainState, create_state
 from tests.models.test_catalogue import BATCH, BIDIRECTIONAL, FACTS, built
 from tests.training.parameters import flat

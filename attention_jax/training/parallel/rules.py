@@ -3,17 +3,24 @@
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.layers.paths import block_of, path_of
 from attention_jax.layers.spread import AXES
-from attention_jax.training.by_path import block_of, path_of
-from attention_jax.training.state import TrainState
 
 Rule = tuple[str, tuple[Any, ...]]
+State = TypeVar("State", bound="_HasParameters")
+
+
+class _HasParameters(Protocol):
+    """A pytree, the parameters of a model among it."""
+
+    @property
+    def params(self) -> Any: ...
 
 
 def parameter_specs(
@@ -69,11 +76,11 @@ def parameter_specs(
     return specs
 
 
-def state_shardings(state: TrainState, specs: Any, mesh: Mesh | AbstractMesh) -> TrainState:
+def state_shardings(state: State, specs: Any, mesh: Mesh | AbstractMesh) -> State:
     """Returns where each array of a state lies: what is of a parameter, as the parameter; everything else whole.
 
     Args:
-      state: arrays or their shapes.
+      state: of a run (`TrainState`), arrays or their shapes.
       specs: of each parameter, from `parameter_specs`.
       mesh: the devices.
     """

@@ -9,7 +9,7 @@ import pytest
 
 from attention_jax.kernels import Refused
 from attention_jax.training import Interrupted
-from attention_jax.training.profiling import Profile, parse_window
+from attention_jax.training.run.profiling import Profile, parse_window
 from tests.training import tiny
 from tests.training.disturbance import at_batch, terminate
 

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from attention_jax.training.host import keep_freed_memory, use_every_core
+from attention_jax.training.parallel.host import keep_freed_memory, use_every_core
 
 
 def test_every_core_is_a_device_unless_the_user_said_how_many(monkeypatch):

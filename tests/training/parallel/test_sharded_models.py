@@ -10,7 +10,7 @@ import pytest
 
 from attention_jax import models
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # It has all that a model may have: two stacks, a memory, a shared table.
 DEFAULT = "transformer"
 
@@ -20,7 +20,7 @@ DEFAULT = "transformer"
 )
 def test_the_losses_on_eight_devices_are_those_on_one(name):
     process = subprocess.run(
-        [sys.executable, "-m", "tests.training.sharded_models", name],
+        [sys.executable, "-m", "tests.training.parallel.sharded_models", name],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "8"},
         capture_output=True,

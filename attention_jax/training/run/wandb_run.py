@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax.base.errors import Refused
-from attention_jax.training.workdir import write_atomically
+from attention_jax.training.run.workdir import write_atomically
 
 _FILE = "wandb.json"
 _PROJECT = "attention_jax"

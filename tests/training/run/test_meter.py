@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from attention_jax.training.meter import Meter, Window, tokens_of
+from attention_jax.training.run.meter import Meter, Window, tokens_of
 
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
     """The time, in its one entry."""
     now = [50.0]
-    monkeypatch.setattr("attention_jax.training.meter.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("attention_jax.training.run.meter.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from attention_jax.training.interrupt import noticed
+from attention_jax.training.run.interrupt import noticed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -13,7 +13,7 @@ import pytest
 
 from attention_jax.kernels import Refused
 from attention_jax.layers.spread import AXES
-from attention_jax.training.sharding import MeshSizes, make_mesh, one_step_at_a_time
+from attention_jax.training.parallel.sharding import MeshSizes, make_mesh, one_step_at_a_time
 
 # What eight devices are asked for: the sizes, and the rows of a batch. All in one process, since starting takes longer.
 FITTING = {
@@ -54,10 +54,10 @@ from attention_jax.data import train_batches
 from attention_jax.kernels import Causal, Padding, Refused
 from attention_jax.layers import Attention, Seen, StackOptions
 from attention_jax.training import Experiment
-from attention_jax.training.sharding import MeshSizes, by_rows, make_mesh, one_step_at_a_time, replicated
-from attention_jax.training.sharding import rows_of_process, split_batch
+from attention_jax.training.parallel.sharding import MeshSizes, by_rows, make_mesh, one_step_at_a_time, replicated
+from attention_jax.training.parallel.sharding import rows_of_process, split_batch
 from tests.training import tiny
-from tests.training.test_sharding import FITTING, REFUSED
+from tests.training.parallel.test_sharding import FITTING, REFUSED
 
 def said(sizes, rows):
     try:
@@ -118,7 +118,7 @@ def found() -> dict[str, Any]:
         **os.environ,
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
     process = subprocess.run(
         [sys.executable, "-c", EIGHT_DEVICES], env=environment, capture_output=True, text=True, check=False, timeout=300

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from attention_jax.base.errors import Refused
-from attention_jax.training.events import EventFile
-from attention_jax.training.outcome import RunFailed
+from attention_jax.training.run.events import EventFile
+from attention_jax.training.run.outcome import RunFailed
 
 if TYPE_CHECKING:
-    from attention_jax.training.wandb_run import WandbRun
+    from attention_jax.training.run.wandb_run import WandbRun
 
 # The keys of a config that say where the run is computed, and not what.
 PLACEMENT = ("attention_parallel", "mesh", "parameter_rules")

@@ -4,7 +4,7 @@ import struct
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from attention_jax.training.events import EventFile
+from attention_jax.training.run.events import EventFile
 
 
 def read(path) -> list[Event]:
@@ -41,7 +41,7 @@ def test_they_are_on_the_disk_before_it_is_closed(tmp_path, monkeypatch):
     assert len(read(path)) == 2
     events.write(1, {"train_loss": 0.5})
     assert len(read(path)) == 2
-    monkeypatch.setattr("attention_jax.training.events._SECONDS_BETWEEN_FLUSHES", -1.0)
+    monkeypatch.setattr("attention_jax.training.run.events._SECONDS_BETWEEN_FLUSHES", -1.0)
     events.write(2, {"train_loss": 0.5})
     assert len(read(path)) == 4
     events.close()

@@ -13,23 +13,31 @@ import numpy as np
 from attention_jax import models
 from attention_jax.base.formatting import readable_rate
 from attention_jax.data import Ahead, train_batches
-from attention_jax.training import hosts
 from attention_jax.training.checkpoints import Checkpoints, NotSaved, has_checkpoint
 from attention_jax.training.collecting import scores_of
 from attention_jax.training.evaluations import describe, evaluate, evaluate_slices, history
 from attention_jax.training.experiment import Cost, Experiment
 from attention_jax.training.flops import peak_flops
 from attention_jax.training.given import Given
-from attention_jax.training.interrupt import Notice
-from attention_jax.training.meter import Meter, Window, tokens_of
-from attention_jax.training.outcome import Outcome, RunFailed
-from attention_jax.training.profiling import Profile
+from attention_jax.training.parallel import hosts
+from attention_jax.training.run.interrupt import Notice
+from attention_jax.training.run.meter import Meter, Window, tokens_of
+from attention_jax.training.run.outcome import Outcome, RunFailed
+from attention_jax.training.run.profiling import Profile
+from attention_jax.training.run.wandb_run import WandbRun
+from attention_jax.training.run.watch import Pulse
+from attention_jax.training.run.workdir import (
+    MetricsLog,
+    claim,
+    locked,
+    usable,
+    write_atomically,
+    write_config,
+    written,
+)
 from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
-from attention_jax.training.wandb_run import WandbRun
-from attention_jax.training.watch import Pulse
 from attention_jax.training.weights import fitting_weights
-from attention_jax.training.workdir import MetricsLog, claim, locked, usable, write_atomically, write_config, written
 
 # How many batches wait on a device that has a memory of its own.
 _BATCHES_AHEAD = 2

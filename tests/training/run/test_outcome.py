@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from attention_jax.training.outcome import Outcome, describe_speed
+from attention_jax.training.run.outcome import Outcome, describe_speed
 
 OUTCOME = Outcome(
     metric="test_loss",

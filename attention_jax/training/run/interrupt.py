@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from attention_jax.training.watch import SIGNALS, Pulse, Watcher
+from attention_jax.training.run.watch import SIGNALS, Pulse, Watcher
 
 
 class Interrupted(KeyboardInterrupt):

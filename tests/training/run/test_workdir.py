@@ -9,7 +9,7 @@ import pytest
 
 from attention_jax.kernels import Refused
 from attention_jax.training import RunFailed
-from attention_jax.training.workdir import (
+from attention_jax.training.run.workdir import (
     MetricsLog,
     claim,
     differences,
@@ -194,7 +194,7 @@ def test_lines_that_would_go_into_a_file_that_is_gone_end_the_run(tmp_path, lose
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
 @pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard"])
 def test_a_full_disk_ends_the_run_in_one_line_and_not_by_waiting(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("attention_jax.training.events._SECONDS_BETWEEN_FLUSHES", -1.0)
+    monkeypatch.setattr("attention_jax.training.run.events._SECONDS_BETWEEN_FLUSHES", -1.0)
     log = MetricsLog(tmp_path, after_step=0, tensorboard=True)
     with open("/dev/full", "w") as full:
         file = log._file if name == "metrics.jsonl" else log._events._writer._py_recordio_writer._writer

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from attention_jax.training.progress import Progress
+from attention_jax.training.run.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch) -> list[float]:
     """The time, in its one entry."""
     now = [100.0]
-    monkeypatch.setattr("attention_jax.training.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("attention_jax.training.run.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from attention_jax.training import watch
-from attention_jax.training.watch import Pulse
+from attention_jax.training.run import watch
+from attention_jax.training.run.watch import Pulse
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from attention_jax.contract.cases import quick_jit
 from attention_jax.kernels import Refused
 from attention_jax.training import Experiment, config
-from attention_jax.training.by_path import Block, block_of, multipliers
+from attention_jax.training.by_path import multipliers
 from attention_jax.training.optimizer import build_optimizer
 from tests.training import tiny
 from tests.training.config_files import minimal
@@ -25,23 +25,6 @@ def updates(params=PARAMS, gradients=GRADIENTS, **options):
     )
     changes, state = quick_jit(lambda: optimizer.update(gradients, optimizer.init(params), params))()
     return flat(changes), state
-
-
-@pytest.mark.parametrize(
-    ("path", "block"),
-    [
-        (QUERY, Block("", 0)),
-        ("decoder/block_12/feed_forward/out/kernel", Block("decoder", 12)),
-        ("blocks/attention/query/kernel", Block("", None)),
-        ("encoder/blocks/attention/query/kernel", Block("encoder", None)),
-        (TOKEN, None),
-        ("block_0", None),
-        ("my_block_0/kernel", None),
-        ("building_blocks/kernel", None),
-    ],
-)
-def test_the_block_of_a_parameter_is_read_off_its_path(path, block):
-    assert block_of(path) == block
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])

@@ -103,6 +103,17 @@ def test_each_block_by_itself_is_computed_again_where_no_common_part_is_found():
     assert barriers("full") == barriers(None) + 2
 
 
+def test_the_program_of_many_scanned_layers_is_that_of_few():
+    """So its compilation takes no longer."""
+
+    def operations(num_layers: int) -> int:
+        model = blocks(scan_layers=True, num_layers=num_layers)
+        gradient = jax.grad(lambda variables: model.apply(variables, EMBEDDED).mean())
+        return jax.jit(gradient).lower(shapes(model)).as_text().count("\n")
+
+    assert operations(12) == operations(2)
+
+
 def test_layers_that_start_apart_are_not_scanned_over():
     with pytest.raises(Refused, match="scan_layers=True makes all layers alike, and differential starts differently"):
         jax.eval_shape(lambda: blocks(attention="differential", scan_layers=True).init(jax.random.key(0), EMBEDDED))

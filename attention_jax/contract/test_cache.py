@@ -16,9 +16,9 @@ from attention_jax.contract.cases import (
     make,
     quick_jit,
     run_compiled,
-    takes_mask,
     widely,
 )
+from attention_jax.contract.mask_cases import takes_mask
 from attention_jax.kernels import (
     Causal,
     Global,

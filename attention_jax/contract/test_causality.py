@@ -6,12 +6,8 @@ import pytest
 
 from attention_jax.contract.cases import (
     AGREEMENT,
-    MASKS,
-    MaskKind,
-    behind,
     claiming,
     claims,
-    counted,
     declared,
     error,
     like_output,
@@ -22,9 +18,9 @@ from attention_jax.contract.cases import (
     reference_engine,
     run,
     run_compiled,
-    visible,
     widely,
 )
+from attention_jax.contract.mask_cases import MASKS, MaskKind, behind, counted, visible
 from attention_jax.kernels import Causal, Refused
 
 STRICT = claiming(causal="strict")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import (
-    MASKS,
     SPECS,
     accepting,
     claims,
@@ -22,9 +21,9 @@ from attention_jax.contract.cases import (
     run,
     run_compiled,
     same_bits,
-    takes,
     usual_mask,
 )
+from attention_jax.contract.mask_cases import MASKS, takes
 from attention_jax.kernels import Claims, Composition, Refused, Sizes, init, lookup
 from attention_jax.training.flops import count_flops
 

@@ -7,7 +7,6 @@ import pytest
 
 from attention_jax.contract.cases import (
     GRADIENT_AGREEMENT,
-    MASKS,
     ROUNDING,
     SPECS,
     accepting,
@@ -22,9 +21,9 @@ from attention_jax.contract.cases import (
     quick_jit,
     run,
     run_compiled,
-    under,
     widely,
 )
+from attention_jax.contract.mask_cases import MASKS, under
 from attention_jax.kernels import Composition, Refused, lookup
 from attention_jax.kernels.engines import ENGINES, recurrence
 from attention_jax.kernels.engines.engine import Engine

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from attention_jax.contract.cases import (
-    MASKS,
     SPECS,
     claims,
     declared,
@@ -14,9 +13,8 @@ from attention_jax.contract.cases import (
     out_and_gradients,
     qualified,
     same_bits,
-    under,
-    visible,
 )
+from attention_jax.contract.mask_cases import MASKS, under, visible
 
 # Of each the first that a variant takes is the one that it is always tried on.
 LEAVES_NO_KEY = ["causal&padding&segments", "dense", "lengths"]

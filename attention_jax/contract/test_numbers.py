@@ -20,10 +20,10 @@ from attention_jax.contract.cases import (
     reference_engine,
     run,
     run_compiled,
-    takes_mask,
     usual_mask,
     widely,
 )
+from attention_jax.contract.mask_cases import takes_mask
 from attention_jax.kernels import Causal, FeatureMap, Refused, Sizes, SoftmaxScore, attend, init
 
 # Variants that divide queries and keys by their norms.

@@ -10,7 +10,6 @@ from attention_jax.contract.cases import (
     SPECS,
     claiming,
     claims,
-    counted,
     doubled,
     error,
     goes_by_positions,
@@ -24,6 +23,7 @@ from attention_jax.contract.cases import (
     usual_mask,
     widely,
 )
+from attention_jax.contract.mask_cases import counted
 from attention_jax.kernels import Causal, Padding, Refused, attend
 
 PADDED = [spec for spec in SPECS if claims(spec).causal == "strict"]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import SPECS, claims, make, quick_jit, run, takes, usual_mask, widely
+from attention_jax.contract.cases import SPECS, claims, make, quick_jit, run, usual_mask, widely
+from attention_jax.contract.mask_cases import takes
 from attention_jax.kernels import Causal, Global, Padding, PrefixLM, Refused, Segments, Window, attend
 
 INT32 = np.iinfo(np.int32)

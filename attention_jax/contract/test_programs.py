@@ -9,16 +9,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from attention_jax.contract.cases import (
-    SPECS,
-    behind,
-    claims,
-    counted,
-    lowered,
-    make,
-    one_way,
-    qualified,
-)
+from attention_jax.contract.cases import SPECS, claims, lowered, make, one_way, qualified
+from attention_jax.contract.mask_cases import behind, counted
 from attention_jax.kernels import Sizes, init
 from attention_jax.kernels.mask_algebra import conjunction
 

@@ -5,17 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import (
-    SPECS,
-    accepting,
-    claims,
-    make,
-    qualified,
-    quick_jit,
-    run,
-    takes_mask,
-    widely,
-)
+from attention_jax.contract.cases import SPECS, accepting, claims, make, qualified, quick_jit, run, widely
+from attention_jax.contract.mask_cases import takes_mask
 from attention_jax.kernels import (
     Blocks,
     Causal,

@@ -5,18 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import (
-    AGREEMENT,
-    MASKS,
-    behind,
-    claiming,
-    error,
-    make,
-    run,
-    run_compiled,
-    same_bits,
-    widely,
-)
+from attention_jax.contract.cases import AGREEMENT, claiming, error, make, run, run_compiled, same_bits, widely
+from attention_jax.contract.mask_cases import MASKS, behind
 from attention_jax.kernels import Refused
 
 STEPPING = claiming(steps=True)

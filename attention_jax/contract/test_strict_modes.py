@@ -18,9 +18,9 @@ from attention_jax.contract.cases import (
     qualified,
     reference_engine,
     run,
-    takes_mask,
     widely,
 )
+from attention_jax.contract.mask_cases import takes_mask
 from attention_jax.contract.on_the_way import operations_that_give_nan
 from attention_jax.kernels import Causal, KeyValueCache, Padding, Segments, Sizes, attend_cached, lookup
 from attention_jax.kernels.mask_algebra import conjunction

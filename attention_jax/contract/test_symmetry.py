@@ -18,10 +18,10 @@ from attention_jax.contract.cases import (
     part_of,
     qualified,
     run_compiled,
-    takes_mask,
     usual_mask,
     widely,
 )
+from attention_jax.contract.mask_cases import takes_mask
 from attention_jax.kernels import Dense
 from attention_jax.kernels.mask_algebra import conjunction
 

@@ -9,8 +9,6 @@ from attention_jax.contract.cases import (
     AGREEMENT,
     GRADIENT_AGREEMENT,
     SPECS,
-    behind,
-    counted,
     error,
     like_output,
     make,
@@ -23,6 +21,7 @@ from attention_jax.contract.cases import (
     same_bits,
     widely,
 )
+from attention_jax.contract.mask_cases import behind, counted
 from attention_jax.kernels.mask_algebra import conjunction
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import MASKS, ROUNDING, claims, error, make, qualified, run_compiled, under, visible
+from attention_jax.contract.cases import ROUNDING, claims, error, make, qualified, run_compiled
+from attention_jax.contract.mask_cases import MASKS, under, visible
 from attention_jax.kernels import lookup
 from attention_jax.kernels.dropout import keep_mask
 from attention_jax.kernels.mechanism import Place

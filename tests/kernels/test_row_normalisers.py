@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import MASKS, doubled, error, make, run
+from attention_jax.contract.cases import doubled, error, make, run
+from attention_jax.contract.mask_cases import MASKS
 from attention_jax.kernels import Causal, Refused, attend, lookup
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, MASKS, error, like_output, make, quick_jit, run
+from attention_jax.contract.cases import AGREEMENT, GRADIENT_AGREEMENT, error, like_output, make, quick_jit, run
+from attention_jax.contract.mask_cases import MASKS
 from attention_jax.kernels import Causal, Refused, Window, attend, budget, explain
 
 SPECS = ("sparsemax", "entmax15", "top_k:k=3")

@@ -16,6 +16,7 @@ from attention_jax.kernels.position import encoded
 from attention_jax.kernels.recipe import INPUTS, PROJECTED, Gate
 from attention_jax.kernels.steps import Fresh, attend_steps
 from attention_jax.layers.defaults import GATES, head_norm
+from attention_jax.layers.depth import FirstValues, ValueResidual, first_values
 from attention_jax.layers.heads import attend_heads, mask_of_layer, out_projection, projection
 from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution, reach_of
@@ -27,7 +28,7 @@ LOOKED_AT = "attention"
 
 
 class Seen(NamedTuple):
-    """What the tokens of a stack see and where they stand: the same for all of its blocks.
+    """What the tokens of a stack see and where they stand: the same for all of its blocks, but for `first_values`.
 
     Attributes:
       mask: which tokens see which.
@@ -37,6 +38,7 @@ class Seen(NamedTuple):
       memory_mask: which of the memory each token sees.
       lengths: int [B], in decoding, how many of the new tokens are real.
       position_params: the arrays of a position encoding that all layers share.
+      first_values: the values of the first layer, where there is one below and a value residual.
     """
 
     mask: Mask | None = None
@@ -46,6 +48,7 @@ class Seen(NamedTuple):
     memory_mask: Mask | None = None
     lengths: Int[Array, " B"] | None = None
     position_params: Params | None = None
+    first_values: FirstValues | None = None
 
 
 class Mixed(NamedTuple):
@@ -54,10 +57,12 @@ class Mixed(NamedTuple):
     Attributes:
       out: [B, T, D].
       state: the decode state after these tokens; None where they are all.
+      first_values: the values of the first layer, for the layers above; None without a value residual.
     """
 
     out: Float[Array, "B T D"]
     state: Any = None
+    first_values: FirstValues | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -84,6 +89,7 @@ class _Projected(NamedTuple):
     value: Array
     per_token: dict[str, Array]
     sizes: Sizes
+    first_values: FirstValues | None
 
 
 class Attention(nn.Module):
@@ -130,7 +136,7 @@ class Attention(nn.Module):
         attended, state = self._attend(projected, seen, state, deterministic=deterministic)
         finished = self._finished(attended, projected.value, inputs)
         out = out_projection(self.options, inputs.shape[-1])
-        return Mixed(out(finished), Kept(state, past.after) if past.after else state)
+        return Mixed(out(finished), Kept(state, past.after) if past.after else state, projected.first_values)
 
     def _past(self, tokens: int, seen: Seen, state: Any) -> tuple[Past, Any]:
         """What the convolutions see, and the state of the kernel."""
@@ -153,7 +159,7 @@ class Attention(nn.Module):
 
     def _attend(self, projected: _Projected, seen: Seen, state: Any, *, deterministic: bool) -> tuple[Array, Any]:
         """What the kernel makes of the tokens, and its state after them."""
-        query, key, value, per_token, sizes = projected
+        query, key, value, per_token, sizes, _ = projected
         kernel, encoding = lookup(self.variant).kernel, self._encoding()
         arguments: dict[str, Any] = {
             "variant": kernel,
@@ -216,7 +222,7 @@ class Attention(nn.Module):
 
     def _projected(self, inputs: Array, seen: Seen, state: Any, past: Past) -> _Projected:
         options, chosen = self.options, lookup(self.variant)
-        query = self._heads("query", inputs, options.num_heads, past)
+        query, first = self._heads("query", inputs, options.num_heads, past), None
         if isinstance(state, Memory):
             key, value = state.key, state.value
         else:
@@ -224,6 +230,9 @@ class Attention(nn.Module):
             shared = query[:, :, :: options.num_heads // kv_heads] if chosen.recipe.shared_query_key else None
             key = self._heads("key", source, kv_heads, past) if shared is None else shared
             value = self._heads("value", source, kv_heads, past)
+            if options.value_residual is not None and not self.cross:
+                first = first_values(value, seen.first_values)
+                value = ValueResidual(options, name="value_residual")(value, first.values, inputs)
         if options.query_scale is not None:
             query = query * (options.query_scale * options.heads_width**0.5)
         heads, widths = (query.shape[2], key.shape[2]), (query.shape[3], key.shape[3], value.shape[3])
@@ -233,7 +242,7 @@ class Attention(nn.Module):
             name: self._convolved(name, self._projection(f"input_{name}", shape)(inputs), past)
             for name, shape in shapes.items()
         }
-        return _Projected(query, key, value, per_token, sizes)
+        return _Projected(query, key, value, per_token, sizes, first)
 
     def _heads(self, name: str, inputs: Array, heads: int, past: Past) -> Float[Array, "B T N H"]:
         options = self.options

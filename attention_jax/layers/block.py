@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from attention_jax.layers.attention import Seen
+from attention_jax.layers.depth import AttentionOverDepth, Sources, Stream
 from attention_jax.layers.feed_forward import FeedForward
 from attention_jax.layers.mixer import mixer
 from attention_jax.layers.stack_options import StackOptions
@@ -19,7 +20,8 @@ class Block(nn.Module):
     """Attention, then cross-attention where there is a memory, then feed-forward.
 
     "pre": x + f(norm(x)), as in GPT-2 and ViT; "post": norm(x + f(x)), as in the Transformer and BERT; "sandwich":
-    x + norm(f(norm(x))), as in Gemma 2.
+    x + norm(f(norm(x))), as in Gemma 2. With attention over depth, x is read from the outputs of all halves before, and
+    f(norm(x)) is one more of them.
 
     Attributes:
       options: of the stack.
@@ -31,12 +33,12 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B T D"], seen: Seen, *, state: BlockState | None = None, deterministic: bool = True
-    ) -> tuple[Float[Array, "B T D"], BlockState | None]:
-        """Returns [B, T, D] for [B, T, D], and the decode state after these tokens.
+        self, stream: Stream, seen: Seen, *, state: BlockState | None = None, deterministic: bool = True
+    ) -> tuple[Stream, BlockState | None]:
+        """Returns what it hands on to the block above, and the decode state after these tokens.
 
         Args:
-          inputs: [B, T, D].
+          stream: what the block below hands on: [B, T, D], and what the options have beside it.
           seen: what each token sees, and where it stands.
           state: of the tokens before these, where they are decoded in steps; None: these are all.
           deterministic: no dropout; otherwise the rng "dropout" is used.
@@ -45,12 +47,15 @@ class Block(nn.Module):
           Refused: the attention refuses.
         """
         after: BlockState = {}
+        hidden, first_values = stream
 
         def attend(hidden: Array) -> Array:
+            nonlocal first_values
             attention = mixer(self.options.of_layer("attention", self.layer), self.options, self.layer, seen)
             before = None if state is None else state["attention"]
-            mixed = attention(hidden, seen, state=before, deterministic=deterministic)
-            after["attention"] = mixed.state
+            beside = seen._replace(first_values=first_values)
+            mixed = attention(hidden, beside, state=before, deterministic=deterministic)
+            after["attention"], first_values = mixed.state, mixed.first_values
             return mixed.out
 
         def cross_attend(hidden: Array) -> Array:
@@ -61,22 +66,23 @@ class Block(nn.Module):
             after["cross_attention"] = mixed.state
             return mixed.out
 
-        halves: list[tuple[str, Callable[[Array], Array]]] = [("attention", attend)]
-        if self.options.cross_attention is not None:
-            halves.append(("cross_attention", cross_attend))
-        halves.append(("feed_forward", FeedForward(self.options, name="feed_forward")))
+        feed_forward = FeedForward(self.options, name="feed_forward")
+        halves = {"attention": attend, "cross_attention": cross_attend, "feed_forward": feed_forward}
         drop = nn.Dropout(self.options.dropout_rate, deterministic=deterministic)
-        hidden = inputs
-        for name, half in halves:
-            hidden = self._half(name, half, hidden, drop)
-        return hidden, None if state is None else after
+        for name in self.options.halves:
+            hidden = self._half(name, halves[name], hidden, drop)
+        return Stream(hidden, first_values), None if state is None else after
 
-    def _half(self, name: str, half: Callable[[Array], Array], hidden: Array, drop: nn.Dropout) -> Array:
-        options = self.options
+    def _half(
+        self, name: str, half: Callable[[Array], Array], before: Array | Sources, drop: nn.Dropout
+    ) -> Array | Sources:
+        options, hidden = self.options, before
+        if isinstance(before, Sources):
+            hidden = AttentionOverDepth(options, name=f"{name}_depth")(before)
         if options.norm_position == "post":
             return options.make_norm(f"{name}_norm")(hidden + drop(half(hidden)))
         bare = name == "attention" and self.layer == 1 and not options.first_norm
         out = half(hidden if bare else options.make_norm(f"{name}_norm")(hidden))
         if options.norm_position == "sandwich":
             out = options.make_norm(f"{name}_out_norm")(out)
-        return hidden + drop(out)
+        return before + drop(out)

@@ -39,7 +39,7 @@ class MixerClaims:
       causal: "strict": under a causal mask the future has no influence at all; "no": there is no causal form.
       decodes: it goes on token by token from a state.
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
-      options: those of `OPTIONAL`, and "window", that it reads.
+      options: those of `OPTIONAL`, "window" and "value_residual" that it reads.
       positions: the position encodings in the logits that it takes, by name.
       time: how the work of forward and backward grows with the number of tokens.
       tried: the spec that the contract tries, whose options make it do at few tokens what it is for; None for the name
@@ -176,9 +176,11 @@ def _check_options(chosen: Chosen[MakeMixer], options: StackOptions, layer: int)
         read = any(not is_mixer(spec) or option in MIXERS.choose(spec).claims.options for spec in options.attentions)
         if value != _DEFAULTS[option] and not read:
             raise Refused(f"attention {chosen.name} does not take model.{option}={value!r}: {way_out}.")
-    window = options.of_layer("window", layer)
-    if window is not None and "window" not in claims.options:
-        raise Refused(f"attention {chosen.name} does not take model.window={window}: {way_out}.")
+    # What a layer cannot have, whatever the others are.
+    for option in ("window", "value_residual"):
+        value = options.of_layer(option, layer)
+        if value is not None and option not in claims.options:
+            raise Refused(f"attention {chosen.name} does not take model.{option}={value!r}: {way_out}.")
     encoding = options.encoding_of(layer)
     if encoding is not None and parse_spec(encoding)[0] not in claims.positions:
         taken = ", ".join(claims.positions) or "none of that kind"

@@ -1,5 +1,6 @@
 """A stack of transformer blocks, which models hold: an encoder, a decoder, a tower."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from attention_jax.kernels.position import lookup_position
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers.attention import Seen
 from attention_jax.layers.block import Block, BlockState
+from attention_jax.layers.depth import AttentionOverDepth, Sources, Stream, first_stream
 from attention_jax.layers.mixer import is_mixer
 from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.spread import spread_tokens
@@ -20,7 +22,7 @@ from attention_jax.layers.stack_options import CYCLING, REMAT, StackOptions
 # training/parallel/rules.py. Heads and hidden units over "tensor", so that each half of a block needs one sum over it
 # forward and one backward (Shoeybi et al. 2019, section 3); the width over "fsdp". Small arrays are whole, so are those
 # of a variant and of a pooling.
-_INTO_HEADS = r"(.*/)?(cross_)?attention/((global_)?(query|key|value)|output_gate|input_\w+)"
+_INTO_HEADS = r"(.*/)?(cross_)?attention/((global_)?(query|key|value)|output_gate|value_residual/share|input_\w+)"
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?(token|position)/embedding", (None, "fsdp")),
     (r"(.*/)?widened/kernel", (None, "fsdp")),
@@ -39,6 +41,8 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?attention/(?!inputs)\w+_convolution/taps", (None, "tensor")),
     (r"(.*/)?attention/inputs_convolution/taps", ()),
     (r"(.*/)?attention/value_skip", ("tensor",)),
+    (r"(.*/)?attention/value_residual/share", ()),
+    (r"(.*/)?\w+_depth/query", ()),
     (r"(.*/)?position/(?!embedding)\w+", ()),
     (r"(.*/)?shared_position_\w+", ()),
     (r"(.*/)?feed_forward/(hidden|gate)/kernel", ("fsdp", "tensor")),
@@ -50,6 +54,10 @@ PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("head/kernel", ("fsdp",)),
     ("head/bias", ()),
 )
+
+
+# (block, what it is handed, its decode state) -> what it hands on, its decode state after.
+Run = Callable[[Block, Stream, Any], tuple[Stream, Any]]
 
 
 class Stacked(NamedTuple):
@@ -92,20 +100,28 @@ class Stack(nn.Module):
         options = self.options
         seen = self._with_shared_positions(seen)
 
-        def run(block: Block, hidden: Array, state: Any) -> tuple[Array, Any]:
-            hidden, state = block(hidden, seen, state=state, deterministic=deterministic)
-            return spread_tokens(hidden), state
+        def run(block: Block, stream: Stream, state: Any) -> tuple[Stream, Any]:
+            stream, state = block(stream, seen, state=state, deterministic=deterministic)
+            if not isinstance(stream.hidden, Sources):
+                stream = stream._replace(hidden=spread_tokens(stream.hidden))
+            return stream, state
 
-        if options.remat is not None:
+        # Steps have no backward pass.
+        if options.remat is not None and state is None:
             run = nn.remat(run, policy=REMAT[options.remat], prevent_cse=not options.scan_layers)
         hidden = spread_tokens(nn.Dropout(options.dropout_rate, deterministic=deterministic)(embedded))
-        if options.scan_layers:
-            return self._scanned(run, hidden, state)
+        through = self._scanned if options.scan_layers else self._one_by_one
+        stream, state = through(run, first_stream(options, hidden), state)
+        if isinstance(stream.hidden, Sources):
+            return Stacked(AttentionOverDepth(options, name="out_depth")(stream.hidden), state)
+        return Stacked(stream.hidden, state)
+
+    def _one_by_one(self, run: Run, stream: Stream, state: Any) -> tuple[Stream, Any]:
         states = []
         for layer, block in enumerate(self._blocks()):
-            hidden, after = run(block, hidden, _of_block(state, layer))
+            stream, after = run(block, stream, _of_block(state, layer))
             states.append(after)
-        return Stacked(hidden, None if state is None else tuple(states))
+        return stream, None if state is None else tuple(states)
 
     def _blocks(self) -> list[Block]:
         """The block of each layer; those of one group are one."""
@@ -116,12 +132,12 @@ class Stack(nn.Module):
         groups = [Block(options, group * of_group + 1, name=f"block_{group}") for group in range(options.layer_groups)]
         return [block for block in groups for _ in range(of_group)]
 
-    def _scanned(self, run: Any, hidden: Array, state: Any) -> Stacked:
+    def _scanned(self, run: Run, stream: Stream, state: Any) -> tuple[Stream, Any]:
         _check_scan(self.options)
         # Of a state before the first token there are no arrays yet to scan over.
         fresh = _of_block(state, 0) if isinstance(state, Fresh) else None
         scanned = nn.scan(
-            lambda block, hidden, of_layer: run(block, hidden, fresh or of_layer),
+            lambda block, stream, of_layer: run(block, stream, fresh or of_layer),
             # All collections: what a layer sows as well.
             variable_axes={True: 0},
             split_rngs={"params": True, "dropout": True},
@@ -129,8 +145,8 @@ class Stack(nn.Module):
             in_axes=nn.broadcast if fresh or state is None else 1,
             out_axes=1,
         )
-        hidden, state = scanned(Block(self.options, name="blocks"), hidden, None if fresh else state)
-        return Stacked(hidden, state)
+        stream, state = scanned(Block(self.options, name="blocks"), stream, None if fresh else state)
+        return stream, state
 
     def _with_shared_positions(self, seen: Seen) -> Seen:
         """What is seen, with the arrays of the position encoding that all layers share."""

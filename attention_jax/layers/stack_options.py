@@ -29,6 +29,8 @@ REMAT: dict[str, Callable[..., Any]] = {
     "dots": jax.checkpoint_policies.dots_saveable,
     "dots_no_batch": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
+# What `residual` says of halves that attend over depth.
+OVER_DEPTH = "attention_over_depth"
 # What `positions` says where nothing is told of them.
 NO_POSITIONS = "none"
 # The projections of a block that may have biases.
@@ -61,9 +63,13 @@ class StackOptions:
       norm_epsilon: of every norm.
       first_norm: whether the first half of the first block has its norm before it: not in ModernBERT, whose embeddings
         are normalised.
+      residual: what each half of a block reads of those before it: their "sum", or "attention_over_depth", a learned
+        softmax over the embedding and all their outputs (Kimi Team 2026: `layers.depth`).
       query_key_norm: whether each query and key head is normalised, by an RMS norm with a learned scale (Henry et al.
         2020; Qwen 3).
       query_scale: what the products of queries and keys are multiplied by in place of 1 / sqrt(H).
+      value_residual: how much of its own values a layer keeps, the rest being those of the first layer (Zhou et al.
+        2024: `layers.depth`): None (all), "fixed" (half), "learned", or "per_token", made of its input for each head.
       activation: of the feed-forward layers: gelu (erf), gelu_tanh, relu or silu.
       gated: whether the feed-forward layers have a gate (Shazeer 2020): activation(x W) * (x V).
       use_bias: whether the projections have biases, or the names of those that have: query, key, value, out, hidden,
@@ -103,8 +109,10 @@ class StackOptions:
     norm_position: str = "pre"
     norm_epsilon: float = NORM_EPSILON
     first_norm: bool = True
+    residual: str = "sum"
     query_key_norm: bool = False
     query_scale: float | None = None
+    value_residual: str | None = None
     activation: str = "gelu"
     gated: bool = False
     use_bias: bool | tuple[str, ...] = True
@@ -193,6 +201,12 @@ class StackOptions:
         width = self.heads_width
         return Sizes(self.num_heads, self.num_kv_heads or self.num_heads, width, width, width)
 
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The names of what a block has, each with its residual, from the first."""
+        cross = () if self.cross_attention is None else ("cross_attention",)
+        return ("attention", *cross, "feed_forward")
+
     def make_norm(self, name: str | None = None, *, kind: str | None = None) -> nn.Module:
         """Returns a norm of the stack, or of another kind with its epsilon and dtype."""
         return norm(kind or self.norm, name=name, epsilon=self.norm_epsilon, dtype=self.compute_dtype)
@@ -240,6 +254,8 @@ SIZES = ("num_layers", "layer_groups", "num_heads", "num_kv_heads", "head_width"
 CHOICES: dict[str, tuple[Any, ...]] = {
     "norm": tuple(NORMS),
     "norm_position": ("pre", "post", "sandwich"),
+    "residual": ("sum", OVER_DEPTH),
+    "value_residual": ("fixed", "learned", "per_token", None),
     "embedding_scale": ("sqrt_width", None),
     "logit_scale": ("inverse_sqrt_width", None),
     "init": ("normal", "xavier_uniform"),
@@ -263,6 +279,16 @@ def _check_patterns(options: StackOptions) -> None:
     if not options.first_norm and options.norm_position == "post":
         raise Refused(
             "model.first_norm=False is of norms before each half, and norm_position='post' has none: leave it out."
+        )
+    if options.residual == OVER_DEPTH and options.norm_position == "post":
+        raise Refused(
+            f"model.residual={OVER_DEPTH!r} has no sum that norm_position='post' could normalise: give norm_position="
+            "'pre' or 'sandwich'."
+        )
+    if options.value_residual is not None and options.num_layers == 1:
+        raise Refused(
+            f"model.value_residual={options.value_residual!r} mixes in the values of the first layer, and num_layers=1 "
+            "has no other: leave it out."
         )
     if options.shared_positions and options.encoding_of(1) is None:
         raise Refused(

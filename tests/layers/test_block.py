@@ -10,10 +10,12 @@ from scipy.special import erf
 
 from attention_jax.kernels import Causal, Padding, Refused
 from attention_jax.layers import Block, FeedForward, Seen, StackOptions
+from attention_jax.layers.depth import Stream
 from tests.layers.arrays import apply, normal, random_variables
 
 HEADS, WIDTH, HIDDEN = 2, 8, 12
 INPUTS = normal(2, 5, WIDTH)
+STREAM = Stream(INPUTS)
 
 
 def options(**changes: Any) -> StackOptions:
@@ -44,7 +46,7 @@ def norm(params: dict, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("position", ["pre", "post"])
 def test_block_is_its_formula(position):
     block = Block(options(norm_position=position))
-    variables = random_variables(block, INPUTS, Seen())
+    variables = random_variables(block, STREAM, Seen())
     params = jax.tree.map(np.asarray, variables["params"])
     expected = np.asarray(INPUTS)
     for name, half in (("attention", attention), ("feed_forward", feed_forward)):
@@ -53,7 +55,7 @@ def test_block_is_its_formula(position):
             expected = expected + half(params[name], normed(expected))
         else:
             expected = normed(expected + half(params[name], expected))
-    out = apply(block, variables, INPUTS, Seen(Causal()))[0]
+    out = apply(block, variables, STREAM, Seen(Causal()))[0].hidden
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
 
 
@@ -67,10 +69,10 @@ def test_feed_forward_takes_its_activation():
 
 def test_what_each_half_adds_drops_out_and_the_residual_does_not():
     block = Block(options(dropout_rate=0.999999))
-    variables = random_variables(block, INPUTS, Seen())
-    out = apply(block, variables, INPUTS, Seen(), deterministic=False, rngs={"dropout": jax.random.key(0)})[0]
+    variables = random_variables(block, STREAM, Seen())
+    out = apply(block, variables, STREAM, Seen(), deterministic=False, rngs={"dropout": jax.random.key(0)})[0].hidden
     np.testing.assert_array_equal(out, INPUTS)
-    assert float(jnp.abs(apply(block, variables, INPUTS, Seen())[0] - INPUTS).max()) > 0.1
+    assert float(jnp.abs(apply(block, variables, STREAM, Seen())[0].hidden - INPUTS).max()) > 0.1
 
 
 def test_a_gate_multiplies_what_the_activation_gives():
@@ -84,7 +86,7 @@ def test_a_gate_multiplies_what_the_activation_gives():
 
 def test_a_sandwich_is_normalised_before_and_after_each_half():
     block = Block(options(norm_position="sandwich", norm="rms"))
-    variables = random_variables(block, INPUTS, Seen())
+    variables = random_variables(block, STREAM, Seen())
     params = jax.tree.map(np.asarray, variables["params"])
 
     def scaled(name: str, x: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def test_a_sandwich_is_normalised_before_and_after_each_half():
     for name, half in (("attention", attention), ("feed_forward", feed_forward)):
         inner = half(params[name], scaled(f"{name}_norm", expected))
         expected = expected + scaled(f"{name}_out_norm", inner)
-    out = apply(block, variables, INPUTS, Seen(Causal()))[0]
+    out = apply(block, variables, STREAM, Seen(Causal()))[0].hidden
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
 
 
@@ -102,14 +104,14 @@ def test_cross_attention_looks_at_the_memory_under_its_own_mask():
     block = Block(options(cross_attention="scaled_dot"))
     memory = normal(2, 3, WIDTH, seed=5)
     seen = Seen(Causal(), memory=memory, memory_mask=Padding(jnp.array([3, 2])))
-    variables = random_variables(block, INPUTS, seen)
-    out = apply(block, variables, INPUTS, seen)[0]
-    hidden = apply(block, variables, INPUTS, seen._replace(memory=memory.at[1, 2].set(9.0)))[0]
+    variables = random_variables(block, STREAM, seen)
+    out = apply(block, variables, STREAM, seen)[0].hidden
+    hidden = apply(block, variables, STREAM, seen._replace(memory=memory.at[1, 2].set(9.0)))[0].hidden
     np.testing.assert_array_equal(out, hidden)
-    other = apply(block, variables, INPUTS, seen._replace(memory=memory.at[1, 1].set(9.0)))[0]
+    other = apply(block, variables, STREAM, seen._replace(memory=memory.at[1, 1].set(9.0)))[0].hidden
     assert (np.abs(np.asarray(other - out)).max(axis=(1, 2)) > 1e-3).tolist() == [False, True]
     assert set(variables["params"]) == {
         "attention", "attention_norm", "cross_attention", "cross_attention_norm", "feed_forward", "feed_forward_norm"
     }  # fmt: skip
     with pytest.raises(Refused, match=r"^cross_attention='scaled_dot' looks at a memory and there is none"):
-        apply(block, variables, INPUTS, Seen(Causal()))
+        apply(block, variables, STREAM, Seen(Causal()))

@@ -69,8 +69,10 @@ def stacked(variables: Any) -> Any:
     """The variables of blocks one by one, as those of blocks that are scanned over."""
 
     def together(collection: dict[str, Any]) -> dict[str, Any]:
-        layers = [collection[f"block_{layer}"] for layer in range(len(collection))]
-        return {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
+        layers = sorted(name for name in collection if name.startswith("block_"))
+        others = {name: tree for name, tree in collection.items() if name not in layers}
+        of_each = [collection[name] for name in layers]
+        return {**others, "blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_each)}
 
     return {name: together(collection) for name, collection in variables.items()}
 

@@ -24,6 +24,16 @@ from attention_jax.layers import StackOptions
         ({"attention": ()}, r"^model\.attention=\(\) is a pattern of nothing"),
         ({"window": (3, 0)}, r"^model\.window=\(3, 0\): give at least 1, or None"),
         ({"first_norm": False, "norm_position": "post"}, r"^model\.first_norm=False is of norms before each half"),
+        ({"residual": "attention"}, r"^there is no residual 'attention'\. Did you mean 'attention_over_depth'\?"),
+        (
+            {"residual": "attention_over_depth", "norm_position": "post"},
+            r"^model\.residual='attention_over_depth' has no sum that norm_position='post' could normalise: give norm",
+        ),
+        ({"value_residual": "learnt"}, r"^there is no value_residual 'learnt'\. Did you mean 'learned'\?"),
+        (
+            {"value_residual": "fixed", "num_layers": 1},
+            r"^model\.value_residual='fixed' mixes in the values of the first layer, and num_layers=1 has no other",
+        ),
         ({"shared_positions": True}, r"^model\.shared_positions=True shares .* positions='learned' is of no layer"),
         ({"layer_groups": 3}, r"^model\.layer_groups=3 does not divide num_layers=4"),
         (

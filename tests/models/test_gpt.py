@@ -29,7 +29,15 @@ def traced(model: GPT, tokens: jax.Array = TOKENS) -> dict:
 
 @pytest.mark.parametrize("variant", widely(STRICT, standing=[lookup(spec).name for spec in STANDING]))
 def test_no_later_token_changes_a_prediction(variant):
-    model = tiny(attention=variant, num_layers=2)
+    check_blind(tiny(attention=variant, num_layers=2))
+
+
+@pytest.mark.parametrize("options", [{"value_residual": "per_token"}, {"residual": "attention_over_depth"}], ids=str)
+def test_no_later_token_is_seen_through_the_layers_below(options):
+    check_blind(tiny(**options, num_layers=3))
+
+
+def check_blind(model: GPT) -> None:
     # Row t gets other tokens after position t, in place: how a number is rounded may depend on its row.
     later = np.arange(LENGTH) > np.arange(LENGTH)[:, None]
     rows = jnp.broadcast_to(TOKENS, (LENGTH, LENGTH))

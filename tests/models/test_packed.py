@@ -31,9 +31,9 @@ TASK = tasks.build("token_prediction")
 
 
 @functools.cache
-def model_and_variables(spec: str, positions: str = "learned") -> tuple[nn.Module, dict]:
+def model_and_variables(spec: str, positions: str = "learned", **more: str) -> tuple[nn.Module, dict]:
     facts = {"vocabulary_size": VOCABULARY, "length": LENGTH}
-    options = {"attention": spec, "positions": positions, "num_layers": 2, "num_heads": 2, "width": 8}
+    options = {"attention": spec, "positions": positions, "num_layers": 2, "num_heads": 2, "width": 8, **more}
     model = models.build("gpt", facts=facts, **options)
     return model, random_variables(model, PACKED["inputs"])
 
@@ -48,7 +48,14 @@ def logits(model: nn.Module, variables: dict, batch: dict) -> jax.Array:
     [*((spec, "learned") for spec in SPECS), *(("scaled_dot", one) for one in ("sinusoidal", "rope", "alibi", "fire"))],
 )
 def test_a_packed_document_is_predicted_as_if_it_were_alone(spec, positions):
-    model, variables = model_and_variables(spec, positions)
+    check_packed(*model_and_variables(spec, positions))
+
+
+def test_a_packed_document_reads_no_other_through_the_layers_below():
+    check_packed(*model_and_variables("scaled_dot", value_residual="per_token", residual="attention_over_depth"))
+
+
+def check_packed(model: nn.Module, variables: dict) -> None:
     packed, alone = (np.asarray(logits(model, variables, batch)) for batch in (PACKED, ALONE))
     assert np.isfinite(packed).all(), "padding too"
     for document, length in enumerate(LENGTHS):

@@ -24,6 +24,8 @@ CAUSAL = [spec for spec in SPECS if lookup(spec).claims.causal == "strict"]
 WITH_STEPS = [spec for spec in CAUSAL if decodes(lookup(spec)) in ("cache", "state")]
 # One with a cache of all keys, one with a window, one of grouped alignment, and states of each kind.
 USUAL = {"scaled_dot", "sliding_window", "additive", "linear", "delta_net", "mamba2", "rwkv7"}
+# Layers that read those below them.
+DEPTH = {"value_residual": "per_token", "residual": "attention_over_depth"}
 # How many new tokens each of the two sequences has in each call; together all of them, for the first.
 SPLIT = ((3, 1), (1, 2), (1, 0), (1, 1))
 
@@ -94,11 +96,18 @@ def test_any_split_equals_one_pass(split):
          "query_key_norm": True, "head_width": 6, "query_scale": 0.5, "logit_cap": 30.0,
          "embedding_scale": "sqrt_width"},
         {"layer_groups": 1, "embedding_norm": True, "norm_position": "post"},
+        {**DEPTH, "num_layers": 3, "num_kv_heads": 1, "remat": "full"},
+        {**DEPTH, "num_layers": 3, "scan_layers": True, "remat": "full"},
     ],
-    ids=["rope", "alibi", "t5", "scan", "gemma", "albert"],
+    ids=["rope", "alibi", "t5", "scan", "gemma", "albert", "depth", "depth scanned"],
 )  # fmt: skip
 def test_steps_equal_one_pass_whatever_the_stack(options):
     check_gpt(gpt(**options))
+
+
+@pytest.mark.parametrize("options", [{"value_residual": "learned"}, DEPTH], ids=["values", "both"])
+def test_a_stack_that_reads_its_layers_is_split_anywhere(options):
+    check_gpt(gpt(**options, num_layers=3), ((1, 1),) * 6)
 
 
 @pytest.mark.parametrize("spec", [spec for spec in CAUSAL if spec not in WITH_STEPS])
@@ -118,9 +127,18 @@ def test_attention_without_steps_is_refused(spec):
     ],
 )
 def test_steps_of_a_translator_equal_one_pass(cross):
+    check_translator(cross)
+
+
+def test_steps_of_a_translator_whose_layers_read_those_below_equal_one_pass():
+    check_translator("scaled_dot", **DEPTH, norm_position="pre")
+
+
+def check_translator(cross, **options):
     facts = {"vocabulary_size": VOCABULARY, "source_length": 5, "target_length": LENGTH, "begin": 1, "end": 2}
-    decoder = {**SIZES, "cross_attention": cross, "norm_position": "pre"}
-    model = models.build("transformer", facts=facts, encoder=SIZES, decoder=decoder)
+    encoder = {**SIZES, **options}
+    decoder = {**encoder, "cross_attention": cross, "norm_position": "pre"}
+    model = models.build("transformer", facts=facts, encoder=encoder, decoder=decoder)
     variables = random_variables(model, SOURCE, TOKENS, stddev=0.4)
     split = ((1, 1), (3, 2), (1, 1), (1, 1))
 

@@ -31,6 +31,7 @@ OTHER = {
     "attention_dropout_rate": 0.2,
     "engine": "dense",
     "window": 2,
+    "value_residual": "learned",
 }
 MASKS = {
     "Causal": Causal(),

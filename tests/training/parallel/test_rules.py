@@ -171,6 +171,24 @@ def test_what_a_recipe_has_of_each_head_lies_with_the_heads():
     assert found["inputs_convolution/taps"] == P()
 
 
+def test_what_reads_the_layers_below_lies_with_the_values_or_whole():
+    def lie(**options):
+        model = built("gpt", num_layers=2, num_heads=2, width=8, **options)
+        params = jax.eval_shape(lambda: model.init(jax.random.key(0), **models.arrays_of(model, BATCH)))["params"]
+        found = specs(table=model.parameter_rules, params=params)
+        return {path: spec for path, spec in found.items() if "value_residual" in path or "_depth/" in path}
+
+    assert lie(value_residual="learned", scan_layers=True) == {"blocks/attention/value_residual/share": P(None)}
+    found = lie(value_residual="per_token", residual="attention_over_depth", use_bias=True)
+    assert found.pop("out_depth/query") == P()
+    assert {path.partition("/")[2]: spec for path, spec in found.items() if path.startswith("block_1/")} == {
+        "attention/value_residual/share/kernel": P("fsdp", "tensor"),
+        "attention/value_residual/share/bias": P("tensor"),
+        "attention_depth/query": P(),
+        "feed_forward_depth/query": P(),
+    }
+
+
 def state_of(name: str, **options: Any) -> TrainState:
     """The shapes of the state of a small model, whose kernels are 8 wide and more."""
     optimizer, _ = build_optimizer(steps=3, name=name, **options)

@@ -1,6 +1,7 @@
 """Run by test_sharded_models.py in an interpreter of its own with eight devices: prints, as JSON, losses by mesh.
 
-The word is a model's name. It takes 5 steps of plain gradient descent on one batch, on each mesh.
+The first word is a model's name, the second, as JSON, options of its stacks. It takes 5 steps of plain gradient descent
+on one batch, on each mesh.
 """
 
 import json
@@ -42,9 +43,9 @@ BATCH = {
 }
 
 
-def trained(name: str, sizes: MeshSizes) -> dict[str, Any]:
+def trained(name: str, sizes: MeshSizes, options: dict[str, Any]) -> dict[str, Any]:
     """Returns the loss of each step, and the kinds of collectives in the program."""
-    model = built(name, num_heads=4, width=32)
+    model = built(name, num_heads=4, width=32, **options)
     inputs = models.arrays_of(model, BATCH)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **inputs))[0]
     task = tasks.build("token_prediction" if logits.ndim == 3 else "classification")
@@ -67,4 +68,5 @@ def trained(name: str, sizes: MeshSizes) -> dict[str, Any]:
 
 if __name__ == "__main__":
     jax.config.update("jax_disable_most_optimizations", True)
-    print(json.dumps({mesh: trained(sys.argv[1], sizes) for mesh, sizes in MESHES.items()}))
+    given = json.loads(sys.argv[2])
+    print(json.dumps({mesh: trained(sys.argv[1], sizes, given) for mesh, sizes in MESHES.items()}))

@@ -15,12 +15,24 @@ ROOT = Path(__file__).parents[3]
 DEFAULT = "transformer"
 
 
+# Layers that read those below them.
+DEPTH = {"value_residual": "per_token", "residual": "attention_over_depth", "norm_position": "pre"}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == DEFAULT else [pytest.mark.long]) for name in models.models.names()]
+    ("name", "options"),
+    [
+        *(
+            pytest.param(name, {}, marks=[] if name == DEFAULT else [pytest.mark.long], id=name)
+            for name in models.models.names()
+        ),
+        pytest.param("transformer", DEPTH, marks=pytest.mark.long, id="transformer over depth"),
+        pytest.param("gpt", {**DEPTH, "scan_layers": True}, marks=pytest.mark.long, id="gpt over depth, scanned"),
+    ],
 )
-def test_the_losses_on_eight_devices_are_those_on_one(name):
+def test_the_losses_on_eight_devices_are_those_on_one(name, options):
     process = subprocess.run(
-        [sys.executable, "-m", "tests.training.parallel.sharded_models", name],
+        [sys.executable, "-m", "tests.training.parallel.sharded_models", name, json.dumps(options)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "8"},
         capture_output=True,

@@ -66,8 +66,11 @@ class Block(nn.Module):
             after["cross_attention"] = mixed.state
             return mixed.out
 
-        feed_forward = FeedForward(self.options, name="feed_forward")
-        halves = {"attention": attend, "cross_attention": cross_attend, "feed_forward": feed_forward}
+        halves: dict[str, Callable[[Array], Array]] = {
+            "attention": attend,
+            "cross_attention": cross_attend,
+            "feed_forward": FeedForward(self.options, name="feed_forward"),
+        }
         drop = nn.Dropout(self.options.dropout_rate, deterministic=deterministic)
         for name in self.options.halves:
             hidden = self._half(name, halves[name], hidden, drop)
@@ -76,9 +79,8 @@ class Block(nn.Module):
     def _half(
         self, name: str, half: Callable[[Array], Array], before: Array | Sources, drop: nn.Dropout
     ) -> Array | Sources:
-        options, hidden = self.options, before
-        if isinstance(before, Sources):
-            hidden = AttentionOverDepth(options, name=f"{name}_depth")(before)
+        options = self.options
+        hidden = AttentionOverDepth(options, name=f"{name}_depth")(before) if isinstance(before, Sources) else before
         if options.norm_position == "post":
             return options.make_norm(f"{name}_norm")(hidden + drop(half(hidden)))
         bare = name == "attention" and self.layer == 1 and not options.first_norm

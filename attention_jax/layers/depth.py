@@ -60,7 +60,7 @@ class Sources:
 
 
 class Stream(NamedTuple):
-    """What a block is handed by the one below it, and hands on. A pytree.
+    """The tokens as a block is handed them by the one below it, and hands them on. A pytree.
 
     Attributes:
       hidden: [B, T, D], the running sum of embedding and outputs; of a stack with attention over depth, what it is of.

@@ -176,7 +176,7 @@ def _check_options(chosen: Chosen[MakeMixer], options: StackOptions, layer: int)
         read = any(not is_mixer(spec) or option in MIXERS.choose(spec).claims.options for spec in options.attentions)
         if value != _DEFAULTS[option] and not read:
             raise Refused(f"attention {chosen.name} does not take model.{option}={value!r}: {way_out}.")
-    # What a layer cannot have, whatever the others are.
+    # A layer that cannot have it is refused, whatever the others are.
     for option in ("window", "value_residual"):
         value = options.of_layer(option, layer)
         if value is not None and option not in claims.options:

@@ -29,7 +29,7 @@ REMAT: dict[str, Callable[..., Any]] = {
     "dots": jax.checkpoint_policies.dots_saveable,
     "dots_no_batch": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-# What `residual` says of halves that attend over depth.
+# The `residual` of halves that attend over depth.
 OVER_DEPTH = "attention_over_depth"
 # What `positions` says where nothing is told of them.
 NO_POSITIONS = "none"
@@ -64,7 +64,8 @@ class StackOptions:
       first_norm: whether the first half of the first block has its norm before it: not in ModernBERT, whose embeddings
         are normalised.
       residual: what each half of a block reads of those before it: their "sum", or "attention_over_depth", a learned
-        softmax over the embedding and all their outputs (Kimi Team 2026: `layers.depth`).
+        softmax over the embedding and all their outputs (Kimi Team 2026: `layers.depth`). The backward pass keeps each
+        output once, and with `scan_layers` all of them again for each layer.
       query_key_norm: whether each query and key head is normalised, by an RMS norm with a learned scale (Henry et al.
         2020; Qwen 3).
       query_scale: what the products of queries and keys are multiplied by in place of 1 / sqrt(H).

@@ -117,7 +117,7 @@ def test_the_sources_are_weighed_as_the_paper_says(several):
         if several:
             given = Sources(tuple(jnp.asarray(one)[:, :, None] for one in sources))
         else:
-            # What is not there yet is of no weight, whatever it is.
+            # A place that is not filled yet is of no weight, whatever it holds.
             buffer = np.full((2, 5, 6, WIDTH), 7.0)
             buffer[:, :, :4] = np.moveaxis(sources, 0, 2)
             given = Sources((jnp.asarray(buffer),), jnp.int32(4))

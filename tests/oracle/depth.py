@@ -23,7 +23,7 @@ def read(query, sources, epsilon=1e-5):
 
 
 def stack(params, x, *, value_residual=None, residual="sum"):
-    """What causal pre-norm blocks with a relu and no biases but those of values make of x [T, D]."""
+    """Causal pre-norm blocks with a relu, and no biases but those of values, on x [T, D]; returns [T, D]."""
     sources, total, first = [x], x, None
     for number in range(sum(name.startswith("block_") for name in params)):
         block = params[f"block_{number}"]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,20 +81,47 @@ def text_classification(
       Refused: the file cannot be read, is no such table or not that of the digest; an option cannot be used; a text is
         too long; or a split has no text, or the train split none of some class.
     """
-    check_rows(context, buckets)
-    for name, value, choices in (("tokens", tokens, _TOKENS), ("too_long", too_long, _TOO_LONG)):
-        if value not in choices:
-            raise Refused(f"text_classification has no {name} {value!r}.{did_you_mean(str(value), choices)}")
-    if min_count < 1:
-        raise Refused(f"text_classification min_count {min_count}: give a whole number of at least 1.")
+    check_text_options(
+        context, buckets, tokens=tokens, too_long=too_long, min_count=min_count, owner="text_classification"
+    )
     form = Form(separator_of(path) if separator is None else separator, header, quotes)
     table = read_labelled(path, form, text=text, label=label, digest=digest)
     parts = table.splits(validation_fraction, test_fraction, seed, copies_together=copies_together)
+    return text_dataset(table, parts, context, tokens=tokens, min_count=min_count, buckets=buckets, too_long=too_long)
+
+
+def check_text_options(
+    context: int, buckets: Sequence[int], *, tokens: str, too_long: str, min_count: int, owner: str
+) -> None:
+    """Checks options of labelled texts, before a file is read; raises Refused where one cannot be used."""
+    check_rows(context, buckets)
+    for name, value, choices in (("tokens", tokens, _TOKENS), ("too_long", too_long, _TOO_LONG)):
+        if value not in choices:
+            raise Refused(f"{owner} has no {name} {value!r}.{did_you_mean(str(value), choices)}")
+    if min_count < 1:
+        raise Refused(f"{owner} min_count {min_count}: give a whole number of at least 1.")
+
+
+def text_dataset(
+    table: "Labelled",
+    parts: Mapping[str, np.ndarray],
+    context: int,
+    *,
+    tokens: str,
+    min_count: int,
+    buckets: Sequence[int],
+    too_long: str,
+) -> Dataset:
+    """Returns the data set of labelled texts in their splits; the options are those of `text_classification`.
+
+    Raises:
+      Refused: a text is too long.
+    """
     cut = tokenized(table.texts, tokens)
     longest = max(map(len, cut))
     if longest > context and too_long == "refuse":
         raise Refused(
-            f"a text of {path!r} has {longest} {tokens}, more than context {context}: give context={longest}, or "
+            f"a text of {table.path!r} has {longest} {tokens}, more than context {context}: give context={longest}, or "
             f"too_long='cut' to read the first {context} of each."
         )
     last = context // 2 if too_long == "cut_middle" else 0

@@ -1,7 +1,6 @@
 """Texts in two languages, line by line: sequences to translate."""
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 
@@ -9,10 +8,7 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.dataset import Dataset, register
 from attention_jax.data.pairs import PairTexts, pairs_dataset
 from attention_jax.data.subwords import Subwords
-from attention_jax.data.text import decode, universal_newlines
-
-# The variable of the environment that names the folder of folders of texts.
-TEXTS = "TEXTS_DATA_DIR"
+from attention_jax.data.text import TEXTS, decode, place, universal_newlines
 
 
 @register
@@ -79,7 +75,7 @@ def parallel_texts(
 
 
 def _read(folder: str, stem: str, source: str, target: str) -> PairTexts:
-    there = _place(folder)
+    there = place(folder)
     pair = PairTexts(*(_lines(there, f"{stem}.{language}") for language in (source, target)))
     if len(pair.source) != len(pair.target):
         raise Refused(
@@ -87,12 +83,6 @@ def _read(folder: str, stem: str, source: str, target: str) -> PairTexts:
             "line of one must be the translation of the same line of the other."
         )
     return pair
-
-
-def _place(folder: str) -> Path:
-    """Where a folder lies: as it is named, or else within that of `TEXTS`."""
-    within = Path(os.environ.get(TEXTS, ""), folder)
-    return within if TEXTS in os.environ and not Path(folder).is_dir() else Path(folder)
 
 
 def _lines(folder: Path, name: str) -> list[str]:

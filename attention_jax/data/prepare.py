@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax.base.errors import Refused
+from attention_jax.data.text import TEXTS, place
 from attention_jax.data.tfds_source import check_format, find_builder, open_prepared, quiet
 
 _RETRIES = 5  # of a download
@@ -49,15 +50,19 @@ def check_prepared(section: Mapping[str, Any]) -> None:
     """Checks that what the section `data` of a config names lies on this machine, without reading an example.
 
     Args:
-      section: whose `dataset` is the name of a TFDS set and whose `path` that of a file, where it has them.
+      section: whose `dataset` is the name of a TFDS set and whose `path` or `folder` that of texts, where it has them.
 
     Raises:
       Refused: it does not lie there; it says where it comes from.
     """
     if "dataset" in section:
         open_prepared(section["dataset"])
-    if "path" in section and not Path(section["path"]).is_file():
-        raise Refused(f"there is no file {section['path']!r}: put it there, or set data.path.")
+    for key, noun in (("path", "file"), ("folder", "folder")):
+        if key in section and not place(section[key]).exists():
+            raise Refused(
+                f"there is no {noun} {section[key]!r}, nor one within the folder that {TEXTS} names: put it there, or "
+                f"set data.{key}."
+            )
 
 
 def _files(builder: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """Text as numbers: read, checked to be UTF-8, and its characters numbered by one vocabulary."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from attention_jax.base.errors import Refused
 
 # Token 0, where a vocabulary has one: what the training text does not have.
 UNKNOWN = "<unknown>"
+# The variable of the environment that names a folder of files and folders of texts.
+TEXTS = "TEXTS_DATA_DIR"
 
 
 class Characters:
@@ -48,6 +51,12 @@ class Characters:
     def detokenize(self, ids: Iterable[int]) -> str:
         """Returns the text of the tokens."""
         return "".join(self.vocabulary[token] for token in ids)
+
+
+def place(path: str) -> Path:
+    """Returns where a file or folder lies: as it is named, or else within the folder that `TEXTS` names."""
+    within = Path(os.environ.get(TEXTS, ""), path)
+    return within if TEXTS in os.environ and not Path(path).exists() else Path(path)
 
 
 def read_text(path: str) -> str:

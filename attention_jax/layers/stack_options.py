@@ -46,7 +46,8 @@ class StackOptions:
         in which a recipe may be named, "scaled_dot:recipe=gated".
       cross_attention: the spec of the attention from each token to a memory; None: the blocks have none.
       positions: how attention and embeddings are told of the positions: the spec of a position encoding such as
-        "learned", "sinusoidal" or "rope:base=10000", or "none". A pattern is of encodings in the logits alone.
+        "learned", "sinusoidal" or "rope:base=10000"; "none", or None, which a command line makes of the word, is not
+        at all. A pattern is of encodings in the logits alone.
       shared_positions: whether the layers share the arrays of the position encoding, as in T5.
       window: a token sees its own position and at most this many less one before it (and after, where it may look
         ahead), beside what the model hides; None: all.
@@ -96,7 +97,7 @@ class StackOptions:
 
     attention: str | tuple[str, ...] = "scaled_dot"
     cross_attention: str | None = None
-    positions: str | tuple[str, ...] = "learned"
+    positions: str | tuple[str, ...] | None = "learned"
     shared_positions: bool = False
     window: int | tuple[int | None, ...] | None = None
     num_layers: int = 4
@@ -138,6 +139,8 @@ class StackOptions:
         Raises:
           Refused: a size leaves nothing to compute, or an option has no such value.
         """
+        if self.positions is None:
+            object.__setattr__(self, "positions", NO_POSITIONS)
         for name in SIZES:
             size = getattr(self, name)
             if size is not None and size < 1:
@@ -220,7 +223,7 @@ class StackOptions:
     @property
     def embedded_positions(self) -> str | None:
         """The spec of the position encoding that is added to the embeddings of the tokens; None: none is."""
-        if isinstance(self.positions, tuple) or self.positions == NO_POSITIONS:
+        if not isinstance(self.positions, str) or self.positions == NO_POSITIONS:
             return None
         return self.positions if lookup_position(self.positions).made.embed is not None else None
 

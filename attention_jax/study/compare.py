@@ -19,7 +19,7 @@ from attention_jax.study.comparison.results import read_results
 from attention_jax.study.comparison.source import Comparison
 from attention_jax.study.comparison.tuned_source import TunedComparison
 from attention_jax.study.comparison.tuning_plan import read_tuning
-from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, patches, tuned
+from attention_jax.study.comparison.variation import ATTENTION, PATCHES, Choice, Variation, choices, configured, tuned
 from attention_jax.study.engine.cells import Cell
 from attention_jax.study.engine.cells import Result as CellResult
 from attention_jax.study.engine.mesh import placed
@@ -107,8 +107,7 @@ def plan_comparison(
     prepare_process(how.workers, workdir, devices_per_cell=how.devices_per_cell)
     check_how(how)
     parts = _parts(chosen, name, benchmarks)
-    key = vary or (PATCHES if variants is None and chosen.get("patches") is not None else ATTENTION)
-    variation = Variation(key, _choices(chosen, variants, key), parts, _tuned_before(chosen))
+    variation = Variation(*_varied(chosen, variants, vary), parts, _tuned_before(chosen))
     plan = Plan(tuple(parts), variation.labels, _seeds(chosen, seeds))
     tuning = read_tuning(chosen.get("tune"), tune or {}, variation, plan.seeds)
     plain = {benchmark: config.plain(part) for benchmark, part in parts.items()}
@@ -193,21 +192,21 @@ def _parts(chosen: ConfigDict, name: str, wanted: str | None) -> dict[str, Confi
     return {word: every[word] for word in names}
 
 
-def _choices(chosen: ConfigDict, given: str | None, vary: str) -> tuple[Choice, ...]:
+def _varied(chosen: ConfigDict, given: str | None, vary: str | None) -> tuple[str, tuple[Choice, ...]]:
     if given is not None:
-        return choices(vary, given)
-    if vary == PATCHES and chosen.get("patches") is not None:
-        return patches(chosen.patches)
-    if vary != ATTENTION or chosen.get("patches") is not None:
+        return vary or ATTENTION, choices(vary or ATTENTION, given)
+    key, found = configured(chosen)
+    if vary not in (None, key):
         such_as = '"base:=,wide:=model.width=256"' if vary == PATCHES else "1,2"
         raise Refused(f"--vary={vary}: say which values of it are compared, such as --variants={such_as}.")
-    of_config = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
-    return tuple(choice for spec in of_config if spec is not None for choice in choices(ATTENTION, spec))
+    return key, found
 
 
 def _tuned_before(chosen: ConfigDict) -> dict[tuple[str, str], dict[str, str]]:
-    labels = [choice.label for spec in chosen.get("variants", ()) for choice in choices(ATTENTION, spec)]
-    return tuned(chosen.get("tuned", ()), chosen.get("benchmarks", ()), labels)
+    if chosen.get("tuned") is None:
+        return {}
+    _, found = configured(chosen)
+    return tuned(chosen.tuned, chosen.get("benchmarks", ()), [choice.label for choice in found])
 
 
 def _seeds(chosen: ConfigDict, given: str | None) -> tuple[int, ...]:

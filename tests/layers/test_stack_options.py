@@ -72,6 +72,10 @@ def test_positions_are_in_the_embeddings_or_in_the_logits():
     assert pattern.embedded_positions is None
 
 
+def test_no_positions_are_none_by_the_word_and_by_what_a_command_line_makes_of_it():
+    assert StackOptions(positions=None) == StackOptions(positions="none")
+
+
 def test_biases_are_of_all_projections_of_none_or_of_those_named():
     assert StackOptions(use_bias=("query", "key")).has_bias("key")
     assert not StackOptions(use_bias=("query", "key")).has_bias("out")

@@ -44,6 +44,11 @@ class Choice:
     value: str
     entry: str
 
+    @property
+    def name(self) -> str:
+        """Its alias, or its label where it has none."""
+        return self.label.partition(_ALIAS)[0]
+
 
 def choices(key: str, text: str) -> tuple[Choice, ...]:
     """Reads "scaled_dot,b:=performer:features=64" for the attention, "1,2,4" for another key, or named patches.
@@ -76,6 +81,21 @@ def patches(section: Any) -> tuple[Choice, ...]:
     }
     names = sorted(texts, key=lambda name: bool(texts[name]))
     return tuple(_patch(f"{name}{_ALIAS}{texts[name]}") for name in names)
+
+
+def configured(chosen: ConfigDict) -> tuple[str, tuple[Choice, ...]]:
+    """Returns what varies in a complete config by itself, and its choices: its patches, or else its attentions.
+
+    Args:
+      chosen: of a comparison, or of one experiment, whose attention is the one choice.
+
+    Raises:
+      Refused: as of `choices` and `patches`.
+    """
+    if chosen.get("patches") is not None:
+        return PATCHES, patches(chosen.patches)
+    specs = chosen.variants if config.is_comparison(chosen) else (chosen.model.get("attention"),)
+    return ATTENTION, tuple(choice for spec in specs if spec is not None for choice in choices(ATTENTION, spec))
 
 
 def tuned(section: Any, benchmarks: Collection[str], labels: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:

@@ -13,7 +13,7 @@ from attention_jax.study.report.overall import Overall
 from attention_jax.study.report.sentences import heading, over_benchmarks, sentences, size_apart, verdicts
 from attention_jax.study.report.summary import Row, Summary
 from attention_jax.study.statistics.intervals import Estimate
-from attention_jax.study.statistics.verdicts import letters
+from attention_jax.study.statistics.verdicts import Comparison, letters
 
 _COLUMNS = (
     *("variant", "score", "solved", "seeds", "params", "ms/step", "memory", "seconds"),
@@ -48,6 +48,12 @@ def score_text(measured: Estimate) -> str:
     return mean
 
 
+def difference_text(comparison: Comparison, *, like: float) -> str:
+    """Returns "+0.0339 ± 0.0204", or "+0.0339" of one seed, in the decimals of another number."""
+    mean = number(comparison.difference, like=like, sign="+")
+    return mean if comparison.half is None else f"{mean} ± {number(comparison.half, like=like)}"
+
+
 def _end(value: float, measured: Estimate) -> str:
     return number(value, like=10 * max(1.0, abs(measured.mean)))  # a decimal less than the mean
 
@@ -70,7 +76,7 @@ def cells(row: Row, *, summary: Summary, plan: Plan) -> tuple[str, ...]:
         "ms/step": cost_text("ms_per_step", row.ms_per_step),
         "memory": cost_text("peak_bytes", row.peak_bytes),
         "seconds": "-" if row.train_seconds is None else f"{row.train_seconds:.1f}",
-        "difference": "-" if comparison is None else number(comparison.difference, like=row.score.mean, sign="+"),
+        "difference": "-" if comparison is None else difference_text(comparison, like=row.score.mean),
         "p": "-" if comparison is None or comparison.p is None else _p_text(comparison.p),
         "group": letters(summary.groups, row.variant) or "-",
         "verdict": verdict if comparison is None else comparison.verdict,

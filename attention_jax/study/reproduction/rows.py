@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from attention_jax import data
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.base.python_file import load_python_file
-from attention_jax.study.comparison.variation import ATTENTION, Variation, choices, tuned
+from attention_jax.study.comparison.variation import PATCHES, Variation, configured, tuned
 from attention_jax.study.engine.cells import Cell, cell_name
 from attention_jax.study.reproduction.declaration import Expected, Reproduction
 from attention_jax.study.sweep.plan import Sweep
@@ -183,23 +183,24 @@ def _row(path: Path, declared: Reproduction) -> Row:
     return row
 
 
-def _of_comparison(raw: ConfigDict, spec: str, declared: Reproduction) -> tuple[Entry, ...]:
+def _of_comparison(raw: ConfigDict, spec: str, result: Reproduction) -> tuple[Entry, ...]:
+    """A patch is an entry by its name alone: what it sets is in the digest, and too long for a table."""
     parts = {name: raw.benchmarks[name].to_dict() for name in raw.benchmarks}
     full = config.load(spec)
-    chosen = tuple(choice for variant in full.variants for choice in choices(ATTENTION, variant))
-    benchmarks, labels = dict(full.benchmarks.items()), [choice.label for choice in chosen]
-    variation = Variation(ATTENTION, chosen, benchmarks, tuned(full.get("tuned", ()), benchmarks, labels))
-    if declared.control is not None and declared.control not in variation.labels:
-        raise Refused(f"{spec}: control={declared.control!r} is none of {', '.join(variation.labels)}.")
+    benchmarks, (key, chosen) = dict(full.benchmarks.items()), configured(full)
+    names = {choice.label: choice.name if key == PATCHES else choice.label for choice in chosen}
+    variation = Variation(key, chosen, benchmarks, tuned(full.get("tuned", ()), benchmarks, names))
+    if result.control is not None and result.control not in names.values():
+        raise Refused(f"{spec}: control={result.control!r} is none of {', '.join(names.values())}.")
     config_of = variation.config_of
 
     def own(benchmark: str, label: str) -> list[Mapping[str, str]]:
         return [variation.tuned[benchmark, label]] if (benchmark, label) in variation.tuned else []
 
     return tuple(
-        Entry((benchmark, label), _digest([part, label, *own(benchmark, label)]), partial(config_of, benchmark, label))
+        Entry((benchmark, name), _digest([part, label, *own(benchmark, label)]), partial(config_of, benchmark, label))
         for benchmark, part in parts.items()
-        for label in variation.labels
+        for label, name in names.items()
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from attention_jax.base.formatting import readable_seconds
 from attention_jax.study.report.numbers import number
-from attention_jax.study.report.tables import markdown, score_text
+from attention_jax.study.report.tables import difference_text, markdown, score_text
 from attention_jax.study.reproduction.declaration import Figure
 from attention_jax.study.reproduction.lines import Line
 from attention_jax.study.reproduction.rows import Row
@@ -20,12 +20,16 @@ _HEAD = """\
 Every row is made again by its command, which says whether it came out as expected. Scores are means over seeds with
 their 95% interval; the raw lines are in [results/reproduce](results/reproduce). Times are wall times of one run on one
 core or device. "Expected" was seen here before; "published" is what others report, "reference" a strong simple method,
-"floor" a model that has learned nothing.
+"floor" a model that has learned nothing. A comparison sets each variant against its first one and against its control:
+the mean difference over seeds with its interval, and a verdict that holds for all of them together.
 """
 _SYSTEMS = ("system", "data", "command", "measure", "score", "seeds", "expected", "bar", "state", "floor", "reference")
 _LAST = ("published", "time of a run", "where")
 _WORDS = ("system", "data", "command", "measure", "bar", "state", "floor", "reference", "published", "where", "variant")
-_VARIANTS = ("variant", "score", "seeds", "expected", "state", "against the control", "time of a run")
+_VARIANTS = (
+    *("variant", "score", "seeds", "expected", "state"),
+    *("against the first", "against the control", "time of a run"),
+)
 
 
 def table(rows: Sequence[Row], lines: Mapping[str, Sequence[Line]]) -> str:
@@ -93,8 +97,9 @@ def _comparison(row: Row, found: Sequence[Standing]) -> list[str]:
     for benchmark in dict.fromkeys(standing.entry.parts[0] for standing in found):
         group = [standing for standing in found if standing.entry.parts[0] == benchmark]
         measure = next((standing.metric for standing in group if standing.metric), "not measured yet")
+        first = group[0].entry.parts[1]
         control = f"; the control, its floor, is `{declared.control}`" if declared.control else ""
-        against = _against_control(group, declared.control)
+        against = [_against(group, name) for name in (first, declared.control)]
         lines += [f"### {benchmark}: {measure}{control}", "", *markdown(_VARIANTS, [
             (
                 f"`{standing.entry.parts[1]}`",
@@ -102,7 +107,7 @@ def _comparison(row: Row, found: Sequence[Standing]) -> list[str]:
                 _seeds(standing),
                 _expected(standing),
                 _state(standing),
-                against.get(standing.entry.parts[1], "-"),
+                *(of_one.get(standing.entry.parts[1], "-") for of_one in against),
                 _time(standing),
             )
             for standing in group
@@ -110,15 +115,15 @@ def _comparison(row: Row, found: Sequence[Standing]) -> list[str]:
     return lines
 
 
-def _against_control(group: Sequence[Standing], control: str | None) -> dict[str, str]:
-    """Returns, for each variant with the control's seeds, by how much and whether it is better than the control."""
+def _against(group: Sequence[Standing], name: str | None) -> dict[str, str]:
+    """Returns, for each variant with seeds of a named one, by how much and whether it is better than that."""
     scores = {standing.entry.parts[1]: standing.scores for standing in group}
-    if control is None or not scores[control]:
+    if name is None or not scores[name]:
         return {}
     rising = higher_is_better(next(standing.metric for standing in group if standing.metric) or "")
-    part = complete(scores, reference=control)
-    compared = against_reference(scores, part, reference=control, rising=rising)
-    return {name: f"{number(one.difference, sign='+')}, {one.verdict}" for name, one in compared.items()}
+    compared = against_reference(scores, complete(scores, reference=name), reference=name, rising=rising)
+    like = max(abs(score) for score in scores[name].values())
+    return {other: f"{difference_text(one, like=like)}, {one.verdict}" for other, one in compared.items()}
 
 
 def _command(row: Row) -> str:

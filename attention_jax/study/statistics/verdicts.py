@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from attention_jax.study.statistics.family import ERROR, LEAST_SEEDS, p_values, pairs
+from attention_jax.study.statistics.intervals import quantile
 
 Verdict = Literal["better", "worse", "not separated", "too few seeds"]
 Scores = Mapping[str, Mapping[int, float]]  # variant -> seed -> score
@@ -27,12 +28,16 @@ class Comparison:
       p: the chance, were all variants equal, that the study shows a difference as large anywhere; None with too few
         seeds.
       verdict: "better" or "worse" where p <= 0.05.
+      half: how far the 95% interval of the difference reaches to either side, Student's over the pairs of one seed; it
+        is of this pair alone, so that it may leave out 0 where the verdict, which holds for all pairs, is none. None of
+        one seed.
     """
 
     difference: float
     seeds: int
     p: float | None
     verdict: Verdict
+    half: float | None
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,24 @@ def compared(
     found: dict[str, Comparison] = {}
     if part is not None and values is not None:
         for variant, p, column in zip(part.variants[1:], values, part.scores.T[1:], strict=True):
-            difference = float(np.mean(column - part.scores[:, 0]))
+            difference, half = _paired(column - part.scores[:, 0])
             verdict: Verdict = "not separated" if p > ERROR else "better" if (difference > 0) == rising else "worse"
-            found[variant] = Comparison(difference, len(part.seeds), float(p), verdict)
+            found[variant] = Comparison(difference, len(part.seeds), float(p), verdict, half)
     own = scores.get(reference, {})
     for variant, runs in scores.items():
         shared = sorted(runs.keys() & own.keys())
         if shared and variant != reference and variant not in found:
-            difference = statistics.fmean(runs[seed] - own[seed] for seed in shared)
-            found[variant] = Comparison(difference, len(shared), None, "too few seeds")
+            difference, half = _paired([runs[seed] - own[seed] for seed in shared])
+            found[variant] = Comparison(difference, len(shared), None, "too few seeds", half)
     return found
+
+
+def _paired(differences: Sequence[float]) -> tuple[float, float | None]:
+    """The mean of what one variant is above another on each seed, and half its interval."""
+    mean, count = statistics.fmean(differences), len(differences)
+    if count == 1:
+        return mean, None
+    return mean, quantile(count) * statistics.stdev(differences) / count**0.5
 
 
 def tie_groups(part: Complete, *, rising: bool) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from tests.launch.command_line import RECALL
 from tests.study.reproduce_cases import make_row
 
 COMPARISON = {"benchmarks": {"recall": RECALL}, "variants": ("scaled_dot", "uniform"), "seeds": (0, 1)}
+PATCHED = {"benchmarks": {"recall": RECALL}, "patches": {"base": "", "deep": "model.num_layers=3"}}
 SWEEP = {**RECALL, "space": "model.width=[16,32]", "sweep": {"best": 1, "fresh_seeds": 2}}
 DECLARES = "RESULTS = (Reproduction(system='s', data='d', core_minutes=1{}),)"
 
@@ -45,6 +46,22 @@ def test_every_kind_of_file_is_a_row_and_one_that_declares_nothing_is_none(tmp_p
     assert (cell.config["model"]["attention"], cell.config["seed"]) == ("uniform", 2)
 
 
+def test_patches_are_entries_by_their_names_and_each_change_of_one_is_another(tmp_path):
+    folders = {}
+    for name, width in (("one", 16), ("two", 32)):
+        patches = {"narrow": "", "wide": f"model.width={width} model.hidden=8", "deep": {"model": {"num_layers": 2}}}
+        sections = {"benchmarks": {"recall": {**RECALL, "model": {**RECALL["model"], "width": 8}}}, "patches": patches}
+        (tmp_path / name).mkdir()
+        expects = DECLARES.format(", control='deep', expected={'recall / wide': Expected(0.5, 0.1)}")
+        (folders[name],) = find_rows(written(tmp_path / name / "a.py", sections, expects).parent)
+    first, other = folders["one"].entries, folders["two"].entries
+    assert [entry.label for entry in first] == ["recall / narrow", "recall / deep", "recall / wide"]
+    assert [entry.config_of(0)["model"]["width"] for entry in first] == [8, 8, 16]
+    assert [entry.config_of(0)["model"]["num_layers"] for entry in first][1] == 2
+    same = [one.written == two.written for one, two in zip(first, other, strict=True)]
+    assert same == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("sections", "results", "said"),
     [
@@ -53,6 +70,8 @@ def test_every_kind_of_file_is_a_row_and_one_that_declares_nothing_is_none(tmp_p
         (COMPARISON, DECLARES.format(", expected={'recall / unifrm': Expected(1, 1)}"), "Did you mean 'recall / unif"),
         (COMPARISON, DECLARES.format(", expected=Expected(1, 1)"), "a score is expected of ''"),
         (COMPARISON, DECLARES.format(", control='linear'"), "control='linear' is none of scaled_dot, uniform"),
+        (PATCHED, DECLARES.format(", control='wide'"), "control='wide' is none of base, deep"),
+        ({**PATCHED, "patches": {"a": "", "b": "model.widht=8"}}, DECLARES.format(""), "no key 'model.widht'. Did you"),
         (RECALL, DECLARES.format(", control='linear'"), "is of a comparison"),
         ({**SWEEP, "sweep": {"best": 0}}, DECLARES.format(""), "set sweep.best to 1"),
         (RECALL, DECLARES.format(", name='a'"), "declares the row 'a', which there is already"),

@@ -72,7 +72,7 @@ def test_a_stale_row_and_one_off_its_score_say_so():
     assert cells(table([row], {"one": [make_line(row, 0, 0.9)]}), "system one")["state"] == "not reproduced"
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(2, "+0.5050, too few seeds"), (5, "+0.5200, better")])
+@pytest.mark.parametrize(("seeds", "said"), [(2, "+0.5050 ± 0.0635, too few seeds"), (5, "+0.5200 ± 0.0196, better")])
 def test_a_comparison_has_a_row_of_each_variant_and_says_whether_it_is_above_its_control(seeds, said):
     row = make_comparison(expected={"recall / a": Expected(0.9, 0.1)})
     lines = [
@@ -84,6 +84,8 @@ def test_a_comparison_has_a_row_of_each_variant_and_says_whether_it_is_above_its
     assert "### recall: test_accuracy; the control, its floor, is `none`" in text
     found = cells(text, "`a`")
     assert found["against the control"] == said
+    assert found["against the first"] == "-"
+    assert cells(text, "`none`")["against the first"] == said.replace("+", "-").replace("better", "worse")
     assert found["state"] == "reproduced"
     assert cells(text, "`none`")["against the control"] == "-"
     assert text.count("not run yet: costs 3m00s") == 2

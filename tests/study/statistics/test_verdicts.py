@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from attention_jax.study.statistics.verdicts import against_reference, complete, letters, tie_groups
 
@@ -26,6 +27,15 @@ def test_a_large_difference_is_found_in_the_direction_of_the_measure():
     assert found["b"].p <= 0.05 < found["d"].p
     assert found["b"].difference == pytest.approx(0.1, abs=0.02)
     assert compared(study(b=0.1), rising=False)["b"].verdict == "worse"
+
+
+def test_a_difference_has_students_interval_over_the_pairs_of_a_seed():
+    scores = {"a": {0: 0.1, 1: 0.5, 2: 0.9}, "b": {0: 0.21, 1: 0.6, 2: 0.99}, "c": {1: 0.7}}
+    found = compared(scores)
+    differences = scipy.stats.ttest_rel([*scores["b"].values()], [*scores["a"].values()]).confidence_interval(0.95)
+    assert found["b"].difference - found["b"].half == pytest.approx(differences.low)
+    assert found["b"].difference + found["b"].half == pytest.approx(differences.high)
+    assert found["c"].half is None
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

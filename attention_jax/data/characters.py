@@ -10,7 +10,7 @@ from attention_jax.data.tfds_source import count, open_prepared, read
 
 
 @register
-def tfds_characters(*, dataset: str, context: int) -> Dataset:
+def tfds_characters(*, dataset: str, context: int, longer: tuple[int, ...] = ()) -> Dataset:
     """Returns windows of the TFDS text `dataset` (such as "tiny_shakespeare"): see `text_file` for what they hold.
 
     The text is taken as it is stored, its ends of lines too, but for a byte order mark at its start.
@@ -18,6 +18,8 @@ def tfds_characters(*, dataset: str, context: int) -> Dataset:
     Args:
       dataset: TFDS name of a set whose splits train, validation and test each hold one running text, field "text".
       context: characters in a window, T.
+      longer: for each of these numbers the validation text is read in windows so many times as long too, as the split
+        "validation_2x" of 2, and the fact `length` is the longest: see `text_file`.
 
     Raises:
       Refused: the set is unknown, not prepared or of another form; or its text is too short, or not UTF-8, or has a
@@ -33,12 +35,18 @@ def tfds_characters(*, dataset: str, context: int) -> Dataset:
                 f"{fields}, and one running text in a field 'text' is needed, as tiny_shakespeare has."
             )
         texts[split] = decode(next(read(builder, split))["text"], f"the {split} text of {dataset!r}")
-    return _dataset(texts, context, dataset)
+    return _dataset(texts, context, dataset, longer=longer)
 
 
 @register
 def text_file(
-    *, path: str, context: int, validation_fraction: float = 0.1, min_count: int = 0, digest: str | None = None
+    *,
+    path: str,
+    context: int,
+    longer: tuple[int, ...] = (),
+    validation_fraction: float = 0.1,
+    min_count: int = 0,
+    digest: str | None = None,
 ) -> Dataset:
     """Returns windows of a UTF-8 text file: fields inputs, targets (the next characters), weights [B, context].
 
@@ -50,6 +58,10 @@ def text_file(
     Args:
       path: the file.
       context: characters in a window, T.
+      longer: whole numbers from 2 on, rising. For each the validation text is read in windows so many times as long
+        too, as the split "validation_2x" of 2: how a model does on more tokens than it was trained on. The fact
+        `length` is the longest, so that a learned table has a vector for each position, those past `context` never
+        trained.
       validation_fraction: of the characters, taken from the end.
       min_count: where it is 1 or more, characters that the training text has less often are one, "<unknown>", token 0.
       digest: of the file's content, as `digest_of` returns it, which is checked; None checks nothing.
@@ -61,7 +73,7 @@ def text_file(
     text = read_text(path)
     check_file(path, digest)
     end = held_out(len(text), validation_fraction)
-    return _dataset({"train": text[:end], "validation": text[end:]}, context, path, min_count=min_count)
+    return _dataset({"train": text[:end], "validation": text[end:]}, context, path, longer=longer, min_count=min_count)
 
 
 class Windows:
@@ -96,10 +108,12 @@ class Windows:
         return {"inputs": inputs, "targets": ids[:, 1:], "weights": inside[:, 1:].astype(np.float32)}
 
 
-def _dataset(texts: dict[str, str], context: int, name: str, *, min_count: int = 0) -> Dataset:
+def _dataset(texts: dict[str, str], context: int, name: str, *, longer: tuple[int, ...], min_count: int = 0) -> Dataset:
     """Returns the windows of the `texts` (split to text) of the data set `name`."""
     if context < 1:
         raise Refused(f"context must be at least 1 character, got {context}.")
+    if list(longer) != sorted({*longer}) or min(longer, default=2) < 2:
+        raise Refused(f"longer={longer}: give whole numbers from 2 on, rising, such as (2, 4).")
     for split, text in texts.items():
         needed = context + 1 if split == "train" else 2
         if len(text) < needed:
@@ -108,11 +122,18 @@ def _dataset(texts: dict[str, str], context: int, name: str, *, min_count: int =
                 "use a longer text or a smaller context."
             )
     encoded, vocabulary = encode(texts, name, min_count=min_count)
-    splits: dict[str, Source] = {}
-    for split, ids in encoded.items():
-        if split == "train":
-            splits[split] = Windows(ids, context=context, stride=1, windows=len(ids) - context)
-        else:
-            splits[split] = Windows(ids, context=context, stride=context, windows=-(-(len(ids) - 1) // context))
-    facts = {"vocabulary_size": len(vocabulary), "length": context, "vocabulary": vocabulary}
+    splits: dict[str, Source] = {
+        split: Windows(ids, context=context, stride=1, windows=len(ids) - context)
+        if split == "train"
+        else _following(ids, context)
+        for split, ids in encoded.items()
+    }
+    splits |= {f"validation_{times}x": _following(encoded["validation"], times * context) for times in longer}
+    length = max(longer, default=1) * context
+    facts = {"vocabulary_size": len(vocabulary), "length": length, "vocabulary": vocabulary}
     return Dataset(splits=splits, facts=facts, tokenizer=Characters(vocabulary, owner=name))
+
+
+def _following(ids: np.ndarray, context: int) -> Windows:
+    """Windows that follow one another."""
+    return Windows(ids, context=context, stride=context, windows=-(-(len(ids) - 1) // context))

@@ -4,7 +4,6 @@ Command: TEXTS_DATA_DIR=DIR python launch.py compare --config=experiments/compar
              --workdir=runs/complex_order (with ":movie_reviews" behind the file for the other)
 DIR has the folder multi30k_en_de, see experiments/multi30k_transformer.py, and movie_reviews/movie_reviews.zip, Pang &
 Lee's 2000 reviews as NLTK packs them. The control is told of no positions. Not yet run whole.
-The translation is experiments/multi30k_transformer.py cut to a seventh of its steps, and decoded greedily.
 """
 
 from pathlib import Path
@@ -15,7 +14,7 @@ from ml_collections import ConfigDict
 from attention_jax.study.reproduction.declaration import Reproduction
 from attention_jax.training import config
 
-TRANSFORMER = Path(__file__).parents[1] / "multi30k_transformer.py"
+TRANSLATION = Path(__file__).parent / "multi30k_short.py"
 RESULTS = (
     Reproduction(
         system="Complex-order embeddings in a Transformer",
@@ -40,21 +39,12 @@ def get_config(arg: str = "multi30k") -> ConfigDict:
     if arg == "movie_reviews":
         benchmarks, stacks = {"movie_reviews": _movie_reviews()}, ("model",)
     else:
-        benchmarks, stacks = {"multi30k": _multi30k()}, ("model.encoder", "model.decoder")
+        benchmarks, stacks = {"multi30k": config.read(str(TRANSLATION))}, ("model.encoder", "model.decoder")
     patches = {
         positions: " ".join(f"{stack}.positions={positions}" for stack in stacks)
         for positions in ("complex_order", "none")
     }
     return ConfigDict({"patches": {"sinusoidal": "", **patches}, "seeds": (0, 1, 2), "benchmarks": benchmarks})
-
-
-def _multi30k() -> ConfigDict:
-    short = config.read(str(TRANSFORMER))
-    short.data.tests = ("test_2016_flickr",)
-    short.task.update(metric="bleu", beams=1)
-    short.optimizer.schedule.warmup_steps = 100
-    short.update(ema_decay=0.99, steps=450, evaluation={"every": 450}, checkpoint={"every": 450})
-    return short
 
 
 def _movie_reviews() -> dict[str, Any]:

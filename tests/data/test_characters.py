@@ -64,6 +64,25 @@ def test_validation_windows_predict_every_character_but_the_first_once(file, con
     assert not batch["targets"][~loss].any()
 
 
+def test_longer_windows_are_splits_of_the_validation_text_and_the_length_is_the_longest(file):
+    options = {"path": file(TEXT), "context": 7, "validation_fraction": 0.25}
+    plain, longer = data.build("text_file", **options), data.build("text_file", **options, longer=(2, 4))
+    assert longer.splits.keys() - plain.splits.keys() == {"validation_2x", "validation_4x"}
+    assert longer.facts == {**plain.facts, "length": 28}
+    for split, width in (("train", 7), ("validation", 7), ("validation_2x", 14), ("validation_4x", 28)):
+        source = longer.splits[split]
+        batch = source.gather(np.arange(len(source)))
+        assert batch["inputs"].shape[1] == width
+        if split != "train":
+            assert spelled(batch["targets"][batch["weights"] == 1], longer.facts) == TEXT[151:]
+
+
+@pytest.mark.parametrize("longer", [(1,), (4, 2), (2, 2), (0, 2)])
+def test_longer_windows_that_are_none_are_refused(refused, file, longer):
+    with refused(f"longer={longer}", "rising, such as (2, 4)"):
+        data.build("text_file", path=file(TEXT), context=7, longer=longer)
+
+
 @pytest.mark.parametrize(
     ("content", "context", "words"),
     [

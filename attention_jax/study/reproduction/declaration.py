@@ -54,6 +54,7 @@ class Reproduction:
       name: of the row; "" takes the file's, with the argument behind it.
       argument: what `get_config` is given ("FILE.py:ARG").
       metric: what is the score, such as "validation_loss"; None takes what a run's outcome is measured by.
+      also: further measures of a comparison's runs, each a column of the table, such as "validation_2x_loss".
       expected: the score; of a comparison by "BENCHMARK / VARIANT"; None before it was ever seen.
       bar: the score to reach; None where none is set.
       floor: the score of a model that has learned nothing.
@@ -73,6 +74,7 @@ class Reproduction:
     name: str = ""
     argument: str = ""
     metric: str | None = None
+    also: tuple[str, ...] = ()
     expected: Expected | Mapping[str, Expected] | None = field(default=None, hash=False)
     bar: float | None = None
     floor: Figure | None = None

@@ -176,6 +176,8 @@ def _row(path: Path, declared: Reproduction) -> Row:
         row = Row(name, declared, (Entry((), _written(raw), partial(_with_seed, sections)),))
     if declared.control is not None and not config.is_comparison(raw):
         raise Refused(f"{spec}: control={declared.control!r} is of a comparison: give floor=Figure(...).")
+    if declared.also and not config.is_comparison(raw):
+        raise Refused(f"{spec}: also={declared.also} are columns of a comparison: leave them out.")
     labels = [entry.label for entry in row.entries]
     for label in declared.expectations:
         if label not in labels:

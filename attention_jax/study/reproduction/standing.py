@@ -58,6 +58,11 @@ class Standing:
         """The mean over the seeds with its interval; None before the first."""
         return estimate(list(self.scores.values()), within=bounds(self.metric or "")) if self.runs else None
 
+    def measured_by(self, metric: str) -> Estimate | None:
+        """Returns the mean of another measure over the runs that have it; None where none has."""
+        values = [line.scores[metric] for _, line in sorted(self.runs.items()) if metric in line.scores]
+        return estimate(values, within=bounds(metric)) if values else None
+
     @property
     def expected(self) -> Expected | None:
         """The score that is declared."""

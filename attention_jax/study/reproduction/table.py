@@ -9,6 +9,7 @@ from attention_jax.study.reproduction.declaration import Figure
 from attention_jax.study.reproduction.lines import Line
 from attention_jax.study.reproduction.rows import Row
 from attention_jax.study.reproduction.standing import Standing, standings
+from attention_jax.study.statistics.intervals import Estimate
 from attention_jax.study.statistics.measures import higher_is_better
 from attention_jax.study.statistics.verdicts import against_reference, complete
 
@@ -24,12 +25,11 @@ core or device. "Expected" was seen here before; "published" is what others repo
 the mean difference over seeds with its interval, and a verdict that holds for all of them together.
 """
 _SYSTEMS = ("system", "data", "command", "measure", "score", "seeds", "expected", "bar", "state", "floor", "reference")
-_LAST = ("published", "time of a run", "where")
+_TIME = "time of a run"
+_LAST = ("published", _TIME, "where")
 _WORDS = ("system", "data", "command", "measure", "bar", "state", "floor", "reference", "published", "where", "variant")
-_VARIANTS = (
-    *("variant", "score", "seeds", "expected", "state"),
-    *("against the first", "against the control", "time of a run"),
-)
+_OF_SCORE = ("variant", "score", "seeds", "expected", "state")
+_OF_OTHERS = ("against the first", "against the control")
 
 
 def table(rows: Sequence[Row], lines: Mapping[str, Sequence[Line]]) -> str:
@@ -100,19 +100,25 @@ def _comparison(row: Row, found: Sequence[Standing]) -> list[str]:
         first = group[0].entry.parts[1]
         control = f"; the control, its floor, is `{declared.control}`" if declared.control else ""
         against = [_against(group, name) for name in (first, declared.control)]
-        lines += [f"### {benchmark}: {measure}{control}", "", *markdown(_VARIANTS, [
-            (
-                f"`{standing.entry.parts[1]}`",
-                _score(standing),
-                _seeds(standing),
-                _expected(standing),
-                _state(standing),
-                *(of_one.get(standing.entry.parts[1], "-") for of_one in against),
-                _time(standing),
-            )
-            for standing in group
-        ], words=_WORDS), ""]  # fmt: skip
+        columns = (*_OF_SCORE, *_OF_OTHERS, *declared.also, _TIME)
+        texts = [
+            _variant(standing, [of_one.get(standing.entry.parts[1], "-") for of_one in against]) for standing in group
+        ]
+        lines += [f"### {benchmark}: {measure}{control}", "", *markdown(columns, texts, words=_WORDS), ""]
     return lines
+
+
+def _variant(standing: Standing, against: Sequence[str]) -> tuple[str, ...]:
+    return (
+        f"`{standing.entry.parts[1]}`",
+        _score(standing),
+        _seeds(standing),
+        _expected(standing),
+        _state(standing),
+        *against,
+        *(_estimate(standing.measured_by(metric)) for metric in standing.row.declared.also),
+        _time(standing),
+    )
 
 
 def _against(group: Sequence[Standing], name: str | None) -> dict[str, str]:
@@ -131,7 +137,11 @@ def _command(row: Row) -> str:
 
 
 def _score(standing: Standing) -> str:
-    return "-" if standing.measured is None else score_text(standing.measured)
+    return _estimate(standing.measured)
+
+
+def _estimate(measured: Estimate | None) -> str:
+    return "-" if measured is None else score_text(measured)
 
 
 def _state(standing: Standing) -> str:

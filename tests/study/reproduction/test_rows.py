@@ -73,6 +73,7 @@ def test_patches_are_entries_by_their_names_and_each_change_of_one_is_another(tm
         (PATCHED, DECLARES.format(", control='wide'"), "control='wide' is none of base, deep"),
         ({**PATCHED, "patches": {"a": "", "b": "model.widht=8"}}, DECLARES.format(""), "no key 'model.widht'. Did you"),
         (RECALL, DECLARES.format(", control='linear'"), "is of a comparison"),
+        (RECALL, DECLARES.format(", also=('test_loss',)"), "also=('test_loss',) are columns of a comparison"),
         ({**SWEEP, "sweep": {"best": 0}}, DECLARES.format(""), "set sweep.best to 1"),
         (RECALL, DECLARES.format(", name='a'"), "declares the row 'a', which there is already"),
     ],

@@ -91,6 +91,17 @@ def test_a_comparison_has_a_row_of_each_variant_and_says_whether_it_is_above_its
     assert text.count("not run yet: costs 3m00s") == 2
 
 
+def test_further_measures_of_a_comparison_are_columns_of_it():
+    row = make_comparison(also=("validation_2x_loss",))
+    lines = [
+        make_line(row, seed, 0.5, scores={"test_accuracy": 0.5, "validation_2x_loss": 2.0 + seed / 4})
+        for seed in range(3)
+    ]
+    text = table([row], {"pair": lines})
+    assert cells(text, "`a`")["validation_2x_loss"] == "2.2500 ± 0.6210"
+    assert cells(text, "`none`")["validation_2x_loss"] == "-"
+
+
 def test_the_state_of_a_row_in_a_few_words():
     row, pair = make_row(), make_comparison()
 

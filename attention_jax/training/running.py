@@ -75,6 +75,8 @@ class Run:
         """
         self.experiment, self.given, self.progress, self.pulse = experiment, given, given.progress, pulse
         self.tested = given.tested and "test" in experiment.dataset.splits
+        # Without a test split there may be others that the end of a run reports on.
+        self._final_splits = experiment.final_splits if given.tested else ("validation",)
         self.checkpoints = Checkpoints(given.workdir, keep=experiment.checkpoint.keep, say=self.progress.say)
         for note in experiment.dataset.notes:
             self.progress.say(note)
@@ -154,12 +156,11 @@ class Run:
 
     def splits_due(self) -> tuple[str, ...]:
         """Returns the splits that are to be evaluated now."""
-        experiment, last = self.experiment, self.step == self.experiment.steps
-        if not self._due(experiment.evaluation.every) or self.step in {0, *self.history.values}:
+        last = self.step == self.experiment.steps
+        if not self._due(self.experiment.evaluation.every) or self.step in {0, *self.history.values}:
             return ()
         # Of the best parameters it is known at the end alone.
-        ends = last and self.tested and not experiment.checkpoint.best
-        return experiment.final_splits if ends else ("validation",)
+        return self._final_splits if last and not self.experiment.checkpoint.best else ("validation",)
 
     def evaluated(self, measures: dict[str, float]) -> None:
         """Takes the measures of the state after the last step."""
@@ -292,11 +293,10 @@ class Run:
     def _collect(self, step: int, notice: Notice) -> None:
         """Records the scores of the task with the parameters of a step, unless evaluations have recorded them."""
         experiment = self.experiment
-        splits = experiment.final_splits if self.tested else ("validation",)
-        names = {f"{split}_{name}" for split in splits for name in experiment.task.scores}
+        names = {f"{split}_{name}" for split in self._final_splits for name in experiment.task.scores}
         if experiment.collects or not names or any(names <= line.keys() for line in self.log.lines):
             return
-        scores = scores_of(experiment, self._state_of(step), splits, notice=notice, alive=self.alive)
+        scores = scores_of(experiment, self._state_of(step), self._final_splits, notice=notice, alive=self.alive)
         self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **scores})
         self.progress.note(f"step {self.step}/{experiment.steps}  {describe(scores)}")
 

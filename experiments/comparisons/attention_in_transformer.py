@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.study.reproduction.declaration import Reproduction
 from attention_jax.training import config
 
@@ -43,7 +44,12 @@ def get_config(place: str) -> ConfigDict:
 
     Args:
       place: encoder, decoder or cross_attention.
+
+    Raises:
+      Refused: it is none of them.
     """
+    if place not in KEYS:
+        raise Refused(f"attention_in_transformer.py has no place {place!r}.{did_you_mean(place, KEYS)}")
     patches = {spec.partition(":")[0]: f"{KEYS[place]}={spec}" for spec in (*VARIANTS[place], "uniform")}
     benchmarks = {"multi30k": config.read(str(TRANSLATION))}
     return ConfigDict({"patches": {"scaled_dot": "", **patches}, "seeds": (0, 1, 2), "benchmarks": benchmarks})

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from attention_jax.base.errors import Refused
 from attention_jax.study.reproduction.declaration import Reproduction
 from attention_jax.training import config
 
@@ -36,14 +37,15 @@ RESULTS = (
 
 def get_config(arg: str = "multi30k") -> ConfigDict:
     """Returns the comparison on "multi30k" or "movie_reviews"; the first entry, sinusoids, is the reference."""
-    if arg == "movie_reviews":
-        benchmarks, stacks = {"movie_reviews": _movie_reviews()}, ("model",)
-    else:
-        benchmarks, stacks = {"multi30k": config.read(str(TRANSLATION))}, ("model.encoder", "model.decoder")
+    if arg not in ("multi30k", "movie_reviews"):
+        raise Refused(f"complex_order.py compares on multi30k or movie_reviews, not on {arg!r}: give one of these.")
+    translates = arg == "multi30k"
+    stacks = ("model.encoder", "model.decoder") if translates else ("model",)
     patches = {
         positions: " ".join(f"{stack}.positions={positions}" for stack in stacks)
         for positions in ("complex_order", "none")
     }
+    benchmarks = {arg: config.read(str(TRANSLATION)) if translates else _movie_reviews()}
     return ConfigDict({"patches": {"sinusoidal": "", **patches}, "seeds": (0, 1, 2), "benchmarks": benchmarks})
 
 

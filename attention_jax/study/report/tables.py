@@ -49,9 +49,11 @@ def score_text(measured: Estimate) -> str:
 
 
 def difference_text(comparison: Comparison, *, like: float) -> str:
-    """Returns "+0.0339 ± 0.0204", or "+0.0339" of one seed, in the decimals of another number."""
+    """Returns "+0.0339 ± 0.0204", or "+0.0339" where there is no interval, in the decimals of another number."""
     mean = number(comparison.difference, like=like, sign="+")
-    return mean if comparison.half is None else f"{mean} ± {number(comparison.half, like=like)}"
+    if comparison.high is None:
+        return mean
+    return f"{mean} ± {number(comparison.high - comparison.difference, like=like)}"
 
 
 def _end(value: float, measured: Estimate) -> str:

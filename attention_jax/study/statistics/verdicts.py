@@ -28,16 +28,17 @@ class Comparison:
       p: the chance, were all variants equal, that the study shows a difference as large anywhere; None with too few
         seeds.
       verdict: "better" or "worse" where p <= 0.05.
-      half: how far the 95% interval of the difference reaches to either side, Student's over the pairs of one seed; it
-        is of this pair alone, so that it may leave out 0 where the verdict, which holds for all pairs, is none. None of
-        one seed.
+      low, high: the ends of the 95% interval of the difference, Student's over the pairs of one seed. It is of this
+        variant alone, and may leave out 0 where the verdict, which holds for all together, is none. None over one seed,
+        and over equal differences, which say nothing of their spread.
     """
 
     difference: float
     seeds: int
     p: float | None
     verdict: Verdict
-    half: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -108,24 +109,25 @@ def compared(
     found: dict[str, Comparison] = {}
     if part is not None and values is not None:
         for variant, p, column in zip(part.variants[1:], values, part.scores.T[1:], strict=True):
-            difference, half = _paired(column - part.scores[:, 0])
+            difference, *ends = _paired((column - part.scores[:, 0]).tolist())
             verdict: Verdict = "not separated" if p > ERROR else "better" if (difference > 0) == rising else "worse"
-            found[variant] = Comparison(difference, len(part.seeds), float(p), verdict, half)
+            found[variant] = Comparison(difference, len(part.seeds), float(p), verdict, *ends)
     own = scores.get(reference, {})
     for variant, runs in scores.items():
         shared = sorted(runs.keys() & own.keys())
         if shared and variant != reference and variant not in found:
-            difference, half = _paired([runs[seed] - own[seed] for seed in shared])
-            found[variant] = Comparison(difference, len(shared), None, "too few seeds", half)
+            difference, *ends = _paired([runs[seed] - own[seed] for seed in shared])
+            found[variant] = Comparison(difference, len(shared), None, "too few seeds", *ends)
     return found
 
 
-def _paired(differences: Sequence[float]) -> tuple[float, float | None]:
-    """The mean of what one variant is above another on each seed, and half its interval."""
+def _paired(differences: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """The mean of what one variant is above another on each seed, and the ends of its interval."""
     mean, count = statistics.fmean(differences), len(differences)
-    if count == 1:
-        return mean, None
-    return mean, quantile(count) * statistics.stdev(differences) / count**0.5
+    if max(differences) - min(differences) <= 1e-12 * max(1.0, abs(mean)):
+        return mean, None, None
+    half = quantile(count) * statistics.stdev(differences) / count**0.5
+    return mean, mean - half, mean + half
 
 
 def tie_groups(part: Complete, *, rising: bool) -> list[tuple[str, ...]]:

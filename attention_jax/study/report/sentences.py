@@ -32,8 +32,9 @@ def explanation(plan: Plan) -> list[str]:
         f"verdict: against the reference. p <= {ERROR} decides; it counts all comparisons of a benchmark together: of "
         f"20 studies of equal variants, one is expected to show any verdict but not separated."
         + (few if seeds < LEAST_SEEDS else ""),
-        "difference: variant minus reference, over the seeds that both have. group: variants that share a letter are "
-        "not separated when all pairs are compared at once, which asks more than comparing each with the reference.",
+        "difference: variant minus reference, over the seeds that both have, with the 95% interval of this pair alone. "
+        "group: variants that share a letter are not separated when all pairs are compared at once, which asks more "
+        "than comparing each with the reference.",
         "All of this is about what changes from seed to seed, not about the choice of the test examples, and a kind of "
         "failure that no run has shown is in no interval.",
         f"params: trained parameters, with by how much where that is more than {BAND:.0%} off the reference's. ms/step "

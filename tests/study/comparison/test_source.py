@@ -130,7 +130,7 @@ def test_reports_know_of_training_only_what_a_run_leaves_behind():
     tree = ast.parse("\n".join(file.read_text() for file in files))
     imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     rooms = {name for name in imported if name.startswith("attention_jax") and ".study." not in name}
-    left_behind = {f"attention_jax.training.{name}" for name in ("outcome", "progress", "workdir")}
+    left_behind = {f"attention_jax.training.run.{name}" for name in ("outcome", "progress", "workdir")}
     # And of variants what stands around their kernels.
     recipes = {f"attention_jax.kernels.{name}" for name in ("recipe", "registry")}
     assert {name for name in rooms if ".base." not in name} <= left_behind | recipes

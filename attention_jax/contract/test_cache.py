@@ -1,6 +1,7 @@
 """Decoding with a cache, in steps split anywhere, gives what one pass over the whole sequence gives."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from attention_jax.kernels import (
     Window,
     attend_cached,
     lookup,
+    reach_of,
 )
 
 CACHED = [
@@ -55,7 +57,7 @@ def empty(inputs, **sizes):
     (batch, _, kv_heads, key_width), value_width = inputs.key.shape, inputs.value.shape[-1]
     widths = Sizes(inputs.query.shape[2], kv_heads, inputs.query.shape[3], key_width, value_width)
     cache = KeyValueCache.empty(widths, **({"batch": batch, "capacity": CAPACITY} | sizes))
-    return KeyValueCache(key=cache.key * jnp.nan, value=cache.value * jnp.nan, length=cache.length)
+    return replace(cache, key=cache.key * jnp.nan, value=cache.value * jnp.nan)
 
 
 @functools.partial(quick_jit, static_argnames=("spec", "outputs", "dropout_rate"))
@@ -70,9 +72,9 @@ def part_of(inputs, start, size):
     return Inputs(*(array[:, start : start + size] for array in inputs[:3]), inputs.params)
 
 
-def in_steps(spec, inputs, mask, sizes, *, bias=None, **arguments):
+def in_steps(spec, inputs, mask, sizes, *, bias=None, reach=None, **arguments):
     """The outputs of one step after the other, joined."""
-    cache, outs, start = empty(inputs), [], 0
+    cache, outs, start = empty(inputs, reach=reach), [], 0
     for size in sizes:
         own = None if bias is None else jnp.pad(bias[:, start : start + size], ((0, 0), (0, 0), (0, CAPACITY - 7)))
         result, cache = step(spec, part_of(inputs, start, size), cache, mask, bias=own, **arguments)
@@ -92,6 +94,23 @@ SPLIT = [(spec, *case) for spec in CACHED for case in CASES if takes_mask(spec, 
 def test_any_split_equals_one_pass(spec, kind, sizes):
     inputs, mask = make(spec), MASKS[kind]
     assert error(in_steps(spec, inputs, mask, sizes), run_compiled(spec, inputs, mask=mask).out) < AGREEMENT
+
+
+# Of a window alone, and of windows and sinks: the cache has fewer slots than there are tokens.
+WITH_REACH = [
+    (spec, kind, sizes)
+    for spec in CACHED
+    for kind in ("causal", "window", "global")
+    for sizes in (TOKENS, CHUNKS)
+    if takes_mask(spec, MASKS[kind]) and reach_of(MASKS[kind], variant=spec) is not None
+]
+
+
+@pytest.mark.parametrize(("spec", "kind", "sizes"), widely(WITH_REACH), ids=str)
+def test_a_cache_of_what_the_mask_reaches_equals_one_pass(spec, kind, sizes):
+    inputs, mask = make(spec), MASKS[kind]
+    joined = in_steps(spec, inputs, mask, sizes, reach=reach_of(mask, variant=spec))
+    assert error(joined, run_compiled(spec, inputs, mask=mask).out) < AGREEMENT
 
 
 @pytest.mark.parametrize("spec", widely([spec for spec in CACHED if claims(spec).bias]))

@@ -61,6 +61,7 @@ from attention_jax.kernels.position import (
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.recipe import Gate, Recipe
 from attention_jax.kernels.registry import Claims, Limit, Source, Variant, lookup, names, register
+from attention_jax.kernels.ring import reach_of
 from attention_jax.kernels.sink import with_sink
 from attention_jax.kernels.softmax import masked_softmax
 
@@ -134,6 +135,7 @@ __all__ = [
     "part",
     "pool",
     "pooling_init",
+    "reach_of",
     "register",
     "register_pair",
     "register_pooling",

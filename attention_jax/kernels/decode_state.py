@@ -1,7 +1,7 @@
 """What one sequence holds while it is decoded: its recurrent state, or the keys and values it may still look at."""
 
 import math
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,22 +11,32 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels.arrays import Sizes
 from attention_jax.kernels.attend import attend, init
 from attention_jax.kernels.cache import KeyValueCache, check_cached
-from attention_jax.kernels.mask import Causal, Global, Window
-from attention_jax.kernels.mask_algebra import And, Mask, Or
+from attention_jax.kernels.mask import Causal
+from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.registry import lookup_kernel
+from attention_jax.kernels.ring import reach_of
 
 
-def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.float32) -> int | None:
-    """Returns how many bytes one sequence of one layer needs to be decoded up to `tokens` tokens.
+def decode_bytes(
+    variant: str,
+    sizes: Sizes,
+    *,
+    tokens: int,
+    dtype: Any = jnp.float32,
+    mask: Mask | None = None,
+    position_encoding: str | None = None,
+) -> int | None:
+    """Returns how many bytes one sequence of one layer holds while it is decoded up to `tokens` tokens.
 
-    From shapes alone: nothing is allocated. It is what the mechanism needs: of a window the keys and values in it,
-    though a `KeyValueCache` of today holds all of them.
+    From shapes alone: nothing is allocated.
 
     Args:
       variant: a spec.
       sizes: the sizes of the heads.
       tokens: the length of the whole sequence.
       dtype: of keys and values.
+      mask: who sees whom; None is Causal().
+      position_encoding: as for `attend`.
 
     Returns:
       None for a variant that has no steps: it is not strictly causal, or its steps need more than keys and values.
@@ -38,9 +48,9 @@ def decode_bytes(variant: str, sizes: Sizes, *, tokens: int, dtype: Any = jnp.fl
         check_cached(variant)
     except Refused:
         return None
-    own = resolved.mechanism.own_mask(replace(sizes, length=tokens))
-    capacity = tokens if own is None else min(tokens, _reach(own, tokens))
-    return bytes_of(jax.eval_shape(lambda: KeyValueCache.empty(sizes, batch=1, capacity=capacity, dtype=dtype)))
+    reach = reach_of(mask or Causal(), variant=variant, position_encoding=position_encoding)
+    empty = partial(KeyValueCache.empty, sizes, batch=1, capacity=tokens, dtype=dtype, reach=reach)
+    return bytes_of(jax.eval_shape(empty))
 
 
 def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
@@ -63,17 +73,6 @@ def _state(variant: str, sizes: Sizes, dtype: Any) -> Any:
         ).state
 
     return jax.eval_shape(after_a_token)
-
-
-def _reach(mask: Mask, tokens: int) -> int:
-    """Returns the most keys of the past that a mask lets a query to come see; all of them where that is not known."""
-    if isinstance(mask, Window):
-        return mask.size
-    if isinstance(mask, Global):
-        return mask.count
-    if isinstance(mask, And):
-        return min(_reach(term, tokens) for term in mask.terms)
-    return sum(_reach(term, tokens) for term in mask.terms) if isinstance(mask, Or) else tokens
 
 
 def bytes_of(shapes: Any) -> int:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.integers import identities, moved, whole_numbers
-from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Run, Tiles, extreme, pytree, rows
+from attention_jax.kernels.mask_algebra import Axis, Cover, Mask, Reach, Run, Tiles, extreme, pytree, rows
 
 
 def _positive(owner: str, value: int, way_out: str) -> int:
@@ -66,6 +66,10 @@ class Window(Mask):
     def positional(self) -> bool:
         return True
 
+    @property
+    def reach(self) -> Reach:
+        return Reach(first=0, last=self.size)
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         # Ends that are held at those of the dtype, since a difference of two positions may leave it.
         first, last = moved(query.position, 1 - self.size), moved(query.position, self.size - 1)
@@ -95,6 +99,11 @@ class Global(Mask):
     @property
     def positional(self) -> bool:
         return True
+
+    @property
+    def reach(self) -> Reach:
+        # One of them looks at all keys; those of its past are among them too.
+        return Reach(first=self.count, last=1)
 
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         return (self._first(query.position)[:, :, None] | self._first(key.position)[:, None, :])[:, None]
@@ -184,6 +193,13 @@ class Padding(Mask):
 
     def of(self, sequences: Run, heads: Run) -> Mask:
         return Padding(rows(self.real, sequences))
+
+    def placed(self, key: Int[Array, "b s"]) -> Mask:
+        keys = self.real
+        if keys.dtype != jnp.bool_:
+            return Padding(key < keys[:, None])
+        keys = jnp.broadcast_to(keys, (max(len(keys), len(key)), keys.shape[1]))
+        return Padding(jnp.take_along_axis(keys, key, axis=1, mode="fill", fill_value=False))
 
     def valid(self, index: Int[Array, " s"]) -> Bool[Array, "b s"]:
         """Returns, for the keys at `index` [s], which are real, [B, s]."""

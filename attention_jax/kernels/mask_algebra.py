@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import and_, or_
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +97,18 @@ def rows(array: Array, run: Run, *, axis: int = 0) -> Array:
     return jax.lax.dynamic_slice_in_dim(array, run.first, run.count, axis)
 
 
+class Reach(NamedTuple):
+    """Which keys of its past a query may see at most: the first ones and the last ones of its sequence.
+
+    Attributes:
+      first: so many, from position 0.
+      last: so many, its own among them.
+    """
+
+    first: int
+    last: int
+
+
 class Mask:
     """A rule that says which query may see which key. Combine with `&` and `|`."""
 
@@ -112,6 +124,16 @@ class Mask:
     def positional(self) -> bool:
         """Whether the rule compares positions."""
         return False
+
+    @property
+    def by_position(self) -> bool:
+        """Whether the rule goes by positions alone."""
+        return self.positional
+
+    @property
+    def reach(self) -> Reach | None:
+        """How far back the rule lets a query look, the future left out; None where that is not bounded."""
+        return None
 
     @property
     def blocks(self) -> tuple[int, int] | None:
@@ -134,6 +156,19 @@ class Mask:
     def of(self, sequences: Run, heads: Run) -> "Mask":
         """Returns the rule for a run of sequences and of heads."""
         return self
+
+    def placed(self, key: Int[Array, "b s"]) -> "Mask":
+        """Returns the rule for keys that lie in another order: index s of row b now has what index key[b, s] had.
+
+        Raises:
+          Refused: it goes by index, and cannot be told so.
+        """
+        if self.by_position:
+            return self
+        raise Refused(
+            f"{describe(self)} goes by the index of keys, and the cache keeps the last ones alone, in another order: "
+            "give a mask by position, or create the cache without reach."
+        )
 
     def check(self, *, batch: int, heads: int, queries: int, keys: int) -> None:
         """Checks the rule's arrays against the shapes they will meet.
@@ -207,6 +242,13 @@ class _Combined(Mask):
     def positional(self) -> bool:
         return any(term.positional for term in self.terms)
 
+    @property
+    def by_position(self) -> bool:
+        return all(term.by_position for term in self.terms)
+
+    def placed(self, key: Int[Array, "b s"]) -> "Mask":
+        return type(self)(tuple(term.placed(key) for term in self.terms))
+
     def of(self, sequences: Run, heads: Run) -> "Mask":
         return type(self)(tuple(term.of(sequences, heads) for term in self.terms))
 
@@ -224,6 +266,10 @@ class And(_Combined):
     def causal(self) -> bool:
         return any(term.causal for term in self.terms)
 
+    @property
+    def reach(self) -> Reach | None:
+        return min((term.reach for term in self.terms if term.reach is not None), key=sum, default=None)
+
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         return reduce(and_, (term.visible(query, key) for term in self.terms))
 
@@ -240,6 +286,13 @@ class Or(_Combined):
     @property
     def causal(self) -> bool:
         return all(term.causal for term in self.terms)
+
+    @property
+    def reach(self) -> Reach | None:
+        reaches = [term.reach for term in self.terms if term.reach is not None]
+        if len(reaches) < len(self.terms):
+            return None
+        return Reach(*map(max, zip(*reaches, strict=True)))
 
     def visible(self, query: Axis, key: Axis) -> Bool[Array, "b n t s"]:
         return reduce(or_, (term.visible(query, key) for term in self.terms))

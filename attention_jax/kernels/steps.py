@@ -12,9 +12,10 @@ from attention_jax.kernels.arrays import Params, Sizes
 from attention_jax.kernels.attend import attend
 from attention_jax.kernels.cache import KeyValueCache, attend_cached, decodes
 from attention_jax.kernels.mask import Padding
-from attention_jax.kernels.mask_algebra import Mask
+from attention_jax.kernels.mask_algebra import Mask, Reach
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup_kernel
+from attention_jax.kernels.ring import reach_of
 
 
 @jax.tree_util.register_dataclass
@@ -46,13 +47,27 @@ class Fresh:
 
 
 def begun(
-    state: KeyValueCache | Fresh, key: Float[Array, "B T K J"], value: Float[Array, "B T K Hv"], *, heads: int
+    state: KeyValueCache | Fresh,
+    key: Float[Array, "B T K J"],
+    value: Float[Array, "B T K Hv"],
+    *,
+    heads: int,
+    reach: Reach | None,
 ) -> KeyValueCache:
-    """Returns a cache of such keys and values: the one that there is, or before the first token an empty one."""
+    """Returns a cache of such keys and values: the one that there is, or before the first token an empty one.
+
+    Args:
+      state: what the tokens before left.
+      key: [B, T, K, J].
+      value: [B, T, K, Hv].
+      heads: N.
+      reach: how far back queries look; None for all keys.
+    """
     if not isinstance(state, Fresh):
         return state
     sizes = Sizes(heads, key.shape[2], key.shape[3], key.shape[3], value.shape[3])
-    return KeyValueCache.empty(sizes, batch=key.shape[0], capacity=state.capacity, dtype=key.dtype)
+    batch, capacity = key.shape[0], state.capacity
+    return KeyValueCache.empty(sizes, batch=batch, capacity=capacity, dtype=key.dtype, reach=reach)
 
 
 def attend_steps(
@@ -94,7 +109,8 @@ def attend_steps(
     shared: dict[str, Any] = {"variant": variant, "params": params, "position_encoding": position_encoding}
     if kind == "cache":
         assert not isinstance(state, RecurrentSteps)
-        cache = begun(state, key, value, heads=heads)
+        reach = reach_of(mask, variant=variant, position_encoding=position_encoding)
+        cache = begun(state, key, value, heads=heads, reach=reach)
         return attend_cached(query, key, value, cache, mask=mask, new_lengths=lengths, engine=engine, **shared)
     if kind != "state":
         raise Refused(f"{variant} has no steps of tokens that see each other. Use variant scaled_dot.")

@@ -19,6 +19,7 @@ from attention_jax.kernels import (
 from attention_jax.kernels.cache import attend_cached
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.mechanism import Place
+from attention_jax.kernels.ring import reach_of
 from attention_jax.kernels.steps import Fresh, begun
 from attention_jax.layers.product import product
 from attention_jax.layers.spread import spread_attend
@@ -105,6 +106,7 @@ def attend_cached_heads(
     *,
     mask: Mask | None,
     lengths: Int[Array, " B"] | None,
+    variant: str = "scaled_dot",
     **arguments: Any,
 ) -> tuple[AttentionOutput, KeyValueCache]:
     """Returns what `attend_cached` returns, from a cache that it makes before the first token.
@@ -117,8 +119,11 @@ def attend_cached_heads(
       state: what the tokens before left.
       mask: who sees whom, causal.
       lengths: int [B], how many of the T tokens, from the first, each sequence has.
+      variant: its spec.
       **arguments: the others of `attend_cached`.
     """
     assert mask is not None
-    arguments |= {"mask": mask, "new_lengths": lengths, "engine": options.engine}
-    return attend_cached(query, key, value, begun(state, key, value, heads=query.shape[2]), **arguments)
+    reach = reach_of(mask, variant=variant)
+    cache = begun(state, key, value, heads=query.shape[2], reach=reach)
+    arguments |= {"variant": variant, "mask": mask, "new_lengths": lengths, "engine": options.engine}
+    return attend_cached(query, key, value, cache, **arguments)

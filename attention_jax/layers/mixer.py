@@ -18,6 +18,7 @@ from attention_jax.kernels.source import Source
 from attention_jax.kernels.specs import Build, Chosen, Kind, defined_in, definition_of, parse_spec
 from attention_jax.kernels.steps import Fresh
 from attention_jax.layers.attention import Attention, Seen
+from attention_jax.layers.heads import mask_of_layer
 from attention_jax.layers.short_convolution import kept_bytes
 from attention_jax.layers.stack_options import StackOptions
 
@@ -151,7 +152,10 @@ def decode_bytes(options: StackOptions, layer: int, *, tokens: int) -> int | Non
     spec = options.of_layer("attention", layer)
     if not is_mixer(spec):
         variant, dtype = lookup(spec), options.compute_dtype
-        of_kernel = of_variants.decode_bytes(variant.kernel, options.sizes, tokens=tokens, dtype=dtype)
+        mask, encoding = mask_of_layer(options, layer, Causal()), options.encoding_of(layer)
+        of_kernel = of_variants.decode_bytes(
+            variant.kernel, options.sizes, tokens=tokens, dtype=dtype, mask=mask, position_encoding=encoding
+        )
         around = kept_bytes(variant, options.sizes, width=options.width, dtype=dtype)
         return None if of_kernel is None else of_kernel + around
     chosen = MIXERS.choose(spec)

@@ -110,6 +110,45 @@ def test_a_stack_that_reads_its_layers_is_split_anywhere(options):
     check_gpt(gpt(**options, num_layers=3), ((1, 1),) * 6)
 
 
+def state_of(model: GPT) -> list[jax.ShapeDtypeStruct]:
+    """Returns the arrays that the stack of a model keeps of two sequences."""
+
+    def started():
+        return model.apply(model.init(jax.random.key(0), TOKENS), 2, method="start")["stack"]
+
+    return jax.tree.leaves(jax.eval_shape(started))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # A window of their own, one of the stack, and mixers that keep something else than keys and values.
+        {"attention": ("sliding_window:window=2,sinks=1", "scaled_dot"), "positions": "rope"},
+        {"attention": "mla:latent=5,rotary=2", "window": 3, "positions": "rope"},
+        {"attention": "aft:form=local,window=3,factors=4", "window": (2, None)},
+        {"attention": "scaled_dot:recipe=canon", "window": 2, "scan_layers": True},
+    ],
+    ids=["sinks", "mla", "aft", "convolutions"],
+)
+@pytest.mark.parametrize("split", [SPLIT, ((5, 1), (1, 5))], ids=["split", "long prompt"])
+def test_layers_with_windows_keep_what_they_see_alone(options, split):
+    model = gpt(**options)
+    check_gpt(model, split)
+    # Keys and values are [B, slots, K, H]; where blocks are scanned over, the layers stand before the slots.
+    slots = [leaf.shape[-3] for leaf in state_of(model) if leaf.ndim >= 4]
+    assert min(slots) < LENGTH
+
+
+def test_the_bytes_of_a_model_are_those_of_its_state():
+    options = {"window": (2, None), "positions": ("rope", "none"), "num_kv_heads": 1}
+    for attention in ("scaled_dot", ("sliding_window:window=3,sinks=1", "mla:latent=5")):
+        model = gpt(attention=attention, **options)
+        assert models.decode_bytes(model) == sum(leaf.size * leaf.dtype.itemsize for leaf in state_of(model)) / 2
+    window, whole = (models.decode_bytes(gpt(window=size)) for size in (2, None))
+    # Two keys and values of two heads of width 4 in each of two layers, where there were six, and a length.
+    assert (window, whole) == (2 * (2 * 2 * 8 * 4 + 4), 2 * (2 * 6 * 8 * 4 + 4))
+
+
 @pytest.mark.parametrize("spec", [spec for spec in CAUSAL if spec not in WITH_STEPS])
 def test_attention_without_steps_is_refused(spec):
     model = gpt(attention=spec)

@@ -18,7 +18,6 @@ from jaxtyping import Array, Float
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.source import Source
-from attention_jax.kernels.steps import Fresh
 from attention_jax.layers.attention import Mixed, Seen
 from attention_jax.layers.heads import attend_cached_heads, attend_heads, mask_of_layer, out_projection, projection
 from attention_jax.layers.mixer import MakeMixer, MixerClaims, register_mixer
@@ -59,9 +58,7 @@ class AttentionFree(nn.Module):
         # A channel is a head of width 1.
         gate, key, value = (projection(options, name, (width, 1))(inputs) for name in ("query", "key", "value"))
         query, mask = jnp.ones_like(key), mask_of_layer(options, self.layer, seen.mask)
-        capacity = inputs.shape[1]
-        if state is not None:
-            capacity = state.capacity if isinstance(state, Fresh) else state.key.shape[1]
+        capacity = inputs.shape[1] if state is None else state.capacity
         arguments = {"variant": VARIANT, "mask": mask, "score_mod": self._score_mod(capacity)}
         if state is None:
             arguments["positions"] = seen.positions

@@ -81,8 +81,7 @@ class MovingAverageGated(nn.Module):
             out = attend_heads(self, options, query, key, value, mask=mask, deterministic=deterministic).out
         else:
             cache = state.cache if isinstance(state, MegaState) else state
-            capacity = cache.capacity if isinstance(cache, Fresh) else cache.key.shape[1]
-            mask = conjunction(seen.mask, self._chunks(seen, tokens, capacity))
+            mask = conjunction(seen.mask, self._chunks(seen, tokens, cache.capacity))
             result, cache = attend_cached_heads(options, query, key, value, cache, mask=mask, lengths=seen.lengths)
             out, state = result.out, MegaState(average, cache)
         reset, update = jax.nn.silu(made("reset", smooth, values)), jax.nn.sigmoid(made("update", smooth, width))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.decoding.protocol import Advance, Constrain, State, check_logits, checked_prompt
+from attention_jax.decoding.protocol import Advance, Constrain, State, check_logits, checked_prompt, of_hypotheses
 
 
 @jax.tree_util.register_dataclass
@@ -61,8 +61,8 @@ def beam_search(
     With beams=1 and alpha=0 it is greedy decoding. With alpha > 0 it may go past an end that greedy decoding takes.
 
     Pure, and one loop: call it under jax.jit. `advance` has B rows for the prompt, then B * K, where row b * K + k is
-    beam k of row b, and the state of a hypothesis follows it. What does not change, such as an encoder's output, is no
-    state: let `advance` hold it, and repeat each row K times.
+    beam k of row b, and the state of a hypothesis follows it. What does not change, such as an encoder's output, is
+    `Fixed` in the state: it keeps its B rows, and is not moved.
 
     Args:
       advance: the model, as `Advance` says.
@@ -93,7 +93,7 @@ def beam_search(
     check_logits(logits, batch=batch, end=end)
     search = _Search(
         step=jnp.int32(0),
-        state=jax.tree.map(lambda leaf: jnp.repeat(leaf, beams, axis=0), state),
+        state=of_hypotheses(lambda leaf: jnp.repeat(leaf, beams, axis=0), state),
         # All beams are the same at first: one of them is enough.
         live=jnp.full((batch, beams), -jnp.inf).at[:, 0].set(0.0),
         tokens=jnp.full((batch, beams, max_new_tokens), pad, jnp.int32),
@@ -172,7 +172,7 @@ def _extended(logits: Float[Array, "BK V"], search: _Search, rules: _Rules) -> _
     source = (jnp.arange(batch)[:, None] * beams + parent).reshape(-1)
     return _Search(
         step=step,
-        state=jax.tree.map(lambda leaf: leaf[source], search.state),
+        state=of_hypotheses(lambda leaf: leaf[source], search.state),
         live=jnp.where((reachable <= found.scores[:, -1])[:, None], -jnp.inf, live),
         tokens=jnp.take_along_axis(tokens, chosen[:, :, None], axis=1),
         found=found,

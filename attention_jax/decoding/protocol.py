@@ -9,9 +9,13 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.kernels.integers import whole_numbers
+from attention_jax.kernels.steps import Fixed
 
 State: TypeAlias = Any
-"""What a model keeps of the tokens so far: a pytree whose every leaf has the batch as its first axis."""
+"""What a model keeps of the tokens so far: a pytree whose every leaf has the batch as its first axis.
+
+What no step changes may lie in it as `kernels.steps.Fixed`: an encoder's output, its keys and values.
+"""
 
 Advance: TypeAlias = Callable[
     [State, Int[Array, "B T"], Int[Array, " B"]],
@@ -21,6 +25,9 @@ Advance: TypeAlias = Callable[
 
 It returns the logits of the token after the last of them, and the state. T is that of the prompts at first, then 1.
 A row of length 0 is over: what becomes of its state, and what its logits are, does not matter.
+
+In beam search the tokens have K rows for each prompt, those of prompt b from row b K on, and so has the state, but for
+what is `Fixed` in it, which has one: all beams of a prompt share it.
 """
 
 Constrain: TypeAlias = Callable[
@@ -61,6 +68,15 @@ def checked_prompt(
                 "of each leaf is the batch."
             )
     return prompt, lengths
+
+
+def of_hypotheses(change: Callable[[Array], Array], state: State) -> State:
+    """Returns a state with each array changed that is of one continuation; what is `Fixed` stays as it is."""
+
+    def changed(part: Any) -> Any:
+        return part if isinstance(part, Fixed) else change(part)
+
+    return jax.tree.map(changed, state, is_leaf=lambda part: isinstance(part, Fixed))
 
 
 def check_logits(logits: Array, *, batch: int, end: tuple[int, ...]) -> None:

@@ -46,6 +46,21 @@ class Fresh:
     capacity: int
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fixed:
+    """A part of a decode state that no step changes, the same for all continuations of a sequence. A pytree.
+
+    Where several continuations go on beside each other, the rest of a state has a row for each of them, and this still
+    one for each sequence.
+
+    Attributes:
+      held: what is of the sequence, such as the keys and values of its source, each leaf with the batch first.
+    """
+
+    held: Any
+
+
 def begun(
     state: KeyValueCache | Fresh,
     key: Float[Array, "B T K J"],

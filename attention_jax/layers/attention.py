@@ -1,26 +1,23 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Dense, Mask, Sizes, lookup
+from attention_jax.kernels import Mask, Sizes, lookup
 from attention_jax.kernels.arrays import Params, shape_of
-from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.position import encoded
 from attention_jax.kernels.recipe import INPUTS, PROJECTED, Gate
-from attention_jax.kernels.steps import Fresh, attend_steps
+from attention_jax.kernels.steps import attend_steps
 from attention_jax.layers.defaults import GATES, head_norm
 from attention_jax.layers.depth import FirstValues, ValueResidual, first_values
 from attention_jax.layers.heads import attend_heads, mask_of_layer, out_projection, projection
+from attention_jax.layers.memory import Memory, attend_memory
 from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution, reach_of
-from attention_jax.layers.spread import spread_attend
 from attention_jax.layers.stack_options import StackOptions
 
 # The collection that the weights are sown into where the caller makes it mutable; training never does.
@@ -63,22 +60,6 @@ class Mixed(NamedTuple):
     out: Float[Array, "B T D"]
     state: Any = None
     first_values: FirstValues | None = None
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Memory:
-    """The keys and values of a memory, prepared once for all steps, and the state of an alignment to it. A pytree.
-
-    Attributes:
-      key: [B, S, K, H].
-      value: [B, S, K, H].
-      alignment: what an alignment keeps from step to step; None of other variants.
-    """
-
-    key: Float[Array, "B S K H"]
-    value: Float[Array, "B S K H"]
-    alignment: Any = None
 
 
 class _Projected(NamedTuple):
@@ -169,14 +150,13 @@ class Attention(nn.Module):
             "position_encoding": encoding,
             "grid": seen.grid,
         }
-        if state is not None and not self.cross:
-            assert seen.lengths is not None
-            del arguments["grid"]
-            engine = self.options.engine
-            result, state = attend_steps(query, key, value, state, lengths=seen.lengths, engine=engine, **arguments)
-            return result.out, state
         if state is not None:
-            return _attend_memory(query, key, value, state, lengths=seen.lengths, **arguments)
+            del arguments["grid"]
+            arguments |= {"engine": self.options.engine, "lengths": seen.lengths}
+            if self.cross:
+                return attend_memory(query, key, value, state, **arguments)
+            result, state = attend_steps(query, key, value, state, **arguments)
+            return result.out, state
         if encoding is not None and seen.positions is not None:
             arguments["positions"] = seen.positions
         # Everything is mutable while a model is initialised.
@@ -224,7 +204,7 @@ class Attention(nn.Module):
         options, chosen = self.options, lookup(self.variant)
         query, first = self._heads("query", inputs, options.num_heads, past), None
         if isinstance(state, Memory):
-            key, value = state.key, state.value
+            key, value = state.prepared.held
         else:
             kv_heads, source = options.num_kv_heads or options.num_heads, self._memory(seen) if self.cross else inputs
             shared = query[:, :, :: options.num_heads // kv_heads] if chosen.recipe.shared_query_key else None
@@ -273,19 +253,3 @@ class Attention(nn.Module):
         declared = encoded(kernel, own).mechanism.arrays
         mine = owned_arrays(self, declared, sizes, name_of="variant_{}".format)
         return mine if shared is None or encoding is None else shared | mine
-
-
-def _attend_memory(
-    query: Array, key: Array, value: Array, state: Memory | Fresh, *, lengths: Int[Array, " B"] | None, **arguments: Any
-) -> tuple[Array, Memory]:
-    """A step of cross-attention; an alignment goes on from where the step before it left off."""
-    if not lookup(arguments["variant"]).claims.steps:
-        return spread_attend()(query, key, value, **arguments).out, Memory(key, value)
-    if lengths is not None:
-        # A query that is not real sees nothing, and so moves nothing.
-        real = jnp.arange(query.shape[1]) < lengths[:, None]
-        shape = (*query.shape[:1], query.shape[2], query.shape[1], key.shape[1])
-        arguments["mask"] = conjunction(arguments["mask"], Dense(jnp.broadcast_to(real[:, None, :, None], shape)))
-    alignment = None if isinstance(state, Fresh) else state.alignment
-    result = spread_attend()(query, key, value, state=alignment, outputs=("out", "state"), **arguments)
-    return result.out, Memory(key, value, result.state)

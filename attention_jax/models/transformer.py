@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import Causal, Mask, Padding
 from attention_jax.kernels.mask_algebra import conjunction
-from attention_jax.kernels.steps import Fresh
+from attention_jax.kernels.steps import Fixed, Fresh
 from attention_jax.layers import Embedding, Seen, Stack, StackOptions, require_causal
 from attention_jax.layers.embeddings import token_embedding
 from attention_jax.layers.stack import PARAMETER_RULES
@@ -137,7 +137,7 @@ class Transformer(nn.Module, kw_only=True):
         seen = Seen(Causal(), positions=nothing[0], memory=memory, memory_mask=memory_mask, lengths=nothing[1])
         _, stack = self._decoded(nothing[0], seen, state=Fresh(capacity or self.target_length), deterministic=True)
         lengths = jnp.full(len(source), source.shape[1]) if source_lengths is None else jnp.asarray(source_lengths)
-        return {"stack": stack, "length": nothing[1], "source_lengths": lengths}
+        return {"stack": stack, "length": nothing[1], "source_lengths": Fixed(lengths)}
 
     def advance(
         self, state: Any, tokens: Int[Array, "B T"], lengths: Int[Array, " B"]
@@ -153,7 +153,7 @@ class Transformer(nn.Module, kw_only=True):
           Refused: the attention is not decoded in steps, or a sequence is longer than its cache.
         """
         positions = state["length"][:, None] + jnp.arange(tokens.shape[1])
-        seen = Seen(Causal(), positions, memory_mask=Padding(state["source_lengths"]), lengths=lengths)
+        seen = Seen(Causal(), positions, memory_mask=Padding(state["source_lengths"].held), lengths=lengths)
         hidden, stack = self._decoded(tokens, seen, state=state["stack"], deterministic=True)
         logits = self.target_embedding.last_logits(hidden, lengths)
         return logits, {**state, "stack": stack, "length": state["length"] + lengths}

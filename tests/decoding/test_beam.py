@@ -10,6 +10,7 @@ import pytest
 
 from attention_jax.base.errors import Refused
 from attention_jax.decoding import AtLeast, Only, beam_search, generate, length_penalty
+from attention_jax.kernels.steps import Fixed
 from tests.decoding import plain
 from tests.decoding.language_models import Table, padded
 
@@ -180,3 +181,25 @@ def test_what_cannot_be_is_refused(options, message):
     given = {"max_new_tokens": 3, "end": (0,), **options}
     with pytest.raises(Refused, match=message):
         beam_search(TABLE.advance, TABLE.start(4), *padded(PROMPTS), **given)
+
+
+def test_what_is_fixed_has_one_row_for_all_beams_of_a_prompt():
+    offsets = jnp.asarray(np.random.default_rng(2).normal(size=(4, 4)), jnp.float32)
+    rows = {}
+
+    def advance(state, tokens, lengths):
+        held = state["held"]
+        held = held.held if isinstance(held, Fixed) else held
+        rows.setdefault(type(state["held"]), []).append(len(held))
+        logits, node = TABLE.advance(state["node"], tokens, lengths)
+        return logits + jnp.repeat(held, len(tokens) // len(held), axis=0), {**state, "node": node}
+
+    @jax.jit
+    def searched(held):
+        state = {"node": TABLE.start(4), "held": held}
+        return beam_search(advance, state, *padded(PROMPTS), beams=3, max_new_tokens=6, end=(0,), alpha=0.6, best=2)
+
+    for ours, theirs in zip(*(jax.tree.leaves(searched(held)) for held in (Fixed(offsets), offsets)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    of_fixed, of_others = (set(found) for found in rows.values())
+    assert (of_fixed, of_others) == ({4}, {4, 12})

@@ -1,5 +1,7 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Mask, Sizes, lookup
+from attention_jax.kernels import Causal, Mask, Padding, Sizes, lookup, told
 from attention_jax.kernels.arrays import Params, shape_of
+from attention_jax.kernels.mask_algebra import terms
 from attention_jax.kernels.position import encoded
 from attention_jax.kernels.recipe import INPUTS, PROJECTED, Gate
 from attention_jax.kernels.steps import attend_steps
@@ -20,7 +23,8 @@ from attention_jax.layers.owned import owned_arrays
 from attention_jax.layers.short_convolution import Kept, Past, ShortConvolution, reach_of
 from attention_jax.layers.stack_options import StackOptions
 
-# The collection that the weights are sown into where the caller makes it mutable; training never does.
+# The collection that weights, or what a variant has in their place, are sown into where the caller makes it mutable;
+# training never does.
 LOOKED_AT = "attention"
 
 
@@ -161,12 +165,31 @@ class Attention(nn.Module):
             arguments["positions"] = seen.positions
         # Everything is mutable while a model is initialised.
         looked_at = self.is_mutable_collection(LOOKED_AT) and not self.is_initializing()
-        looked_at = looked_at and lookup(kernel).claims.weights
-        arguments["outputs"] = ("out", "weights") if looked_at else ("out",)
-        result = attend_heads(self, self.options, query, key, value, deterministic=deterministic, **arguments)
+        formed = looked_at and lookup(kernel).claims.weights
+        outputs = ("out", "weights") if formed else ("out",)
+        attend = partial(attend_heads, self, self.options, query, key, deterministic=deterministic, **arguments)
+        result = attend(value, outputs=outputs)
         if looked_at:
-            self.sow(LOOKED_AT, "weights", result.weights)
+            found = {"weights": result.weights} if formed else self._told(projected, attend, arguments)
+            for name, array in found.items():
+                self.sow(LOOKED_AT, name, array)
         return result.out, None
+
+    def _told(self, projected: _Projected, attend: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Array]:
+        """What a variant that forms no weights has to show, by name."""
+        query, key, value = projected[:3]
+        given = {name: arguments[name] for name in ("variant", "params", "per_token")}
+        found = told.gates(key, **given)
+        rules = terms(arguments["mask"])
+        in_order = any(isinstance(rule, Causal) for rule in rules) and all(
+            isinstance(rule, (Causal, Padding)) for rule in rules
+        )
+        if lookup(given["variant"]).claims.state and in_order:
+            given |= {"position_encoding": arguments["position_encoding"], "engine": self.options.engine}
+            found["state"] = told.state_norms(query, key, value, **given)
+        elif told.linear_in_values(given["variant"]):
+            found["shares"] = told.shares(attend, key)
+        return found
 
     def _finished(self, attended: Array, value: Array, inputs: Array) -> Float[Array, "B T N H"]:
         """What the recipe makes of the kernel's output."""

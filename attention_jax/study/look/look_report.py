@@ -15,9 +15,18 @@ from attention_jax.study.report.page import Figure, Section, page
 
 # Weights below it are left out of the large charts, which would be most of the page.
 _LEAST = 0.005
+SHARES = "Share of each value in each output"
+# What a variant without weights tells of each token: name -> (heading, how to read it).
+_TOLD = {
+    "decay": ("Share of the state that is kept", "At each token, by head: 1 forgets nothing. The mean over channels."),
+    "strength": ("Strength of writing", "How strongly each token is written into the state, by head."),
+    "state": ("Norm of the state", "Frobenius norm of what a head has written after each token."),
+}
 EXPLANATION = (
     "A map has a row for each query and a column for each key; what a row holds sums up to 1 where the variant's "
     "weights do. Its darkest place is its own largest weight.",
+    "Of a variant that forms no weights the page shows what it has: the norm of its state, its gates, and, where the "
+    "output is linear in the values, how much of each value is in it.",
     "Entropy: of the weights of a query, in nats, the mean over the queries; 0 is one key alone.",
     "Mean distance: how far the keys of a query are, weighted, in tokens or patches, the mean over the queries.",
     "Rollout: how much of each last vector is of each first one, if each layer passes on half by its residual and half "
@@ -35,7 +44,7 @@ def look_html(maps: Sequence[Map], given: Given, *, title: str, facts: Mapping[s
       facts: name -> value, of where all of it comes from.
       command: what makes the page again.
     """
-    heads = max((len(one.weights) for one in maps if one.weights is not None), default=0)
+    heads = max((len(array) for one in maps for array in _arrays(one)), default=0)
     look = Look([_head(head) for head in range(heads)])
     parts = [(part, list(layers)) for part, layers in groupby(maps, key=lambda one: one.part)]
     return page(
@@ -49,18 +58,24 @@ def look_html(maps: Sequence[Map], given: Given, *, title: str, facts: Mapping[s
     )
 
 
+def _arrays(one: Map) -> list[np.ndarray]:
+    """Returns all that there is of a layer, each array by head."""
+    return [array for array in (one.weights, one.shares, *one.told.values()) if array is not None]
+
+
 def _head(number: int) -> str:
     return f"head {number + 1}"
 
 
 def _section(part: str, layers: Sequence[Map], given: Given, look: Look, number: int) -> Section:
     silent = [one for one in layers if one.weights is None]
-    said = [
-        f"Layer {one.layer} is {one.variant}, which forms no weights: there is nothing to draw of it." for one in silent
-    ]
+    said = [f"Layer {one.layer} is {one.variant}, which forms no weights: {_instead(one)}." for one in silent]
     formed = [one for one in layers if one.weights is not None]
+    shared = [one for one in silent if one.shares is not None]
+    instead = _told_figures(silent, given, look, number)
+    of_shares = f"<h3>{SHARES}</h3>\n{_grid(shared, pictures.of_weights)}" if shared else ""
     if not formed:
-        return Section(part.capitalize(), " ".join(said), [], "")
+        return Section(part.capitalize(), " ".join(said), instead, of_shares)
     queries, keys = _names(formed[0], given)
     figures = [_heads_figure(f"entropy-{number}", "Entropy", "nats", formed, entropies, look)]
     if not formed[0].cross:
@@ -84,7 +99,67 @@ def _section(part: str, layers: Sequence[Map], given: Given, look: Look, number:
         for head, weights in enumerate(one.weights)
     }
     figures.append(_map_figure(f"weights-{number}", "One head", large, queries, keys))
-    return Section(part.capitalize(), " ".join(said), figures, table)
+    return Section(part.capitalize(), " ".join(said), [*figures, *instead], "\n".join(filter(None, (table, of_shares))))
+
+
+def _instead(one: Map) -> str:
+    """Returns the words for what is drawn of a layer without weights."""
+    drawn = [_reading(name)[0].lower() for name in _names_told([one])]
+    if one.shares is not None:
+        drawn.append(SHARES.lower())
+    return f"drawn in their place: {', '.join(drawn)}" if drawn else "there is nothing to draw of it"
+
+
+def _told_figures(layers: Sequence[Map], given: Given, look: Look, number: int) -> list[Figure]:
+    """Returns a chart of each thing that layers without weights have of each token."""
+    return [
+        _tokens_figure(f"{name}-{number}", name, [one for one in layers if name in one.told], given, look)
+        for name in _names_told(layers)
+    ]
+
+
+def _names_told(layers: Sequence[Map]) -> list[str]:
+    """Returns the names of all that is told of some layers, the known ones first."""
+    names = {name for one in layers for name in one.told}
+    return [*(name for name in _TOLD if name in names), *sorted(names - _TOLD.keys())]
+
+
+def _reading(name: str) -> tuple[str, str]:
+    """Returns the heading of what is told, and how to read it."""
+    return _TOLD.get(name, (f"Input {name.removeprefix('input_')}", "As it comes, before any activation, by head."))
+
+
+def _tokens_figure(figure: str, name: str, layers: Sequence[Map], given: Given, look: Look) -> Figure:
+    """Returns a chart of what each head has of each token, of one layer, to be chosen where there are several."""
+    queries, _ = _names(layers[0], given)
+    layer_of = {one.layer: f"layer {one.layer}, {one.variant}" for one in layers}
+    values = [
+        {"of": layer_of[one.layer], "variant": _head(head), "token": queries[place], "value": float(f"{value:.4g}")}
+        for one in layers
+        for head, row in enumerate(one.told[name])
+        for place, value in enumerate(row)
+    ]
+    lines = (
+        alt.Chart(inline(values), height=HEIGHT)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("token:N", sort=None, title="token", scale=alt.Scale(domain=queries)),
+            y=alt.Y("value:Q", title=None),
+            color=look.colour(),
+            opacity=faded(1.0),
+            tooltip=["variant:N", "token:N", "value:Q"],
+        )
+    )
+    lines = _chosen(lines, list(layer_of.values()), "Layer ")
+    return Figure(figure, *_reading(name), spec(layered(lines)))
+
+
+def _chosen(chart: alt.Chart, several: Sequence[str], label: str) -> alt.Chart:
+    """Returns a chart of one of several at a time, to be chosen below it."""
+    if len(several) < 2:
+        return chart
+    choose = alt.param(name="of", value=several[0], bind=alt.binding_select(options=list(several), name=label))
+    return chart.add_params(choose).transform_filter("datum.of == of")
 
 
 def _names(one: Map, given: Given) -> tuple[list[str], list[str]]:
@@ -114,14 +189,16 @@ def _pictures(layers: Sequence[Map], given: Given) -> str:
 
 
 def _grid(layers: Sequence[Map], picture: Callable[[np.ndarray], str]) -> str:
-    most = max(len(one.weights) for one in layers if one.weights is not None)
+    """Returns the pictures of the weights of each head, or of what stands for them."""
+    of_layers = [(one, one.shares if one.weights is None else one.weights) for one in layers]
+    most = max(len(weights) for _, weights in of_layers if weights is not None)
     head = "".join(f"<th>{_head(number)}</th>" for number in range(most))
     rows = [
         f"<tr><td>layer {one.layer}, {escape(one.variant)}</td>"
-        + "".join(f"<td>{picture(weights)}</td>" for weights in one.weights)
+        + "".join(f"<td>{picture(of_head)}</td>" for of_head in weights)
         + "</tr>"
-        for one in layers
-        if one.weights is not None
+        for one, weights in of_layers
+        if weights is not None
     ]
     return f"<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 
@@ -174,8 +251,6 @@ def _map_figure(
             tooltip=["query:N", "key:N", "weight:Q"],
         )
     )
-    if len(maps) > 1:
-        choose = alt.param(name="of", value=next(iter(maps)), bind=alt.binding_select(options=list(maps), name="Map "))
-        cells = cells.add_params(choose).transform_filter("datum.of == of")
+    cells = _chosen(cells, list(maps), "Map ")
     reading = f"Weights of {_LEAST} and more; point at a place for its tokens."
     return Figure(name, heading, reading, spec(layered(cells)))

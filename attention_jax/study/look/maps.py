@@ -1,7 +1,7 @@
 """Attention maps of a model on one input, layer by layer, and what is measured on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import flax.linen as nn
@@ -23,6 +23,9 @@ class Map:
       layer: its number, from 1.
       variant: its spec.
       weights: [N, T, S], of each head; None where the variant forms none, or a mixer owns its projections.
+      shares: [N, T, S], how much of each value is in each output, of a variant that forms no weights; None where that
+        cannot be told.
+      told: name -> [N, T], what such a variant has of each token: the norm of its state, its gates.
     """
 
     stack: str
@@ -30,6 +33,8 @@ class Map:
     layer: int
     variant: str
     weights: Float[np.ndarray, "N T S"] | None
+    shares: Float[np.ndarray, "N T S"] | None = None
+    told: Mapping[str, Float[np.ndarray, "N T"]] = field(default_factory=dict)
 
     @property
     def part(self) -> str:
@@ -47,14 +52,14 @@ def attention_maps(model: nn.Module, variables: Mapping[str, Any], arrays: Mappi
     """
     apply = jax.jit(lambda variables, arrays: model.apply(variables, **arrays, mutable=[LOOKED_AT]))
     sown = jax.device_get(apply(variables, arrays)[1]).get(LOOKED_AT, {})
+
+    def looked_at(name: str, options: StackOptions, cross: bool, layer: int, variant: str) -> Map:
+        found = _found(sown.get(f"{name}_stack", {}) if name else sown, options, layer, cross)
+        weights, shares = found.pop("weights", None), found.pop("shares", None)
+        return Map(name, cross, layer, variant, weights, shares, found)
+
     return [
-        Map(
-            name,
-            cross,
-            layer,
-            variant,
-            _weights(sown.get(f"{name}_stack", {}) if name else sown, options, layer, cross),
-        )
+        looked_at(name, options, cross, layer, variant)
         for name, options in stacks(model)
         for cross in (False, True)
         for layer, variant in _layers(options, cross)
@@ -63,10 +68,10 @@ def attention_maps(model: nn.Module, variables: Mapping[str, Any], arrays: Mappi
 
 def stacks(model: nn.Module) -> Iterator[tuple[str, StackOptions]]:
     """Yields the stacks of a model, as the fields that hold their options name them; one alone has no name."""
-    for field in ("stack", "encoder", "decoder"):
-        options = getattr(model, field, None)
+    for name in ("stack", "encoder", "decoder"):
+        options = getattr(model, name, None)
         if isinstance(options, StackOptions):
-            yield ("" if field == "stack" else field), options
+            yield ("" if name == "stack" else name), options
 
 
 def _layers(options: StackOptions, cross: bool) -> Iterator[tuple[int, str]]:
@@ -76,15 +81,15 @@ def _layers(options: StackOptions, cross: bool) -> Iterator[tuple[int, str]]:
             yield layer, variant
 
 
-def _weights(sown: Mapping[str, Any], options: StackOptions, layer: int, cross: bool) -> np.ndarray | None:
-    """Returns [N, T, S] of the one row, or None where nothing was sown."""
+def _found(sown: Mapping[str, Any], options: StackOptions, layer: int, cross: bool) -> dict[str, np.ndarray]:
+    """Returns what was sown of a layer, each array that of the one row."""
     of_group = options.num_layers // (options.layer_groups or options.num_layers)
     group, place = divmod(layer - 1, of_group)
     block = sown.get("blocks" if options.scan_layers else f"block_{group}", {})
-    found = block.get("cross_attention" if cross else "attention", {}).get("weights")
-    if found is None:
-        return None
-    return np.asarray(found[0][layer - 1, 0] if options.scan_layers else found[place][0])
+    found = block.get("cross_attention" if cross else "attention", {})
+    if options.scan_layers:
+        return {name: np.asarray(arrays[0][layer - 1, 0]) for name, arrays in found.items()}
+    return {name: np.asarray(arrays[place][0]) for name, arrays in found.items()}
 
 
 def entropies(weights: Float[np.ndarray, "N T S"]) -> Float[np.ndarray, " N"]:

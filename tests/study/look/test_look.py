@@ -78,7 +78,8 @@ def links(page: str) -> list[str]:
 def test_a_translation_shows_all_three_attentions(translated):
     heads = re.findall(r"<h2>(.*?)</h2>", translated)
     assert heads[:3] == ["Encoder self-attention", "Decoder self-attention", "Decoder cross-attention"]
-    assert "Layer 1 is linear, which forms no weights" in translated
+    assert "Layer 1 is linear, which forms no weights: drawn in their place: norm of the state." in translated
+    assert '"state-1"' in translated
     # Encoder: 2 layers of 2 heads; decoder: 1; cross-attention: 2.
     assert translated.count('src="data:image/png') == 4 + 2 + 4
     assert '"rollout-0"' in translated
@@ -92,6 +93,37 @@ def test_an_image_is_shown_under_its_patches(digit):
     assert page.count('src="data:image/png') == 4 + 4 + 1
     assert "class token attends" in page
     assert "row 3 column 3" in page
+    assert links(page) == []
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a language model none of whose layers forms weights, on 8 tokens."""
+    folder = tmp_path_factory.mktemp("silent")
+    (folder / "text.txt").write_text("abcdef" * 20)
+    dataset = data.build("text_file", path=str(folder / "text.txt"), context=8)
+    attention = ("gated_delta_net", "mamba2", "moba:block=2,top_k=2", "mla:latent=4")
+    trained = untrained(dataset, "gpt", **{**STACK, "num_layers": 4}, attention=attention)
+    (folder / "look.html").write_text(report(trained, "abcdefab"))
+    return folder / "look.html"
+
+
+def test_layers_without_weights_show_what_they_have(silent):
+    page = silent.read_text()
+    for layer, said in (
+        ("1 is gated_delta_net", "share of the state that is kept, strength of writing, norm of the state."),
+        ("2 is mamba2", "share of the state that is kept, strength of writing, norm of the state."),
+        ("3 is moba:block=2,top_k=2", "share of each value in each output."),
+    ):
+        assert f"Layer {layer}, which forms no weights: drawn in their place: {said}" in page
+    assert "Layer 4 is mla:latent=4, which forms no weights: there is nothing to draw of it." in page
+    assert [name for name in ("decay-0", "strength-0", "state-0") if f'"{name}"' in page] == [
+        "decay-0",
+        "strength-0",
+        "state-0",
+    ]
+    # The shares of the two heads of one layer.
+    assert page.count('src="data:image/png') == 2
     assert links(page) == []
 
 
@@ -146,6 +178,23 @@ def test_every_chart_is_drawn_and_nothing_is_wider_than_the_screen(browser, digi
         assert drawn
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         tab.page.select_option(".vega-bindings select", "layer 2, head 1")
+        assert tab.complaints == []
+    finally:
+        tab.context.close()
+
+
+@in_browser
+def test_every_line_of_what_is_told_is_drawn(browser, silent):
+    tab = Tab(browser, silent, viewport=PHONE)
+    try:
+        tab.draw()
+        lines = tab.page.eval_on_selector_all(
+            ".chart", "all => all.map(chart => chart.querySelectorAll('svg .mark-line path').length)"
+        )
+        # A line for each of two heads, in each of three charts.
+        assert lines == [2, 2, 2]
+        tab.page.select_option(".vega-bindings select", "layer 2, mamba2")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert tab.complaints == []
     finally:
         tab.context.close()

@@ -81,11 +81,27 @@ def test_layers_that_share_parameters_have_a_map_each():
     assert not np.allclose(first.weights, second.weights)
 
 
-def test_a_variant_that_forms_no_weights_has_none():
-    model = gpt(attention=("linear", "scaled_dot"))
+def test_a_variant_that_forms_no_weights_has_none_and_tells_what_it_has():
+    model = gpt(attention=("gated_delta_net", "scaled_dot"))
     first, second = attention_maps(model, drawn(model), {"inputs": TOKENS})
-    assert (first.variant, first.weights) == ("linear", None)
+    assert (first.variant, first.weights, first.shares) == ("gated_delta_net", None, None)
+    assert {name: array.shape for name, array in first.told.items()} == dict.fromkeys(
+        ("decay", "strength", "state"), (2, 6)
+    )
+    assert ((first.told["decay"] > 0) & (first.told["decay"] < 1)).all()
+    assert (first.told["state"] > 0).all()
     assert second.weights.shape == (2, 6, 6)
+    assert (second.shares, second.told) == (None, {})
+
+
+def test_blocks_that_are_chosen_by_content_are_told_by_the_values_that_come_out():
+    model = gpt(attention="moba:block=2,top_k=1", scan_layers=True)
+    for one in attention_maps(model, drawn(model), {"inputs": TOKENS}):
+        assert (one.weights, one.told) == (None, {})
+        np.testing.assert_allclose(one.shares.sum(-1), 1, atol=1e-5)
+        assert (np.triu(one.shares[0], 1) == 0).all()
+        # Its own block of two keys is all that a query sees.
+        assert ((np.abs(one.shares) > 1e-6).sum(-1) == [1, 2] * 3).all()
 
 
 def test_a_decoder_has_maps_of_itself_and_of_the_source():

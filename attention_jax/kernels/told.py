@@ -48,8 +48,11 @@ def state_norms(
 
     def step(state: Any, token: Any, *, count: int) -> RecurrentSteps:
         (query, key, value), per_token = jax.tree.map(lambda array: array[:, None], token)
-        given = {"lengths": jnp.full(batch, count), "mask": Causal(), "per_token": per_token or None}
-        after: RecurrentSteps = attend_steps(query, key, value, state, **given, **arguments)[1]
+        lengths, per_token = jnp.full(batch, count), per_token or None
+        _, after = attend_steps(
+            query, key, value, state, lengths=lengths, mask=Causal(), per_token=per_token, **arguments
+        )
+        assert isinstance(after, RecurrentSteps)
         return after
 
     def advance(state: RecurrentSteps, token: Any) -> tuple[RecurrentSteps, Array]:

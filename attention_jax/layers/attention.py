@@ -1,7 +1,6 @@
 """Multi-head attention of any variant between linear projections: Vaswani et al. 2017, section 3.2.2."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
-from attention_jax.kernels import Causal, Mask, Padding, Sizes, lookup, told
+from attention_jax.kernels import AttentionOutput, Causal, Mask, Padding, Sizes, lookup, told
 from attention_jax.kernels.arrays import Params, shape_of
 from attention_jax.kernels.mask_algebra import terms
 from attention_jax.kernels.position import encoded
@@ -166,9 +165,12 @@ class Attention(nn.Module):
         # Everything is mutable while a model is initialised.
         looked_at = self.is_mutable_collection(LOOKED_AT) and not self.is_initializing()
         formed = looked_at and lookup(kernel).claims.weights
-        outputs = ("out", "weights") if formed else ("out",)
-        attend = partial(attend_heads, self, self.options, query, key, deterministic=deterministic, **arguments)
-        result = attend(value, outputs=outputs)
+
+        def attend(value: Array, outputs: tuple[str, ...] = ("out",)) -> AttentionOutput:
+            given = {**arguments, "deterministic": deterministic, "outputs": outputs}
+            return attend_heads(self, self.options, query, key, value, **given)
+
+        result = attend(value, ("out", "weights") if formed else ("out",))
         if looked_at:
             found = {"weights": result.weights} if formed else self._told(projected, attend, arguments)
             for name, array in found.items():

@@ -83,11 +83,11 @@ def gates(
 
     Returns:
       Of a linear recurrence "decay", the share of the state that is kept, and "strength", that by which a token is
-      written, where it has them. Of others "input_NAME", what they take of each token, as it comes.
+      written, where it has them. Of others "given_NAME", what they take of each token, as it comes.
     """
     mechanism, given = lookup_kernel(variant).mechanism, Given(params, per_token or {})
     if not isinstance(mechanism, LinearRecurrence):
-        return {f"input_{name}": _by_head(array, array.shape[:3]) for name, array in given.per_token.items()}
+        return {f"given_{name}": _by_head(array, array.shape[:3]) for name, array in given.per_token.items()}
     shape, found = key.shape[:3], {}
     if mechanism.log_decay is not None:
         found["decay"] = _by_head(jnp.exp(to_statistics(mechanism.log_decay(key, given))), shape)

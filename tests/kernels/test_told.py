@@ -64,7 +64,7 @@ def test_of_other_variants_they_are_the_inputs_as_they_come():
     inputs, found = of("delta_product:steps=3")
     beta = np.asarray(inputs.per_token["beta"])
     np.testing.assert_allclose(
-        found["input_beta"], beta.reshape(*beta.shape[:3], -1).mean(-1).swapaxes(1, 2), rtol=1e-5
+        found["given_beta"], beta.reshape(*beta.shape[:3], -1).mean(-1).swapaxes(1, 2), rtol=1e-5
     )
 
 

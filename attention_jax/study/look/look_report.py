@@ -126,7 +126,7 @@ def _names_told(layers: Sequence[Map]) -> list[str]:
 
 def _reading(name: str) -> tuple[str, str]:
     """Returns the heading of what is told, and how to read it."""
-    return _TOLD.get(name, (f"Input {name.removeprefix('input_')}", "As it comes, before any activation, by head."))
+    return _TOLD.get(name, (f"Input {name.removeprefix('given_')}", "As it comes, before any activation, by head."))
 
 
 def _tokens_figure(figure: str, name: str, layers: Sequence[Map], given: Given, look: Look) -> Figure:

@@ -94,6 +94,23 @@ def test_a_variant_that_forms_no_weights_has_none_and_tells_what_it_has():
     assert (second.shares, second.told) == (None, {})
 
 
+@pytest.mark.parametrize(
+    ("variant", "names"),
+    [
+        ("delta_product:steps=3", {"given_beta", "given_keys", "given_values", "state"}),
+        ("nsa:length=2,stride=1,block=1,selected=4,window=2", {"given_gates"}),
+    ],
+)
+def test_what_a_variant_takes_of_each_token_is_told_as_it_comes(variant, names):
+    model = gpt(attention=variant, num_layers=1)
+    found = jax.eval_shape(
+        lambda variables: model.apply(variables, TOKENS, mutable=[LOOKED_AT])[1],
+        jax.eval_shape(model.init, jax.random.key(0), TOKENS),
+    )
+    told = found[LOOKED_AT]["block_0"]["attention"]
+    assert {name: array.shape for name, (array,) in told.items()} == dict.fromkeys(names, (1, 2, 6))
+
+
 def test_blocks_that_are_chosen_by_content_are_told_by_the_values_that_come_out():
     model = gpt(attention="moba:block=2,top_k=1", scan_layers=True)
     for one in attention_maps(model, drawn(model), {"inputs": TOKENS}):

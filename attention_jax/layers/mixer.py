@@ -29,6 +29,8 @@ MIXERS = Kind("mixer", Catalogue("mixer", "attention_jax.layers.mixers"), exampl
 
 # The options of a stack that attention alone reads, and that a mixer has to claim.
 OPTIONAL = ("num_kv_heads", "head_width", "query_key_norm", "query_scale", "attention_dropout_rate", "engine")
+# Those that each layer of such a stack has, so that one mixer without it is refused whatever the others are.
+OF_EACH_LAYER = ("window", "value_residual")
 _DEFAULTS = {field.name: field.default for field in fields(StackOptions)}
 
 
@@ -40,7 +42,7 @@ class MixerClaims:
       causal: "strict": under a causal mask the future has no influence at all; "no": there is no causal form.
       decodes: it goes on token by token from a state.
       masks: the kinds of mask that it takes, joined by &, by the names of their classes; None for all.
-      options: those of `OPTIONAL`, "window" and "value_residual" that it reads.
+      options: those of `OPTIONAL` and `OF_EACH_LAYER` that it reads.
       positions: the position encodings in the logits that it takes, by name.
       time: how the work of forward and backward grows with the number of tokens.
       tried: the spec that the contract tries, whose options make it do at few tokens what it is for; None for the name
@@ -180,8 +182,7 @@ def _check_options(chosen: Chosen[MakeMixer], options: StackOptions, layer: int)
         read = any(not is_mixer(spec) or option in MIXERS.choose(spec).claims.options for spec in options.attentions)
         if value != _DEFAULTS[option] and not read:
             raise Refused(f"attention {chosen.name} does not take model.{option}={value!r}: {way_out}.")
-    # A layer that cannot have it is refused, whatever the others are.
-    for option in ("window", "value_residual"):
+    for option in OF_EACH_LAYER:
         value = options.of_layer(option, layer)
         if value is not None and option not in claims.options:
             raise Refused(f"attention {chosen.name} does not take model.{option}={value!r}: {way_out}.")

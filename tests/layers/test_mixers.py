@@ -11,7 +11,7 @@ from attention_jax.contract.mixers.cases import SPECS, claims
 from attention_jax.contract.mixers.test_refusals import OTHER
 from attention_jax.kernels import Refused
 from attention_jax.layers.kinds import KINDS, kind_of
-from attention_jax.layers.mixer import MIXERS, OPTIONAL, claims_of, is_mixer, require_causal
+from attention_jax.layers.mixer import MIXERS, OF_EACH_LAYER, OPTIONAL, claims_of, is_mixer, require_causal
 from tests.layers.arrays import random_variables
 
 FACTS = {"vocabulary_size": 11, "length": 16}
@@ -122,7 +122,7 @@ def test_a_mixer_of_a_file_is_found_and_held_to_its_claims(tmp_path):
 
 
 def test_the_contract_tries_each_option_of_attention():
-    assert {*OPTIONAL, "window"} == OTHER.keys()
+    assert {*OPTIONAL, *OF_EACH_LAYER} == OTHER.keys()
 
 
 def test_mixers_are_a_kind():

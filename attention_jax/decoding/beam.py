@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.base.errors import Refused
+from attention_jax.decoding.layout import laid_out
 from attention_jax.decoding.protocol import Advance, Constrain, State, check_logits, checked_prompt, of_hypotheses
 
 
@@ -100,6 +101,7 @@ def beam_search(
         found=_none((batch, best), max_new_tokens, pad),
     )
     search = _extended(jnp.repeat(logits, beams, axis=0), search, rules)
+    advance = laid_out(advance)
 
     def goes_on(search: _Search) -> Bool[Array, ""]:
         return (search.step < max_new_tokens) & (search.live > -jnp.inf).any()

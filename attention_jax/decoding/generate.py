@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
+from attention_jax.decoding.layout import laid_out
 from attention_jax.decoding.protocol import Advance, Constrain, State, check_logits, checked_prompt
 from attention_jax.decoding.sampling import GREEDY, Sampling
 from attention_jax.kernels.integers import whole_numbers
@@ -163,6 +164,7 @@ def proceeded(
     advance: Advance, progress: Progress, draw: Draw, until: int | Int[Array, ""], *, rules: Rules
 ) -> Progress:
     """Goes on until `until` tokens are chosen in all, or no row goes on."""
+    advance = laid_out(advance)
 
     def goes_on(progress: Progress) -> Bool[Array, ""]:
         return (progress.step < until) & progress.going.any()

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from attention_jax.base.errors import Refused
+from attention_jax.decoding.layout import ModelAdvance
 from attention_jax.decoding.protocol import State
 
 
@@ -35,19 +36,6 @@ class Prompted:
     end: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Advances:
-    """The method `advance` of a model; those of equal models are equal, so that nothing is compiled again."""
-
-    model: nn.Module
-
-    def __call__(
-        self, variables: Any, state: State, tokens: Int[Array, "B T"], lengths: Int[Array, " B"]
-    ) -> tuple[Float[Array, "B V"], State]:
-        found: tuple[Array, State] = self.model.apply(variables, state, tokens, lengths, method="advance")
-        return found
-
-
 def advance_of(model: nn.Module, variables: Mapping[str, Any]) -> Partial:
     """Returns a model with its weights as an `Advance`.
 
@@ -55,7 +43,7 @@ def advance_of(model: nn.Module, variables: Mapping[str, Any]) -> Partial:
       model: one with a method `advance`, such as GPT or Transformer.
       variables: its weights.
     """
-    return Partial(_Advances(model), variables)
+    return Partial(ModelAdvance(model), dict(variables))
 
 
 def has_memory(model: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
 from attention_jax.decoding.generate import Draw, Generated, Progress, Rules, checked_draw, proceeded, started
+from attention_jax.decoding.layout import with_tables
 from attention_jax.decoding.protocol import Advance, Constrain, State, checked_prompt
 from attention_jax.decoding.sampling import GREEDY, Sampling
 
@@ -98,6 +99,8 @@ def stream(
     # Both programs write where their arguments lie, and a program may hand on an argument as its result.
     own = jax.tree.map(jnp.copy, state)
     progress = _start(advance, own, prompt, lengths, draw, rules=rules, max_new_tokens=max_new_tokens)
+    # Once, not for each chunk.
+    advance = _with_tables(advance)
     return _pieces(advance, progress, draw, rules, decode=decode, stop=stop, chunk=chunk)
 
 
@@ -113,6 +116,9 @@ def _start(
     max_new_tokens: int,
 ) -> Progress:
     return started(advance, state, prompt, lengths, draw, rules=rules, max_new_tokens=max_new_tokens)
+
+
+_with_tables = jax.jit(with_tables)
 
 
 @functools.partial(jax.jit, static_argnames="rules", donate_argnames="progress")

@@ -11,8 +11,13 @@ from attention_jax.kernels.position import PREFIX, lookup_position
 from attention_jax.kernels.specs import parse_spec
 from attention_jax.layers.defaults import Initializer
 from attention_jax.layers.owned import owned_arrays
+from attention_jax.layers.product import product
 from attention_jax.layers.spread import gathered
 from attention_jax.layers.stack_options import StackOptions
+
+# The collection in which decoding gives a table [V, D] a copy [D, V] (decoding/layout.py), and the name of both.
+LAID_OUT = "laid_out"
+TABLE = "embedding"
 
 
 class TokenEmbedding(nn.Embed):
@@ -27,6 +32,13 @@ class TokenEmbedding(nn.Embed):
         """Returns the vector of each token, [B, T, D]; of [B, T, S] the sum of the S vectors of each place."""
         embedded = super().__call__(inputs)
         return embedded if inputs.ndim == 2 else jnp.sum(embedded, axis=2)
+
+    def attend(self, query: Float[Array, "... D"]) -> Float[Array, "... V"]:
+        """Returns the products with the vectors of all tokens, [..., V], from the copy [D, V] where there is one."""
+        if not self.has_variable(LAID_OUT, TABLE):
+            return super().attend(query)
+        query, table = self.promote_dtype(query, self.get_variable(LAID_OUT, TABLE), dtype=self.dtype)
+        return product(query, table, (((query.ndim - 1,), (0,)), ((), ())))
 
 
 def token_embedding(options: StackOptions, vocabulary_size: int) -> TokenEmbedding:

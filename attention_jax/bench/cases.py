@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 Process = Literal["one_device", "all_cores", "torch"]
-Kind = Literal["attention", "step"]
+Kind = Literal["attention", "step", "decode"]
 Quantity = Literal["run", "step", "compile", "temporary", "total", "peak", "loop", "input"]
 
 # The key that a line of samples.jsonl has its number under.

@@ -13,6 +13,7 @@ MASKS = {"causal": True, "full": False}
 PASSES = {"forward": False, "forward + backward": True}
 
 Ratio = Literal["speed", "time", "bytes"]
+Told = Literal["mean", "fastest"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Comparison:
       bound: what ours is compared with beside them, or None.
       reference: a case that the result must equal, where the peers compute another function; None when they compute
         the same.
+      tokens: whether results are tokens, the same or not: then ones that differ are told and timed all the same.
     """
 
     what: str
@@ -84,6 +86,7 @@ class Comparison:
     peers: Mapping[str, Measured]
     bound: Bound | None = None
     reference: Measured | None = None
+    tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,13 @@ class Measure:
       name: how --only calls it.
       what: in words.
       build: makes its comparisons.
-      together: whether the mean of its ratios is told.
+      together: what is told of all its ratios: their mean, or those to the fastest peer of each comparison.
     """
 
     name: str
     what: str
     build: Callable[[Any], Iterator[Comparison]]
-    together: bool = False
+    together: Told | None = None
 
 
 def _side_by_side(settings: Settings, *, process: str, peers: dict[str, str], where: str) -> Iterator[Comparison]:
@@ -242,7 +245,7 @@ MEASURES = (
         "short",
         "time at 8 to 256 tokens, causal, full and padded, B8 N4 H32, on one XLA device each, against jax.nn",
         _short,
-        together=True,
+        together="mean",
     ),
     Measure("memory", "temporary memory of forward + backward at T, 4T and 16T, from the compiled program", _memory),
     Measure("longest", "all memory of forward + backward at 64T and 256T, beside 24 GiB", _longest),

@@ -12,7 +12,7 @@
 import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,35 @@ from typing import Any
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.bench import measures, steps
 from attention_jax.bench.cases import UNITS, Kind, LeftOut, Measured, Process
+from attention_jax.bench.decodes import DECODE_MEASURES, DecodeSettings
 from attention_jax.bench.group import Group, WorkerEnded
-from attention_jax.bench.measures import Comparison, Measure, Settings
+from attention_jax.bench.measures import Comparison, Measure, Settings, Told
 from attention_jax.bench.steps import StepSettings
-from attention_jax.bench.summary import LARGEST_DIFFERENCE, WORDS, Row, difference, markdown, rows, times, together
+from attention_jax.bench.summary import (
+    LARGEST_DIFFERENCE,
+    WORDS,
+    Row,
+    difference,
+    fastest,
+    markdown,
+    rows,
+    times,
+    together,
+    tokens_apart,
+)
 from attention_jax.kernels.engines import ENGINES
 from attention_jax.training import Progress
 from attention_jax.training.run.workdir import write_atomically
 
 OURS = "attention_jax"
-MEASURES: dict[Kind, tuple[Measure, ...]] = {"attention": measures.MEASURES, "step": steps.STEP_MEASURES}
-VERSIONS = ("jax", "flax", "tokamax", "torch")
+AnySettings = Settings | StepSettings | DecodeSettings
+MEASURES: dict[Kind, tuple[Measure, ...]] = {
+    "attention": measures.MEASURES,
+    "step": steps.STEP_MEASURES,
+    "decode": DECODE_MEASURES,
+}
+TOGETHER: dict[Told, Callable[[Sequence[Row]], list[str]]] = {"mean": together, "fastest": fastest}
+VERSIONS = ("jax", "flax", "tokamax", "torch", "transformers")
 # Threads of one worker that still wait busily have stopped when the next one starts.
 SETTLE_SECONDS = 0.01
 
@@ -69,6 +87,10 @@ class Record:
         """Adds a line that says why there is no figure."""
         self.write(kind, peer=peer, reason=reason, what=what, **where)
         self.failures += kind == "failed"
+        self.remark(reason, peer=peer, what=what)
+
+    def remark(self, reason: str, *, peer: str, what: str) -> None:
+        """Keeps what is to be told beneath the table."""
         self._reasons.setdefault((peer, reason), []).append(what)
 
     def notes(self) -> list[str]:
@@ -79,7 +101,7 @@ class Record:
         ]
 
 
-def run_bench(settings: Settings | StepSettings, *, names: Sequence[str] | None, repeats: int, workdir: Path) -> int:
+def run_bench(settings: AnySettings, *, names: Sequence[str] | None, repeats: int, workdir: Path) -> int:
     """Runs measures and prints their table to stdout, their progress to stderr.
 
     Args:
@@ -108,7 +130,7 @@ def run_bench(settings: Settings | StepSettings, *, names: Sequence[str] | None,
             measure, list(measure.build(settings)), record, progress, repeats=repeats, logs=workdir / "logs"
         )
         lines += found
-        means += together(found) if measure.together else []
+        means += TOGETHER[measure.together](found) if measure.together else []
     text = _report(settings, lines, [*means, *record.notes()], record.machine, repeats=repeats)
     write_atomically(workdir / "table.md", text)
     print(text)
@@ -122,7 +144,7 @@ def print_measures(kind: Kind) -> None:
         print(f"{measure.name:<12} {measure.what}")
 
 
-def _checked(settings: Settings | StepSettings, *, names: Sequence[str] | None, repeats: int) -> list[Measure]:
+def _checked(settings: AnySettings, *, names: Sequence[str] | None, repeats: int) -> list[Measure]:
     for name, least in settings.smallest.items():
         value = getattr(settings, name)
         if value is not None and value < least:
@@ -222,7 +244,9 @@ class _Turn:
         ours = digests[OURS]
         if not ours:
             return {}
-        peers = [name for name in digests if name != OURS]
+        peers = [name for name in digests if name != OURS and digests[name]]
+        if self._comparison.tokens:
+            return {name: self._apart(name, digests[name], ours) for name in peers}
         if self._comparison.reference is None:
             found = {name: difference(digests[name], ours) for name in peers}
         else:
@@ -238,6 +262,14 @@ class _Turn:
                 )
         return found
 
+    def _apart(self, name: str, tokens: list[list[float]], ours: list[list[float]]) -> float:
+        """Returns which share of a peer's tokens are not ours; where that is not 0, it is told."""
+        share, where = tokens_apart(tokens, ours)
+        self._record.write("agreement", peer=name, difference=share, first=where, **self._where)
+        if where:
+            self._record.remark(where, peer=name, what=self._comparison.what)
+        return share
+
     def _sample(self, name: str, number: int, about: dict[str, Any]) -> float:
         time.sleep(SETTLE_SECONDS)
         case = self._cases[name]
@@ -249,7 +281,7 @@ class _Turn:
 
 
 def _report(
-    settings: Settings | StepSettings,
+    settings: AnySettings,
     lines: Sequence[Row],
     notes: Sequence[str],
     machine: dict[str, Any],

@@ -124,9 +124,33 @@ def together(lines: Sequence[Row]) -> list[str]:
     return said
 
 
-def _upper_end(ratios: Sequence[float], *, draws: int = 2000) -> float:
+def fastest(lines: Sequence[Row]) -> list[str]:
+    """Returns, of each comparison of some lines, the ratio to the fastest peer that computes the same.
+
+    The interval holds the median of the ratios in 95% of draws from its samples (bootstrap).
+    """
+    said = []
+    for what in dict.fromkeys(line.what for line in lines):
+        peers = [line for line in lines if line.what == what and line.difference is not None]
+        if not peers:
+            continue
+        line = min(peers, key=lambda line: line.theirs.median)
+        low, high = _interval(line.ratios)
+        said.append(
+            f"- {what}: {times(line.relative.median)} {WORDS[line.ratio]} of the fastest, {line.other}, 95% interval "
+            f"{times(low)} to {times(high)}"
+        )
+    return said
+
+
+def _upper_end(ratios: Sequence[float]) -> float:
+    return _interval(ratios)[1]
+
+
+def _interval(ratios: Sequence[float], *, draws: int = 2000) -> tuple[float, float]:
     drawn = np.random.default_rng(0).choice(np.asarray(ratios), (draws, len(ratios)))
-    return float(np.percentile(np.median(drawn, axis=1), 97.5))
+    low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def difference(result: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> float:
@@ -138,6 +162,23 @@ def difference(result: Sequence[Sequence[float]], reference: Sequence[Sequence[f
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in zip(result, reference, strict=True)]
     largest = [float(np.abs(one - other).max() / (other.std() or 1.0)) for one, other in pairs]
     return float("inf") if np.isnan(largest).any() else max(largest)
+
+
+def tokens_apart(result: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> tuple[float, str]:
+    """Returns which share of tokens [B, M] differ, and in words where the first of them is; "" where none does.
+
+    Raises:
+      ValueError: they are not of the same shape.
+    """
+    one, other = np.asarray(result), np.asarray(reference)
+    if one.shape != other.shape:
+        raise ValueError(f"tokens {one.shape} cannot be compared with {other.shape}")
+    differ = one != other
+    if not differ.any():
+        return 0.0, ""
+    # The first step at which any row differs; what follows in that row is of another text.
+    step, row = (int(index[0]) for index in np.nonzero(differ.T))
+    return float(differ.mean()), f"the tokens differ first at new token {step} of row {row}"
 
 
 def markdown(lines: Sequence[Row]) -> str:

@@ -47,6 +47,16 @@ def timed(call: Callable[[], Any], *, at_least: float = SAMPLE_SECONDS) -> Calla
     return sample
 
 
+def per_step(sample: Callable[[], dict[str, Any]], steps: int) -> Callable[[], dict[str, Any]]:
+    """Returns what samples the milliseconds of one of the `steps` that a call of `sample` makes."""
+
+    def of_one() -> dict[str, Any]:
+        taken = sample()
+        return {**taken, "value": taken["value"] / steps}
+
+    return of_one
+
+
 def seconds(call: Callable[[], Any]) -> float:
     """Returns how long one call takes."""
     start = time.perf_counter()

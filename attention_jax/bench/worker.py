@@ -19,12 +19,17 @@ from types import ModuleType
 from typing import Any, TextIO, get_args
 
 from attention_jax.bench.cases import Case, Kind, LeftOut, Measured, Process
+from attention_jax.bench.decodes import DecodeCase
 from attention_jax.bench.steps import StepCase
 from attention_jax.bench.timing import Ready
 
-CASES: dict[Kind, Callable[..., Measured]] = {"attention": Case, "step": StepCase}
+CASES: dict[Kind, Callable[..., Measured]] = {"attention": Case, "step": StepCase, "decode": DecodeCase}
 # Of each kind of case: what measures it with JAX, and with PyTorch.
-SIDES: dict[Kind, tuple[str, str]] = {"attention": ("jax_side", "torch_side"), "step": ("step_jax", "step_torch")}
+SIDES: dict[Kind, tuple[str, str]] = {
+    "attention": ("jax_side", "torch_side"),
+    "step": ("step_jax", "step_torch"),
+    "decode": ("decode_jax", "decode_torch"),
+}
 
 
 class Worker:

@@ -10,10 +10,9 @@ from attention_jax.base.errors import Refused
 from attention_jax.cli import arguments
 
 if TYPE_CHECKING:
-    from attention_jax.bench.measures import Settings
-    from attention_jax.bench.steps import StepSettings
+    from attention_jax.bench.run import AnySettings
 
-SUMMARY = "kernels or training steps beside their peers: time, memory; what is not installed is left out"
+SUMMARY = "kernels, training steps or decoding beside their peers: time, memory; what is not installed is left out"
 EPILOG = "The peers: pip install -r requirements-bench.txt"
 # The sizes that both have: the letter or what it is of, and the defaults of attention and of a step.
 SIZES = {
@@ -29,8 +28,8 @@ TOKENS = (64, 256, 1024, 4096)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares its options."""
     add = parser.add_argument
-    add("what", metavar="attention|step", help="what is measured")
-    add("--workdir", metavar="DIR", help="for samples and table (default: runs/bench_attention or runs/bench_step)")
+    add("what", metavar="attention|step|decode", help="what is measured")
+    add("--workdir", metavar="DIR", help="for samples and table (default: runs/bench_WHAT)")
     add("--only", metavar="A,B", help="measures by name (default: all)")
     add("--list", action="store_true", help="print the measures")
     add("--engine", metavar="NAME", help="attention: an engine for ours (default: the one that attend takes)")
@@ -43,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind = _numbers if name == "tokens" else int
         add(f"--{name}", metavar="N", help=f"{what} (default: {of_attention}; of a step {of_step})", type=kind)
     add("--layers", metavar="N", help="step: blocks (default: 4)", type=int)
+    add("--new_tokens", metavar="N", help="decode: after a prompt of --tokens, by default 64 (default: 128)", type=int)
     add("--repeats", metavar="N", help="rounds (default: %(default)s)", type=int, default=9)
     add(
         "--run_longest",
@@ -100,11 +100,12 @@ def _run_variants(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> "Settings | StepSettings":
+def _settings(options: argparse.Namespace) -> "AnySettings":
+    from attention_jax.bench.decodes import DecodeSettings
     from attention_jax.bench.measures import Settings
     from attention_jax.bench.steps import StepSettings
 
-    benches: dict[str, type[Settings | StepSettings]] = {"attention": Settings, "step": StepSettings}
+    benches: dict[str, type[AnySettings]] = {"attention": Settings, "step": StepSettings, "decode": DecodeSettings}
     if options.what not in benches:
         raise Refused(f"there is no bench {options.what!r}: try bench {' or bench '.join(benches)}.")
     known = {what: [field.name for field in dataclasses.fields(bench)] for what, bench in benches.items()}

@@ -153,6 +153,15 @@ def test_a_result_that_must_equal_its_reference_may_differ_from_its_peers(bench,
     assert "ours from that of the dense engine by" in out
 
 
+def test_tokens_that_differ_are_told_and_timed_and_what_has_none_is_not_compared(bench, workers):
+    workers.digests = {"attention_jax": [[1, 2, 3]], "jax.nn": [[1, 2, 4]], "torch": []}
+    failures, lines, out = bench(comparison(tokens=True))
+    assert failures == 0
+    assert [line["difference"] for line in lines if line["kind"] == "agreement"] == [pytest.approx(1 / 3)]
+    assert "- jax.nn, forward: the tokens differ first at new token 2 of row 0" in out.splitlines()
+    assert sum(line["kind"] == "sample" for line in lines) == 9
+
+
 def test_after_a_worker_ended_the_next_comparison_has_a_new_group(bench, workers):
     workers.ends.append("jax.nn")
     failures, lines, out = bench(comparison("first"), comparison("second"))

@@ -6,7 +6,18 @@ import pytest
 
 from attention_jax.bench.cases import Case
 from attention_jax.bench.measures import Bound, Comparison
-from attention_jax.bench.summary import Spread, difference, markdown, relative, rows, spread, times, together
+from attention_jax.bench.summary import (
+    Spread,
+    difference,
+    fastest,
+    markdown,
+    relative,
+    rows,
+    spread,
+    times,
+    together,
+    tokens_apart,
+)
 
 OURS = Case(who="attention_jax", process="one_device", batch=1, tokens=16, heads=2, width=4)
 
@@ -85,3 +96,21 @@ def test_a_difference_is_the_largest_over_the_spread_of_its_array():
 )
 def test_a_ratio_is_written_in_three_figures(value, written):
     assert times(value) == written
+
+
+def test_of_peers_that_compute_the_same_the_fastest_is_told():
+    comparison = Comparison("a step", "speed", OURS, {"slow": OURS, "quick": OURS, "reading": OURS})
+    samples = {"attention_jax": [1.0] * 9, "slow": [6.0] * 9, "quick": [3.0] * 8 + [9.0], "reading": [0.5] * 9}
+    told = fastest(rows(comparison, samples, {"slow": 0.0, "quick": 0.0}))
+    assert told == ["- a step: 3x the speed of the fastest, quick, 95% interval 3x to 3x"]
+    assert fastest(rows(comparison, samples, {})) == []
+
+
+def test_tokens_are_the_same_or_their_first_step_apart_is_told():
+    ours = [[1, 2, 3], [4, 5, 6]]
+    assert tokens_apart(ours, ours) == (0.0, "")
+    share, where = tokens_apart([[1, 2, 9], [4, 9, 9]], ours)
+    assert share == 0.5
+    assert where == "the tokens differ first at new token 1 of row 1"
+    with pytest.raises(ValueError, match="cannot be compared"):
+        tokens_apart([[1, 2]], ours)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from attention_jax.bench.decodes import DECODE_MEASURES
 from attention_jax.bench.measures import MEASURES, Measure
 from attention_jax.bench.steps import STEP_MEASURES
 from tests.launch.command_line import launch, read_jsonl
@@ -12,7 +13,9 @@ from tests.launch.test_refusals import answers, assert_refused
 TINY = ("--tokens=16", "--heads=2", "--width=4", "--repeats=2")
 
 
-@pytest.mark.parametrize(("what", "measures"), [("attention", MEASURES), ("step", STEP_MEASURES)])
+@pytest.mark.parametrize(
+    ("what", "measures"), [("attention", MEASURES), ("step", STEP_MEASURES), ("decode", DECODE_MEASURES)]
+)
 def test_the_measures_are_listed(what: str, measures: tuple[Measure, ...]) -> None:
     answer = launch("bench", what, "--list")
     assert (answer.code, answer.err) == (0, "")
@@ -45,7 +48,9 @@ def test_the_table_of_real_workers_without_the_peers_that_are_no_requirement(tmp
 
 
 REFUSED = {
-    "layers": "there is no bench 'layers': try bench attention or bench step.",
+    "layers": "there is no bench 'layers': try bench attention or bench step or bench decode.",
+    "decode --layers=2": "--layers is not an option of bench decode: leave it out.",
+    "decode --new_tokens=0": "--new_tokens=0 is too small: give at least 1.",
     "step --engine=dense": "--engine is not an option of bench step: leave it out.",
     "attention --layers=2": "--layers is not an option of bench attention: leave it out.",
     "attention --tokens=16,32": "--tokens takes several numbers beside --variants alone: give one, or --variants=all.",

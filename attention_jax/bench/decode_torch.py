@@ -71,7 +71,7 @@ def _generation(torch: Any, case: DecodeCase) -> Callable[[], Any]:
     named = {path: torch.from_numpy(array) for path, array in published(weights(case), case.layers).items()}
     model.load_state_dict({**named, "lm_head.weight": named["transformer.wte.weight"]})
     ids = torch.from_numpy(prompts(case)).long()
-    arguments = {"do_sample": False, "max_new_tokens": case.new_tokens, "pad_token_id": 0}
+    arguments: dict[str, Any] = {"do_sample": False, "max_new_tokens": case.new_tokens, "pad_token_id": 0}
     if case.compiled:
         # Without this, generate compiles on accelerators alone.
         compiling = module.CompileConfig(mode="default", fullgraph=False)

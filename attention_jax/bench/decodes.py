@@ -96,7 +96,13 @@ class DecodeSettings:
 
     def case(self, layers: int, heads: int, width: int, vocabulary: int, *, batch: int) -> DecodeCase:
         """Returns our own case."""
-        sizes = {"layers": layers, "heads": heads, "width": width, "vocabulary": vocabulary, "batch": batch}
+        sizes: dict[str, Any] = {
+            "layers": layers,
+            "heads": heads,
+            "width": width,
+            "vocabulary": vocabulary,
+            "batch": batch,
+        }
         return DecodeCase(who="attention_jax", process="one_device", **asdict(self), **sizes)
 
 

@@ -43,8 +43,8 @@ class ModelAdvance:
         if self.shapes is not None:
             leaves, tree = jax.tree.flatten(variables)
             # XLA takes this back together with the reshape to a matrix that the product makes.
-            whole = (leaf.reshape(shape) for leaf, shape in zip(leaves, self.shapes, strict=True))
-            variables = tree.unflatten(whole)
+            whole = [leaf.reshape(shape) for leaf, shape in zip(leaves, self.shapes, strict=True)]
+            variables = jax.tree.unflatten(tree, whole)
         found: tuple[Array, State] = self.model.apply(variables, state, tokens, lengths, method="advance")
         return found
 
@@ -56,11 +56,12 @@ def laid_out(advance: Advance) -> Advance:
       advance: as `Advance` says; one that is not of a model with its variables comes back as it is.
     """
     advance = with_tables(advance)
-    if not _is_open(advance):
+    opened = _opened(advance)
+    if opened is None:
         return advance
-    (variables,) = advance.args
+    model, variables = opened
     shapes = tuple(leaf.shape for leaf in jax.tree.leaves(variables))
-    return Partial(ModelAdvance(advance.func.model, shapes), jax.tree_util.tree_map_with_path(_as_matrix, variables))
+    return Partial(ModelAdvance(model, shapes), jax.tree_util.tree_map_with_path(_as_matrix, variables))
 
 
 def with_tables(advance: Advance) -> Advance:
@@ -68,18 +69,18 @@ def with_tables(advance: Advance) -> Advance:
 
     It copies, where the rest of `laid_out` renames axes: who runs several loops calls it once.
     """
-    if not _is_open(advance):
+    opened = _opened(advance)
+    if opened is None or LAID_OUT in opened[1]:
         return advance
-    (variables,) = advance.args
-    if LAID_OUT in variables:
-        return advance
-    return Partial(advance.func, {**variables, LAID_OUT: _tables(variables["params"])})
+    model, variables = opened
+    return Partial(ModelAdvance(model), {**variables, LAID_OUT: _tables(variables["params"])})
 
 
-def _is_open(advance: Advance) -> bool:
-    """Whether it is of a model on a CPU whose variables lie as the model has them."""
-    of_model = isinstance(advance, Partial) and isinstance(advance.func, ModelAdvance)
-    return of_model and advance.func.shapes is None and platform.name() == "cpu"
+def _opened(advance: Advance) -> tuple[nn.Module, Any] | None:
+    """Returns the model and its variables where they lie as the model has them, on a CPU."""
+    if not isinstance(advance, Partial) or not isinstance(advance.func, ModelAdvance) or platform.name() != "cpu":
+        return None
+    return None if advance.func.shapes is not None else (advance.func.model, advance.args[0])
 
 
 def _as_matrix(keys: Any, leaf: Array) -> Array:

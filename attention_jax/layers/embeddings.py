@@ -37,8 +37,10 @@ class TokenEmbedding(nn.Embed):
         """Returns the products with the vectors of all tokens, [..., V], from the copy [D, V] where there is one."""
         if not self.has_variable(LAID_OUT, TABLE):
             return super().attend(query)
-        query, table = self.promote_dtype(query, self.get_variable(LAID_OUT, TABLE), dtype=self.dtype)
-        return product(query, table, (((query.ndim - 1,), (0,)), ((), ())))
+        vectors, table = self.promote_dtype(query, self.get_variable(LAID_OUT, TABLE), dtype=self.dtype)
+        assert vectors is not None
+        assert table is not None
+        return product(vectors, table, (((query.ndim - 1,), (0,)), ((), ())))
 
 
 def token_embedding(options: StackOptions, vocabulary_size: int) -> TokenEmbedding:

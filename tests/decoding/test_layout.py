@@ -96,6 +96,6 @@ def test_xla_takes_no_product_of_a_token_apart(monkeypatch):
 
     # That of the prompt, which is before the loop.
     assert len(taken_apart()) == 1
-    monkeypatch.setattr(layout, "_is_open", lambda advance: False)
+    monkeypatch.setattr(layout, "_opened", lambda advance: None)
     # Of two layers, with their query, key and value.
     assert len(taken_apart()) >= 6

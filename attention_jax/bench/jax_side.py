@@ -207,7 +207,7 @@ def _to_step(case: Case) -> Ready:
     tokens = [jnp.asarray(array) for array in arrays(case)[:3]]
     last = [array[:, -1:] for array in tokens]
     length = jnp.full(case.batch, case.tokens - 1, jnp.int32)
-    held = [array.at[:, -1].set(0) for array in tokens[1:]]
+    held = [array.at[:, -1].set(0).swapaxes(1, 2) for array in tokens[1:]]
     out, *held = step(*held, length, last)
     result = np.asarray(out)
 

@@ -151,7 +151,7 @@ def test_sequences_of_unequal_lengths_padded_on_the_right(spec):
         written += new
     np.testing.assert_array_equal(cache.length, [7, 7])
     np.testing.assert_array_equal(cache.key[:, :7], inputs.key)
-    assert np.isnan(cache.key[:, 7:]).all()
+    assert np.isnan(cache.key[:, :, 7:]).all()
 
 
 @pytest.mark.parametrize("spec", widely(CACHED))

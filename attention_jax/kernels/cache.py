@@ -33,22 +33,24 @@ from attention_jax.kernels.score_functions import ScoreMod
 class KeyValueCache:
     """The keys and values of the tokens so far, in memory that does not grow. A pytree.
 
+    It is held by head, as products with queries read it: another order would be copied at each step.
+
     Attributes:
-      key: [B, L, K, J]; a slot that is not written yet may hold anything, NaN too.
-      value: [B, L, K, Hv].
+      key: [B, K, L, J]; a slot that is not written yet may hold anything, NaN too.
+      value: [B, K, L, Hv].
       length: int32 [B], how many tokens each sequence has written.
       ring: where tokens lie in a cache that keeps some of them alone; None: the token at position s lies in slot s.
     """
 
-    key: Float[Array, "B L K J"]
-    value: Float[Array, "B L K V"]
+    key: Float[Array, "B K L J"]
+    value: Float[Array, "B K L V"]
     length: Int[Array, " B"]
     ring: Ring | None = field(default=None, metadata={"static": True})
 
     @property
     def capacity(self) -> int:
         """The most tokens that a sequence can have."""
-        return self.key.shape[1] if self.ring is None else self.ring.capacity
+        return self.key.shape[2] if self.ring is None else self.ring.capacity
 
     @staticmethod
     def empty(
@@ -71,7 +73,7 @@ class KeyValueCache:
             if size < 1:
                 raise Refused(f"the cache has {name}={size}: it needs at least 1.")
         ring = None if reach is None or sum(reach) >= capacity else Ring(*reach, capacity=capacity)
-        shape = (batch, capacity if ring is None else ring.slots, sizes.kv_heads)
+        shape = (batch, sizes.kv_heads, capacity if ring is None else ring.slots)
         return KeyValueCache(
             key=jnp.zeros((*shape, sizes.key), dtype),
             value=jnp.zeros((*shape, sizes.value), dtype),
@@ -205,8 +207,8 @@ def _unfit(variant: Variant) -> str | None:
 
 def _check_tokens(query: Array, key: Array, value: Array, cache: KeyValueCache) -> None:
     for name, array, held in (("key", key, cache.key), ("value", value, cache.value)):
-        if array.ndim != 4 or array.shape[:1] + array.shape[2:] != held.shape[:1] + held.shape[2:]:
-            batch, _, heads, width = held.shape
+        batch, heads, _, width = held.shape
+        if array.ndim != 4 or array.shape[:1] + array.shape[2:] != (batch, heads, width):
             raise Refused(
                 f"{name} has shape {array.shape}, but the cache holds [{batch}, tokens, {heads}, {width}]: create it "
                 "for these sizes."
@@ -279,7 +281,7 @@ class _Held(NamedTuple):
 
 def _appended(cache: KeyValueCache, key: Array, value: Array, real: Bool[Array, "B T"]) -> tuple[_Held, KeyValueCache]:
     """Returns what the new tokens attend to, and the cache with them in it."""
-    ring, tokens, slots = cache.ring, key.shape[1], cache.key.shape[1]
+    ring, tokens, slots = cache.ring, key.shape[1], cache.key.shape[2]
     steps = jnp.arange(tokens, dtype=jnp.int32)[None]
     places = cache.length[:, None] + steps
     length = cache.length + real.sum(1, dtype=cache.length.dtype)
@@ -288,18 +290,23 @@ def _appended(cache: KeyValueCache, key: Array, value: Array, real: Bool[Array, 
     slot = jnp.where(kept, slot, slots + steps)
     rows = jnp.arange(key.shape[0])[:, None]
     written = [
-        of.at[rows, slot].set(new, mode="drop", unique_indices=True)
+        of.at[rows, :, slot].set(new, mode="drop", unique_indices=True)
         for of, new in ((cache.key, key), (cache.value, value))
     ]
     after = replace(cache, key=written[0], value=written[1], length=length)
     if ring is None:
-        return _Held(after.key, after.value, jnp.arange(slots)[None]), after
+        return _Held(*_by_token(after), jnp.arange(slots)[None]), after
     if tokens == 1:
         # What it took the slot of is out of its sight, and nothing is copied.
-        return _Held(after.key, after.value, ring.positions(length, beyond=tokens)), after
+        return _Held(*_by_token(after), ring.positions(length, beyond=tokens)), after
     positions = jnp.concatenate([ring.positions(cache.length, beyond=tokens), places], axis=1)
-    key, value = (jnp.concatenate(both, axis=1) for both in ((cache.key, key), (cache.value, value)))
+    key, value = (jnp.concatenate(both, axis=1) for both in zip(_by_token(cache), (key, value), strict=True))
     return _Held(key, value, positions), after
+
+
+def _by_token(cache: KeyValueCache) -> tuple[Float[Array, "B L K J"], Float[Array, "B L K V"]]:
+    """Its keys and values as `attend` takes them."""
+    return cache.key.swapaxes(1, 2), cache.value.swapaxes(1, 2)
 
 
 def _check_reach(mask: Mask, cache: KeyValueCache, *, variant: str, position_encoding: str | None) -> None:

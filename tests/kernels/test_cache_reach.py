@@ -92,7 +92,7 @@ def check(cache, mask, split, *, whole=None, bias=None, **arguments):
 )
 def test_any_split_equals_one_pass(mask, slots, arguments, split):
     cache = empty(reach_of(mask, **arguments))
-    assert cache.key.shape == (2, slots, 2, 8)
+    assert cache.key.shape == (2, 2, slots, 8)
     after = check(cache, mask, split, **arguments)
     assert jax.tree.structure(after) == jax.tree.structure(cache)
     np.testing.assert_array_equal(after.length, [TOKENS, TOKENS])
@@ -178,17 +178,18 @@ def test_it_holds_as_many_bytes_as_its_slots_whatever_the_capacity():
 
 
 def test_a_donated_ring_is_written_in_place_without_a_copy():
-    reach = Reach(0, 2048)
-    cache = KeyValueCache.empty(WIDTHS, batch=2, capacity=4096, reach=reach)
+    # Many tiles of keys: the temporary arrays are of one.
+    reach = Reach(0, 8192)
+    cache = KeyValueCache.empty(WIDTHS, batch=2, capacity=16384, reach=reach)
     part = [one[:, :1] for one in ARRAYS]
 
     def advance(arrays, cache):
-        return attend_cached(*arrays, cache, mask=Causal() & Window(2048))
+        return attend_cached(*arrays, cache, mask=Causal() & Window(8192))
 
     memory = jax.jit(advance, donate_argnums=1).lower(part, cache).compile().memory_analysis()
     held = cache.key.nbytes + cache.value.nbytes
     assert memory.alias_size_in_bytes >= held
-    assert memory.temp_size_in_bytes < held / 2
+    assert memory.temp_size_in_bytes < held / 4
 
 
 def test_a_loop_carries_it():

@@ -134,8 +134,8 @@ def state_of(model: GPT) -> list[jax.ShapeDtypeStruct]:
 def test_layers_with_windows_keep_what_they_see_alone(options, split):
     model = gpt(**options)
     check_gpt(model, split)
-    # Keys and values are [B, slots, K, H]; where blocks are scanned over, the layers stand before the slots.
-    slots = [leaf.shape[-3] for leaf in state_of(model) if leaf.ndim >= 4]
+    # Keys and values are [B, K, slots, H]; where blocks are scanned over, the layers stand before the heads.
+    slots = [leaf.shape[-2] for leaf in state_of(model) if leaf.ndim >= 4]
     assert min(slots) < LENGTH
 
 

@@ -51,11 +51,11 @@ def _few_pairs(problem: Problem) -> bool:
 
 
 def _many_keys(problem: Problem) -> bool:
-    return problem.key.shape[1] >= MANY_KEYS
+    return problem.key.shape[1] >= MANY_KEYS * problem.query.shape[1]
 
 
-# Keys from which reading them once pays.
-MANY_KEYS = 512
+# Keys for each query from which reading them once pays.
+MANY_KEYS = 32
 # Pairs of a query and a key below which the loops of the other engines cost more than they save, measured on 2 CPU
 # cores (docs/decisions.md).
 FEW_PAIRS = 2**15

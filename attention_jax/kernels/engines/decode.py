@@ -1,9 +1,9 @@
 """Softmax attention of a few queries to many keys: what generating the next token from a cache needs.
 
-One pass over the keys, in tiles of all heads at once, as they lie in memory: with [S, K H] left as it is, the queries
-of all heads stand in one block-diagonal matrix [K H, N T], so that each tile of keys and values is read once, and
-nothing large is copied or transposed. The softmax is the online one of Milakov & Gimelshein 2018, algorithm 3; tiles in
-which no query sees a key are skipped. Differentiable by JAX itself, forward and reverse.
+One pass over the keys, in tiles, by head as a cache holds them: each number is read once, in a product of a few rows,
+and nothing large is copied or transposed. Numbers that are not finite show in what comes of them; only then is a tile
+cleaned of them. The softmax is the online one of Milakov & Gimelshein 2018, algorithm 3; tiles in which no query sees a
+key are skipped. Differentiable by JAX itself, forward and reverse.
 """
 
 from functools import partial
@@ -21,7 +21,6 @@ from attention_jax.kernels.mechanism import Place, SoftmaxScore, dot, statistics
 from attention_jax.kernels.problem import AttentionOutput, Problem
 from attention_jax.kernels.scores import Scorer, Terms, folded, scorer_of, shaped
 
-# The block-diagonal matrix multiplies K times too much, which costs nothing while reading the keys costs more.
 MOST_QUERIES = 8
 KEY_TILE = 512
 
@@ -52,33 +51,37 @@ def run(problem: Problem) -> AttentionOutput:
     size = tile_size(keys, KEY_TILE)
     dtype = statistics_dtype(query.dtype)
     scorer, factor = folded(scorer_of(mechanism, problem.score_mod, width=query.shape[-1]), query.dtype)
-    spread = _block_diagonal(query * factor, kv_heads)
+    grouped = _grouped(query * factor, kv_heads)
+    as_given, key, value = (array.swapaxes(1, 2) for array in (problem.key, key, problem.value))
     value_dtype = widest(problem.query.dtype, problem.value.dtype)
     bad_query = nonfinite(problem.query).transpose(0, 2, 1)[..., None]
 
     def meet(carry: Carry, number: Array) -> Carry:
         highest, total, weighted, poisoned = carry
         start = jnp.minimum(number * size, keys - size)
-        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size, axis=1)
+        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size, axis=2)
         index = start + jnp.arange(size)
         visible = _visible(problem, index) & (index >= number * size)[None, None, None]
-        products = jnp.einsum("bsd,bdm->bsm", _flat(finite(cut(key))), spread, preferred_element_type=dtype)
-        # The barrier keeps XLA from transposing the keys in place of the few products.
-        products = jax.lax.optimization_barrier(products).swapaxes(1, 2)
+        products, usual_keys = _of_finite("bkmh,bksh->bkms", grouped, cut(key), dtype)
         scores = _shaped(scorer, problem, products.reshape(batch, heads, queries, size), index, visible)
         scores = jnp.where(visible, scores, -jnp.inf)
         higher = jnp.maximum(highest, jax.lax.stop_gradient(scores.max(-1)))
         reference = jnp.where(higher == -jnp.inf, 0, higher)
         weights = jnp.where(visible, jnp.exp(scores - reference[..., None]), 0)
         shrink = jnp.exp(highest - reference)
-        value = cut(problem.value)
         kept = dropout.dropped(weights, problem.rng, problem.dropout_rate, _place(problem, index))
-        part = _own_heads(kept.astype(value_dtype), _flat(finite(value)), kv_heads)
-        bad = jnp.repeat(nonfinite(cut(problem.key), value), heads // kv_heads, axis=2).transpose(0, 2, 1)[:, :, None]
+        kept = kept.astype(value_dtype).reshape(batch, kv_heads, -1, size)
+        part, usual_values = _of_finite("bkms,bksh->bkmh", kept, cut(value), value_dtype)
+        bad = jax.lax.cond(
+            usual_keys & usual_values,
+            lambda: jnp.zeros((batch, kv_heads, size), bool),
+            lambda: nonfinite(cut(as_given), cut(value)),
+        )
+        bad = jnp.repeat(bad, heads // kv_heads, axis=1)[:, :, None]
         return (
             higher,
             total * shrink + weights.sum(-1),
-            weighted * shrink[..., None] + part.astype(dtype),
+            weighted * shrink[..., None] + part.reshape(*total.shape, -1).astype(dtype),
             poisoned | (visible & (bad | bad_query)).any(-1),
         )
 
@@ -94,7 +97,10 @@ def run(problem: Problem) -> AttentionOutput:
     def step(carry: Carry, number: Array) -> tuple[Carry, None]:
         return jax.lax.cond(met[number], meet, lambda carry, number: carry, carry, number), None
 
-    highest, total, weighted, poisoned = jax.lax.scan(step, carry, jnp.arange(met.shape[0]))[0]
+    if len(met) == 1:
+        highest, total, weighted, poisoned = meet(carry, jnp.int32(0))
+    else:
+        highest, total, weighted, poisoned = jax.lax.scan(step, carry, jnp.arange(len(met)))[0]
     empty = total == 0
     total = jnp.where(empty, 1, total)
     out = jnp.where(poisoned[..., None], jnp.nan, weighted / total[..., None]).swapaxes(1, 2)
@@ -103,25 +109,39 @@ def run(problem: Problem) -> AttentionOutput:
     return AttentionOutput(out=out.astype(problem.query.dtype), lse=lse if "lse" in problem.outputs else None)
 
 
-def _flat(array: Float[Array, "B s K H"]) -> Float[Array, "B s D"]:
-    return array.reshape(*array.shape[:2], -1)
+def _grouped(query: Float[Array, "B T N H"], kv_heads: int) -> Float[Array, "B K m H"]:
+    """The queries of all heads that one key head serves, together."""
+    return query.swapaxes(1, 2).reshape(query.shape[0], kv_heads, -1, query.shape[-1])
 
 
-def _block_diagonal(query: Float[Array, "B T N H"], kv_heads: int) -> Float[Array, "B D M"]:
-    batch, queries, heads, width = query.shape
-    grouped = query.reshape(batch, queries, kv_heads, heads // kv_heads, width)
-    spread = jnp.einsum("btkgh,kj->bjhkgt", grouped, jnp.eye(kv_heads, dtype=query.dtype))
-    return spread.reshape(batch, kv_heads * width, heads * queries)
+def _of_finite(
+    subscripts: str, few: Float[Array, "B K m _"], many: Float[Array, "B K s H"], dtype: jnp.dtype
+) -> tuple[Float[Array, "B K m _"], Bool[Array, ""]]:
+    """The product of some rows with the finite numbers of an array, and whether those were all it has.
 
+    A number that is not finite makes each sum that it is in not finite, times 0 too. So all are read once, and again
+    only where a result says so.
+    """
 
-def _own_heads(
-    weights: Float[Array, "B N T s"], value: Float[Array, "B s D"], kv_heads: int
-) -> Float[Array, "B N T Hv"]:
-    batch, heads, queries, size = weights.shape
-    every = jnp.einsum("bms,bsd->bmd", weights.reshape(batch, -1, size), value)
-    every = every.reshape(batch, kv_heads, heads // kv_heads, queries, kv_heads, -1)
-    own = jnp.einsum("bkgtjh,kj->bkgth", every, jnp.eye(kv_heads, dtype=every.dtype))
-    return own.reshape(batch, heads, queries, -1)
+    def product(few: Array, many: Array) -> Array:
+        return jnp.einsum(subscripts, few, many, preferred_element_type=dtype)
+
+    @jax.custom_jvp
+    def of_finite(few: Array, many: Array) -> Array:
+        found = product(few, many)
+        return jax.lax.cond(
+            jnp.isfinite(found).all(), lambda found, *_: found, lambda _, few, many: product(few, finite(many)),
+            found, few, many,
+        )  # fmt: skip
+
+    @of_finite.defjvp
+    def derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+        found: tuple[Array, Array] = jax.jvp(lambda few, many: product(few, finite(many)), primals, tangents)
+        return found
+
+    # The same product as above, which XLA makes once.
+    usual = jnp.isfinite(product(*map(jax.lax.stop_gradient, (few, many)))).all()
+    return of_finite(few, many), usual
 
 
 def _met(problem: Problem, size: int) -> Bool[Array, " j"]:

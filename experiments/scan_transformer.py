@@ -3,19 +3,20 @@
 Command: python launch.py train --config=experiments/scan_transformer.py --workdir=runs/scan_simple
          ... --config=experiments/scan_transformer.py:length, or :addprim_jump, for the splits that need composition
 Needs: TFDS_DATA_DIR with scan prepared (python launch.py prepare scan).
-Expected: 99% of the commands of the simple split exact; the bar has no time for it.
+Seen: 99.1% of the commands of the simple split exact (bar: 99%), seed 0, in 10 minutes on one core of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(
         system="Transformer, 2 + 2 layers of width 128",
         data="SCAN, simple split",
-        core_minutes=25,
+        core_minutes=12,
         metric="test_exact_match",
+        expected=Expected(0.991, tolerance=0.01),
         bar=0.99,
         floor=Figure(0, "no command right"),
         published=Figure(0.99, "the lower end of what is published"),

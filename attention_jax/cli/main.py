@@ -93,6 +93,9 @@ def main(arguments: list[str], *, program: str = "python launch.py") -> int:
       program: how the user started it, to say how to run the same again.
     """
     options = parse(arguments, program=program.rpartition(" ")[2])
+    if getattr(options, "workers", None) == 0:
+        # As workers have it, since cells are trained here: it is read when JAX is imported, which is later.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         return load(options.command).run(options, shlex.join([*program.split(), *arguments]))
     except Refused as refusal:

@@ -73,7 +73,7 @@ def with_tables(advance: Advance) -> Advance:
     if opened is None or LAID_OUT in opened[1]:
         return advance
     model, variables = opened
-    return Partial(ModelAdvance(model), {**variables, LAID_OUT: _tables(variables["params"])})
+    return Partial(ModelAdvance(model), {**variables, LAID_OUT: _tables(variables.get("params", {}))})
 
 
 def _opened(advance: Advance) -> tuple[nn.Module, Any] | None:

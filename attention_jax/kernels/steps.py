@@ -12,7 +12,7 @@ from attention_jax.kernels.arrays import Params, Sizes
 from attention_jax.kernels.attend import attend
 from attention_jax.kernels.cache import KeyValueCache, attend_cached, decodes
 from attention_jax.kernels.mask import Padding
-from attention_jax.kernels.mask_algebra import Mask, Reach
+from attention_jax.kernels.mask_algebra import Mask
 from attention_jax.kernels.problem import AttentionOutput
 from attention_jax.kernels.registry import lookup_kernel
 from attention_jax.kernels.ring import reach_of
@@ -67,7 +67,9 @@ def begun(
     value: Float[Array, "B T K Hv"],
     *,
     heads: int,
-    reach: Reach | None,
+    mask: Mask,
+    variant: str,
+    position_encoding: str | None = None,
 ) -> KeyValueCache:
     """Returns a cache of such keys and values: the one that there is, or before the first token an empty one.
 
@@ -76,10 +78,13 @@ def begun(
       key: [B, T, K, J].
       value: [B, T, K, Hv].
       heads: N.
-      reach: how far back queries look; None for all keys.
+      mask: who sees whom: it says how much of the past is kept.
+      variant: a spec.
+      position_encoding: as for `attend`.
     """
     if not isinstance(state, Fresh):
         return state
+    reach = reach_of(mask, variant=variant, position_encoding=position_encoding)
     sizes = Sizes(heads, key.shape[2], key.shape[3], key.shape[3], value.shape[3])
     batch, capacity = key.shape[0], state.capacity
     return KeyValueCache.empty(sizes, batch=batch, capacity=capacity, dtype=key.dtype, reach=reach)
@@ -124,8 +129,7 @@ def attend_steps(
     shared: dict[str, Any] = {"variant": variant, "params": params, "position_encoding": position_encoding}
     if kind == "cache":
         assert not isinstance(state, RecurrentSteps)
-        reach = reach_of(mask, variant=variant, position_encoding=position_encoding)
-        cache = begun(state, key, value, heads=heads, reach=reach)
+        cache = begun(state, key, value, heads=heads, mask=mask, variant=variant, position_encoding=position_encoding)
         return attend_cached(query, key, value, cache, mask=mask, new_lengths=lengths, engine=engine, **shared)
     if kind != "state":
         raise Refused(f"{variant} has no steps of tokens that see each other. Use variant scaled_dot.")

@@ -19,7 +19,6 @@ from attention_jax.kernels import (
 from attention_jax.kernels.cache import attend_cached
 from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.kernels.mechanism import Place
-from attention_jax.kernels.ring import reach_of
 from attention_jax.kernels.steps import Fresh, begun
 from attention_jax.layers.product import product
 from attention_jax.layers.spread import spread_attend
@@ -123,7 +122,6 @@ def attend_cached_heads(
       **arguments: the others of `attend_cached`.
     """
     assert mask is not None
-    reach = reach_of(mask, variant=variant)
-    cache = begun(state, key, value, heads=query.shape[2], reach=reach)
+    cache = begun(state, key, value, heads=query.shape[2], mask=mask, variant=variant)
     arguments |= {"variant": variant, "mask": mask, "new_lengths": lengths, "engine": options.engine}
     return attend_cached(query, key, value, cache, **arguments)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from attention_jax.bench.cases import Kind, Process, Quantity
+from attention_jax.bench.gpt_weights import drawn, gpt_shapes
 from attention_jax.bench.measures import Comparison, Measure
 
 # As wide as those of a trained model, so that logits are apart and rounding does not choose the token.
@@ -107,29 +108,14 @@ class DecodeSettings:
 
 
 def weight_shapes(case: DecodeCase) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes by path: projections to heads [D, N, H] and back [N, H, D], the other matrices [in, out]."""
-    heads, width = case.heads, case.width
-    to_heads = (heads, width // heads)
-    shapes: dict[str, tuple[int, ...]] = {"token/embedding": (case.vocabulary, width)}
-    shapes["position/embedding"] = (case.tokens + case.new_tokens, width)
-    for block in (f"block_{layer}" for layer in range(case.layers)):
-        for name in ("query", "key", "value"):
-            shapes[f"{block}/attention/{name}/kernel"] = (width, *to_heads)
-            shapes[f"{block}/attention/{name}/bias"] = to_heads
-        shapes[f"{block}/attention/out/kernel"] = (*to_heads, width)
-        shapes[f"{block}/attention/out/bias"] = (width,)
-        for name, inputs, outputs in (("hidden", width, 4 * width), ("out", 4 * width, width)):
-            shapes[f"{block}/feed_forward/{name}/kernel"] = (inputs, outputs)
-            shapes[f"{block}/feed_forward/{name}/bias"] = (outputs,)
-    blocks = [f"block_{layer}/{half}_norm" for layer in range(case.layers) for half in ("attention", "feed_forward")]
-    return shapes | {f"{norm}/{name}": (width,) for norm in ("norm", *blocks) for name in ("scale", "bias")}
+    """Returns the shapes of the parameters by path, as `gpt_shapes` has them."""
+    sizes = {"layers": case.layers, "heads": case.heads, "width": case.width, "vocabulary": case.vocabulary}
+    return gpt_shapes(**sizes, length=case.tokens + case.new_tokens, biased=True)
 
 
 def weights(case: DecodeCase) -> dict[str, np.ndarray]:
     """Returns the parameters by path, the same numbers each time."""
-    rng = np.random.default_rng(0)
-    drawn = {path: rng.standard_normal(shape, np.float32) for path, shape in weight_shapes(case).items()}
-    return {path: np.float32(STDDEV) * array + np.float32(path.endswith("/scale")) for path, array in drawn.items()}
+    return drawn(weight_shapes(case), stddev=STDDEV)
 
 
 def prompts(case: DecodeCase) -> np.ndarray:

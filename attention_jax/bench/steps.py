@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from attention_jax.bench.cases import Kind, Process, Quantity
+from attention_jax.bench.gpt_weights import drawn, gpt_shapes
 from attention_jax.bench.measures import Comparison, Measure
 
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPSILON, CLIP_NORM = 1e-3, 0.1, (0.9, 0.99), 1e-8, 1.0
@@ -93,24 +94,8 @@ class StepSettings:
 
 def weights(case: StepCase) -> dict[str, np.ndarray]:
     """Returns the initial parameters by path: projections to heads [D, N, H] and back [N, H, D], the rest [in, out]."""
-    depth, heads, width = case.layers, case.heads, case.width
-    shapes: dict[str, tuple[int, ...]] = {"token/embedding": (case.vocabulary, width)}
-    shapes["position/embedding"] = (case.tokens, width)
-    for layer in range(depth):
-        block = f"block_{layer}"
-        for name in ("query", "key", "value"):
-            shapes[f"{block}/attention/{name}/kernel"] = (width, heads, width // heads)
-        shapes[f"{block}/attention/out/kernel"] = (heads, width // heads, width)
-        shapes[f"{block}/feed_forward/hidden/kernel"] = (width, 4 * width)
-        shapes[f"{block}/feed_forward/out/kernel"] = (4 * width, width)
-    norms = [
-        "norm",
-        *(f"block_{layer}/{half}_norm" for layer in range(depth) for half in ("attention", "feed_forward")),
-    ]
-    shapes |= {f"{norm}/{name}": (width,) for norm in norms for name in ("scale", "bias")}
-    rng = np.random.default_rng(0)
-    drawn = {path: 0.1 * rng.standard_normal(shape, np.float32) for path, shape in shapes.items()}
-    return {path: array + np.float32(path.endswith("/scale")) for path, array in drawn.items()}
+    sizes = {"layers": case.layers, "heads": case.heads, "width": case.width, "vocabulary": case.vocabulary}
+    return drawn(gpt_shapes(**sizes, length=case.tokens, biased=False), stddev=0.1)
 
 
 def token_batches(case: StepCase) -> list[dict[str, np.ndarray]]:

@@ -6,6 +6,7 @@ from attention_jax.layers.embeddings import Embedding, PositionEmbedding, TokenE
 from attention_jax.layers.feed_forward import FeedForward
 from attention_jax.layers.mixer import MixerClaims, register_mixer, require_causal
 from attention_jax.layers.pooling import Pooling
+from attention_jax.layers.recurrent import Recurrent, RecurrentOptions
 from attention_jax.layers.stack import Stack
 from attention_jax.layers.stack_options import StackOptions
 
@@ -18,6 +19,8 @@ __all__ = [
     "MixerClaims",
     "Pooling",
     "PositionEmbedding",
+    "Recurrent",
+    "RecurrentOptions",
     "Seen",
     "Stack",
     "StackOptions",

@@ -275,20 +275,33 @@ class Run:
         return self.experiment.score_name if self.tested else self.history.metric
 
     def _score(self, notice: Notice) -> tuple[float, int]:
-        """The score and the step whose parameters have it; evaluates the test split if that is yet to do."""
-        experiment, name = self.experiment, self._score_name
-        lines = [line for line in self.log.lines if line["step"] == self.step and name in line]
-        if self.tested and lines:
-            return float(lines[-1][name]), lines[-1].get("best_step", self.step)
-        step = self._best() if experiment.checkpoint.best else self.step
-        if experiment.checkpoint.best and step != (best := self.history.best()):
+        """The score and the step whose parameters have it; evaluates the splits of the end that are yet to be."""
+        splits = tuple(split for split in self._final_splits if split != "validation")
+        names = {f"{split}_loss" for split in splits}
+        lines = [line for line in self.log.lines if line["step"] == self.step and names <= line.keys()]
+        if splits and lines:
+            measures, step = lines[-1], lines[-1].get("best_step", self.step)
+        else:
+            step = self._scored_step()
+            measures = self._at_the_end(step, splits, notice) if splits else {}
+        return float(measures[self._score_name]) if self.tested else self.history.values[step], step
+
+    def _scored_step(self) -> int:
+        """The step whose parameters are scored: the last, or the best whose checkpoint is there."""
+        if not self.experiment.checkpoint.best:
+            return self.step
+        step, best = self._best(), self.history.best()
+        if step != best:
             self.progress.say(f"the checkpoint of step {best}, the best, is not there: the score is of step {step}")
-        if not self.tested:
-            return self.history.values[step], step
-        measures = self.measure(self._state_of(step), ("test",), notice=notice)
-        self.log.write(self.step, {**({"best_step": step} if experiment.checkpoint.best else {}), **measures})
-        self.progress.note(f"step {step}/{experiment.steps}  {describe(measures)}")
-        return measures[name], step
+        return step
+
+    def _at_the_end(self, step: int, splits: tuple[str, ...], notice: Notice) -> dict[str, float]:
+        """Records the measures of splits with the parameters of a step, and returns them."""
+        measures = self.measure(self._state_of(step), splits, notice=notice)
+        best = {"best_step": step} if self.experiment.checkpoint.best else {}
+        self.log.write(self.step, {**best, **measures})
+        self.progress.note(f"step {step}/{self.experiment.steps}  {describe(measures)}")
+        return measures
 
     def _collect(self, step: int, notice: Notice) -> None:
         """Records the scores of the task with the parameters of a step, unless evaluations have recorded them."""

@@ -23,7 +23,7 @@ def told() -> Iterator[None]:
     """Within it evaluations give these validation losses, and as the test loss 100 and the step of the parameters."""
 
     def measures(experiment, state, splits, *, notice, alive=None) -> dict[str, float]:
-        known = {"validation": LOSSES[int(state.step)], "test": 100.0 + int(state.step)}
+        known = {"validation": LOSSES[int(state.step)], "test": 100.0 + int(state.step), "further": 200.0}
         return {f"{split}_loss": known[split] for split in splits}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -167,6 +167,23 @@ def test_without_a_test_split_the_score_is_the_best_on_the_validation_split(keep
     with told():
         outcome, _ = tiny.run(untested, tmp_path)
     assert (outcome.metric, outcome.score, outcome.score_step) == ("validation_loss", 2.0, 8)
+
+
+@pytest.mark.parametrize("with_test", [True, False])
+@pytest.mark.parametrize("which", ["keeping", "impatient"])
+def test_further_splits_are_scored_where_the_run_ends_by_its_evaluations(which, with_test, tmp_path, request):
+    experiment = tiny.variant(request.getfixturevalue(which))
+    splits = {name: split for name, split in experiment.dataset.splits.items() if with_test or name != "test"}
+    further = {**splits, "further": splits["validation"]}
+    experiment.dataset = type(experiment.dataset)(splits=further, facts=experiment.dataset.facts)
+    with told():
+        outcome, _ = tiny.run(experiment, tmp_path)
+        again, _ = tiny.run(experiment, tmp_path)
+    best = {"best_step": 8} if which == "keeping" else {}
+    of_test = {"test_loss": 100.0 + outcome.score_step} if with_test else {}
+    assert tiny.lines(tmp_path)[-1] == {"step": outcome.steps, **best, **of_test, "further_loss": 200.0}
+    assert again == outcome
+    assert outcome.metric == ("test_loss" if with_test else "validation_loss")
 
 
 @pytest.mark.parametrize(

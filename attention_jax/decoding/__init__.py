@@ -7,6 +7,7 @@ from attention_jax.decoding.prompted import Prompted, advance_of, check_room, ha
 from attention_jax.decoding.protocol import Advance, Constrain, State
 from attention_jax.decoding.sampling import GREEDY, Sampling
 from attention_jax.decoding.stream import Piece, stream
+from attention_jax.decoding.unscanned import unscanned
 
 __all__ = [
     "GREEDY",
@@ -30,4 +31,5 @@ __all__ = [
     "prompted",
     "room",
     "stream",
+    "unscanned",
 ]

@@ -15,6 +15,7 @@ from jaxtyping import Array, Int
 from attention_jax.base.errors import Refused
 from attention_jax.decoding.layout import ModelAdvance
 from attention_jax.decoding.protocol import State
+from attention_jax.decoding.unscanned import unscanned
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def prompted(
     tokens = np.zeros((len(rows), max(width or 0, lengths.max())), np.int32)
     for row, taken in enumerate(rows):
         tokens[row, : len(taken)] = taken
+    model, variables = unscanned(model, variables)
     advance = advance_of(model, variables)
     if not memory:
         state = _start(model, variables, len(rows), tokens.shape[1] + max_new_tokens - 1)

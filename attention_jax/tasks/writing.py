@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from attention_jax.base.errors import Refused
 from attention_jax.data import Dataset
-from attention_jax.decoding import advance_of, beam_search
+from attention_jax.decoding import advance_of, beam_search, unscanned
 from attention_jax.tasks.slicing import Batch
 
 WRITTEN = "written"
@@ -36,6 +36,7 @@ def writes(*, beams: int, alpha: float, owner: str) -> Callable[..., dict[str, A
                 f"{owner} scores what a model writes, and model {type(model).__name__} has no steps to write in: use "
                 "model transformer."
             )
+        model, variables = unscanned(model, variables)
         lengths = batch["source_lengths"]
         state = model.apply(variables, batch["source"], source_lengths=lengths, method="start")
         found = beam_search(

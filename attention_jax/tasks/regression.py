@@ -59,9 +59,10 @@ def correlations(predicted: Float[np.ndarray, " N"], score: Float[np.ndarray, " 
     }
 
 
-def _one(output: Float[Array, "B *one"]) -> Float[Array, " B"]:
+def _one(output: Any) -> Float[Array, " B"]:
     if output.ndim != 1 and output.shape[1:] != (1,):
         raise Refused(
-            f"{OWNER} takes one number of each example, and the model gives {output.shape[1:]}: set model.num_classes=1."
+            f"{OWNER} takes one number of each example, and the model gives {output.shape[1:]}: set "
+            "model.num_classes=1."
         )
     return output.reshape(len(output))

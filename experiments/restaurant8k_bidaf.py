@@ -30,8 +30,9 @@ def get_config() -> ConfigDict:
         {
             "data": {
                 "name": "spans",
-                "train": "restaurant8k_spans/train_0.json",
-                "test": "restaurant8k_spans/test.json",
+                "folder": "restaurant8k_spans",
+                "train": "train_0.json",
+                "test": "test.json",
                 "passage_length": 48,
                 "question_length": 3,
                 "characters": 12,

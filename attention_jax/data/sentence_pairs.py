@@ -44,8 +44,8 @@ def sentence_pairs(
 
     Args:
       train, validation, test: the names of the files; test None is no test split.
-      folder: of the files; where there is none of this path, it is looked for within the folder that the environment's
-        TEXTS_DATA_DIR names, so that a config is the same on every machine.
+      folder: of the files; where there is none of this path, they are looked for within the folder that the
+        environment's TEXTS_DATA_DIR names, so that a config is the same on every machine.
       context: the most tokens in a text.
       first, second: the columns of the texts; those of a file without a header are "1", "2" and so on.
       label, score: the column of what is to be learned, one of the two: a class, or a number.
@@ -65,7 +65,7 @@ def sentence_pairs(
     columns = (first, second, str(label if score is None else score))
     paths = {"train": train, "validation": validation, **({} if test is None else {"test": test})}
     rows = {
-        split: _read(str(place(folder) / path), columns, Form(separator or separator_of(path), header, quotes))
+        split: _read(str(place(f"{folder}/{path}")), columns, Form(separator or separator_of(path), header, quotes))
         for split, path in paths.items()
     }
     learned = _labels(rows) if score is None else _scores(rows)

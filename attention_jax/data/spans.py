@@ -51,8 +51,8 @@ def spans(
     Args:
       train, validation, test: the names of the files. A validation or a test of None is drawn from the training
         passages.
-      folder: of the files; where there is none of this path, it is looked for within the folder that the environment's
-        TEXTS_DATA_DIR names.
+      folder: of the files; where there is none of this path, they are looked for within the folder that the
+        environment's TEXTS_DATA_DIR names.
       dataset: TFDS's name of a prepared set in SQuAD's form, such as "xquad/en", whose splits the three then name.
       passage_length: the most tokens of a passage, the rest of it is cut; a training question whose answer is cut is
         left out.
@@ -249,7 +249,7 @@ def _read(paths: Mapping[str, str | None], folder: str, dataset: str | None) -> 
         )
     if dataset is not None:
         return {split: tfds_questions(dataset, name) for split, name in given.items()}
-    given = {split: str(place(folder) / path) for split, path in given.items()}
+    given = {split: str(place(f"{folder}/{path}")) for split, path in given.items()}
     train = read_questions(given["train"])
     slots = slots_of(train)
     others = {split: read_questions(path, slots=slots) for split, path in given.items() if split != "train"}

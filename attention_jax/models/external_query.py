@@ -1,9 +1,9 @@
 """Where in a passage a question is answered, the question being one vector q: attention with an external query.
 
 Two ways to ask with q, on the same encodings h_t of words and characters by a BiLSTM. "concatenated" puts q beside
-every token, and a layer gives both ends. A pooling that takes a query, "by_query" (general attention, Luong et al. 2015,
-equation 8), points: its weights softmax(q W h_t) are the probabilities of the start, and the mean that it takes goes
-beside q to ask for the end, as Wang & Jiang 2017 do (Machine Comprehension Using Match-LSTM, boundary model).
+every token, and a layer gives both ends. A pooling that takes a query, "by_query" (general attention, Luong et al.
+2015, equation 8), points: its weights softmax(q W h_t) are the probabilities of the start, and the mean that it takes
+goes beside q to ask for the end, as Wang & Jiang 2017 do (Machine Comprehension Using Match-LSTM, boundary model).
 """
 
 from typing import ClassVar

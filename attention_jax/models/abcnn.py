@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import Padding
 from attention_jax.layers import pairing
+from attention_jax.layers.defaults import norm
 from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of, masked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
@@ -156,7 +157,7 @@ class Abcnn(nn.Module, kw_only=True):
         features = jnp.concatenate([_similarities(*both) for both in levels], axis=-1)
         if self.compared == "vectors":
             vectors = [array for u, v in levels for array in (jnp.abs(u - v), u * v)]
-            normed = nn.LayerNorm(epsilon=1e-5, name="norm")(jnp.concatenate(vectors, axis=-1))
+            normed = norm("layer", dtype=jnp.dtype(jnp.float32), name="norm")(jnp.concatenate(vectors, axis=-1))
             features = jnp.concatenate([features, normed], axis=-1)
         dropout = nn.Dropout(self.dropout_rate)
         features = dropout(features, deterministic=deterministic)

@@ -167,19 +167,19 @@ def _tokens(rows: _Rows, side: int, context: int, *, tokens: str, too_long: str)
 
 
 def _labels(rows: Mapping[str, _Rows]) -> _Learned:
-    classes = sorted({*rows["train"].learned} - {""})
+    classes = sorted({*rows["train"].learned})
     number = {name: place for place, name in enumerate(classes)}
     for part in rows.values():
         for line, one in zip(part.lines, part.learned, strict=True):
             if not one:
                 raise Refused(f"line {line} of {part.path!r} has no label: give it one, or remove it.")
+            if len(classes) < 2:
+                raise Refused(f"table {part.path!r} has the one label {one!r}: give rows of two or more.")
             if one not in number:
                 raise Refused(
                     f"line {line} of {part.path!r} has the label {one!r}, which no training pair has: those have "
                     f"{', '.join(map(repr, classes[:9]))}; add some with it, or remove the line."
                 )
-    if len(classes) < 2:
-        raise Refused(f"table {rows['train'].path!r} has the one label {classes[0]!r}: give rows of two or more.")
     of = {split: np.array([number[one] for one in part.learned], np.int32) for split, part in rows.items()}
     return _Learned("label", of, {"classes": classes, "num_classes": len(classes)})
 

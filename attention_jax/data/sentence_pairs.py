@@ -138,12 +138,10 @@ class _Learned(NamedTuple):
 def _read(path: str, columns: tuple[str, str, str], form: Form) -> _Rows:
     table = read_table(path, form)
     for column in columns:
-        if table.columns.count(column) != 1:
-            near = did_you_mean(column, table.columns) if table.columns else ""
-            raise Refused(
-                f"table {path!r} has no one column {column!r}: its columns are "
-                f"{', '.join(map(repr, table.columns)) or 'none'}.{near}"
-            )
+        if column not in table.columns:
+            raise Refused(f"table {path!r} has no column {column!r}.{did_you_mean(column, table.columns)}")
+        if table.columns.count(column) > 1:
+            raise Refused(f"table {path!r} has several columns {column!r}: rename all but one.")
     if not table.rows:
         raise Refused(f"table {path!r} has no row: give it one for each pair of texts.")
     first, second, learned = map(table.column, columns)

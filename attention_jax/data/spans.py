@@ -76,15 +76,16 @@ def spans(
     ):
         if value < least:
             raise Refused(f"spans {name}={value}: give at least {least}.")
+    owner = train if dataset is None else f"{dataset}, {train}"
     read = _read({"train": train, "validation": validation, "test": test}, folder, dataset)
-    parts = _with_drawn(read, {"validation": validation_fraction, "test": test_fraction}, seed, owner=train)
+    parts = _with_drawn(read, {"validation": validation_fraction, "test": test_fraction}, seed, owner=owner)
     none = _marked(parts)
     made = {split: _Tokens(part, none, passage_length, question_length) for split, part in parts.items()}
     kept = {split: part.fitting if split == "train" else np.arange(len(part.start)) for split, part in made.items()}
     if not len(kept["train"]):
-        raise Refused(f"no training answer of {train!r} is within the first {passage_length} tokens: give more.")
+        raise Refused(f"no training answer of {owner!r} is within the first {passage_length} tokens: give more.")
     marks = (NO_ANSWER,) if none else ()
-    numbering = _Numbering(made, characters, min_count, marks, owner=repr(train))
+    numbering = _Numbering(made, characters, min_count, marks, owner=repr(owner))
     trained = made["train"].lengths[made["train"].passage_of[kept["train"]]]
     lengths = lengths_of(buckets, longest=passage_length, lengths=trained)
     width = max(map(len, made["train"].questions))
@@ -94,7 +95,7 @@ def spans(
     facts = {"vocabulary": numbering.words.tokens, "vocabulary_size": len(numbering.words)}
     facts |= {"passage_length": passage_length, "question_length": width, "no_answer": none}
     facts |= {"character_vocabulary_size": numbering.character_count}
-    return Dataset(splits, facts, notes=tuple(_notes(made, passage_length, owner=train)))
+    return Dataset(splits, facts, notes=tuple(_notes(made, passage_length, owner=owner)))
 
 
 class Spans:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.layers.defaults import compute_dtype
 from attention_jax.layers.product import product
-from attention_jax.layers.spread import gathered
+from attention_jax.layers.spread import gathered, on_one_device
 
 Carry: TypeAlias = tuple[Float[Array, "B W"], ...]
 """What a cell carries from step to step: the hidden state h, and of an LSTM the cell state c after it."""
@@ -196,8 +196,10 @@ class RecurrentCell(nn.Module):
         inputs, into, bias, recurrent, of_candidate = nn.dtypes.promote_dtype(
             inputs, gathered(into), bias, gathered(recurrent), of_candidate, dtype=dtype
         )
-        # By token first, as the scan goes: what is widened here is not copied into another order then.
-        given = product(inputs.swapaxes(0, 1), into, (((2,), (0,)), ((), ()))) + bias
+        # By token first, as the scan goes: what is widened here is not copied into another order then. Rows that lie on
+        # several devices do not become one axis behind the tokens without being gathered.
+        times = product if on_one_device() else jax.lax.dot_general
+        given = times(inputs.swapaxes(0, 1), into, (((2,), (0,)), ((), ()))) + bias
         tokens = jnp.arange(len(given))[:, None]
         real = jnp.full(given.shape[:2], True) if lengths is None else tokens < lengths
         carry = self.start(given.shape[1]) if carry is None else carry

@@ -76,6 +76,11 @@ def spread_attend() -> Callable[..., AttentionOutput]:
     )
 
 
+def on_one_device() -> bool:
+    """Returns whether there is no mesh at hand, or one of a single device."""
+    return _devices() == 1
+
+
 def _devices() -> int:
     """The devices of the mesh at hand; a mesh with other axes is a user's own, who spreads what he calls."""
     mesh = jax.sharding.get_abstract_mesh()

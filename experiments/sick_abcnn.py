@@ -1,0 +1,98 @@
+"""ABCNN-3 on SICK's entailment (":bcnn", ":abcnn_1", ":abcnn_2" for the others, ":relatedness" for the score 1 to 5).
+
+Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/sick_abcnn.py --workdir=runs/sick_abcnn
+DIR has a folder sick2014 with SICK_train.txt, SICK_trial.txt and SICK_test_annotated.txt, SemEval-2014's task 1.
+Not run whole yet. Beside the paper's similarities the vectors of each block are compared, and tokens that both texts
+have are marked; the paper has features of negation, length and word overlap instead, and vectors of word2vec.
+"""
+
+from ml_collections import ConfigDict
+
+from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.study.reproduction.declaration import Figure, Reproduction
+
+
+def _entailment(system: str, argument: str, core_minutes: float, published: Figure | None = None) -> Reproduction:
+    return Reproduction(
+        system=system,
+        argument=argument,
+        core_minutes=core_minutes,
+        published=published,
+        data="SICK, entailment, test",
+        metric="test_accuracy",
+        bar=0.75,
+        floor=Figure(0.567, "the most frequent label"),
+        reference=Figure(0.826, "logistic regression on the words that differ"),
+    )
+
+
+RESULTS = (
+    _entailment("ABCNN-3, 2 blocks", "", 5, Figure(0.862, "ABCNN-3 with features and word2vec")),
+    _entailment("BCNN, 2 blocks", "bcnn", 3),
+    _entailment("ABCNN-1, 2 blocks", "abcnn_1", 4),
+    _entailment("ABCNN-2, 2 blocks", "abcnn_2", 4),
+    Reproduction(
+        system="ABCNN-3, 2 blocks, a score",
+        argument="relatedness",
+        core_minutes=5,
+        data="SICK, relatedness, test",
+        metric="test_pearson",
+        floor=Figure(0, "one score for all"),
+        reference=Figure(0.573, "a linear regression on the words that differ"),
+    ),
+)
+
+# The pair mechanism of the second channel and that of w-ap.
+PLACES = {
+    "bcnn": (None, None),
+    "abcnn_1": ("abcnn_1", None),
+    "abcnn_2": (None, "abcnn_2"),
+    "abcnn_3": ("abcnn_1", "abcnn_2"),
+}
+
+
+def get_config(arg: str = "abcnn_3") -> ConfigDict:
+    """Returns one of the four networks.
+
+    Args:
+      arg: bcnn, abcnn_1, abcnn_2 or abcnn_3; or relatedness, the score by ABCNN-3.
+    """
+    scores = arg == "relatedness"
+    if not scores and arg not in PLACES:
+        raise Refused(f"sick_abcnn.py has no {arg!r}.{did_you_mean(arg, [*PLACES, 'relatedness'])}")
+    channel, pooling = PLACES["abcnn_3" if scores else arg]
+    return ConfigDict(
+        {
+            "data": {
+                "name": "sentence_pairs",
+                "train": "sick2014/SICK_train.txt",
+                "validation": "sick2014/SICK_trial.txt",
+                "test": "sick2014/SICK_test_annotated.txt",
+                "first": "sentence_A",
+                "second": "sentence_B",
+                **({"score": "relatedness_score"} if scores else {"label": "entailment_judgment"}),
+                "separator": "\t",
+                "quotes": False,
+                "context": 40,
+            },
+            "task": {"name": "regression" if scores else "classification"},
+            "model": {
+                "name": "abcnn",
+                "channel": channel,
+                "pooling": pooling,
+                "compared": "vectors",
+                "shared_words": True,
+                "dropout_rate": 0.3,
+            },
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 2e-3,
+                "schedule": {"name": "warmup_cosine", "warmup_steps": 100},
+                "weight_decay": 0.1,
+            },
+            "batch_size": 64,
+            "steps": 1400,
+            "evaluation": {"every": 140, "batch_size": 125},
+            "log": {"every": 70},
+        }
+    )

@@ -18,9 +18,18 @@ FACTS = {"vocabulary_size": V, "source_length": S, "target_length": T, "begin": 
 SOURCE = jnp.array([[3, 4, 5, 6, 2], [7, 8, 2, 0, 0], [9, 2, 0, 0, 0]])
 INPUTS = jnp.array([[1, 5, 6, 7, 8, 9], [1, 4, 3, 0, 0, 0], [1, 10, 9, 8, 0, 0]])
 LENGTHS = {"source_lengths": jnp.array([5, 3, 2]), "target_lengths": jnp.array([6, 3, 4])}
-# Each alignment function of the papers, and some variants of other families.
-LUONG = ["general", "dot", "concat", "location", "local_m:window=2", "local_p:window=2", "scaled_dot"]
-OTHERS = ["monotonic", "mocha:window=2", "coverage", "location_sensitive", "sparsemax", "gumbel", "none", "static"]
+# What differs in kind: a score, a table of places, a window that goes along, a state, and what is no variant.
+KINDS = ["general", "location", "local_m:window=2", "coverage", "none", "static"]
+OTHERS = [
+    "dot",
+    "concat",
+    "local_p:window=2",
+    "scaled_dot",
+    "mocha:window=2",
+    "location_sensitive",
+    "sparsemax",
+    "gumbel",
+]
 
 
 def build(attention="general", form="luong", **options):
@@ -37,9 +46,12 @@ def compiled(model, method=None):
 
 
 def every(function):
-    """Runs a test on each attention in the form "luong", and on some in "bahdanau"."""
-    cases = [(attention, "luong") for attention in (*LUONG, *OTHERS)]
-    cases += [(attention, "bahdanau") for attention in ("additive", "general", "monotonic", "none", "static")]
+    """Runs a test on attentions of each kind in both forms; on the alignment functions that are left only if asked."""
+    cases = [(attention, "luong") for attention in KINDS] + [(one, "bahdanau") for one in ("additive", "monotonic")]
+    rarer = [(attention, "luong") for attention in OTHERS] + [
+        (one, "bahdanau") for one in ("general", "none", "static")
+    ]
+    cases += [pytest.param(*one, marks=pytest.mark.long) for one in rarer]
     return pytest.mark.parametrize(("attention", "form"), cases)(function)
 
 
@@ -126,7 +138,7 @@ def test_the_decoder_of_luong_is_that_of_the_paper(attention, feeding):
 
 @every
 def test_steps_are_the_full_pass(attention, form):
-    plain = attention in ("general", "monotonic") and form == "luong"
+    plain = attention in ("general", "coverage") and form == "luong"
     for options in ({}, {"input_feeding": False}) if plain else ({},):
         model, variables = build(attention, form, **options)
         of_source = {"source_lengths": LENGTHS["source_lengths"]}

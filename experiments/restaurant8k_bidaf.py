@@ -3,19 +3,21 @@ r"""BiDAF finds the slots of utterances to a restaurant: RESTAURANTS-8K.
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/restaurant8k_bidaf.py \
              --workdir=runs/restaurant8k_bidaf
 DIR has a folder restaurant8k_spans with train_0.json and test.json, those of PolyAI's task-specific-datasets.
-An utterance is asked for each of five slots, with "no answer" where it does not fill it. Not run whole yet.
+An utterance is asked for each of five slots, with "no answer" where it does not fill it. The score is the F1 of spans.
+Seen: 0.922 on test (bar: 0.90), seed 0, in 13 minutes of one core of an AMD EPYC that other work shared.
 """
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(
         system="BiDAF, LSTMs of width 64",
         data="RESTAURANTS-8K, test",
-        core_minutes=20,
+        core_minutes=13,
         metric="test_span_f1",
+        expected=Expected(0.922, tolerance=0.015),
         bar=0.9,
         floor=Figure(0, "no span"),
         published=Figure(0.94, "the lower end of what is published, with pretrained encoders"),
@@ -30,8 +32,9 @@ def get_config() -> ConfigDict:
         {
             "data": {
                 "name": "spans",
-                "train": "restaurant8k_spans/train_0.json",
-                "test": "restaurant8k_spans/test.json",
+                "folder": "restaurant8k_spans",
+                "train": "train_0.json",
+                "test": "test.json",
                 "passage_length": 48,
                 "question_length": 3,
                 "characters": 12,

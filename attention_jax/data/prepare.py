@@ -55,10 +55,10 @@ def check_prepared(section: Mapping[str, Any]) -> None:
     Raises:
       Refused: it does not lie there; it says where it comes from.
     """
-    if "dataset" in section:
+    if section.get("dataset") is not None:
         open_prepared(section["dataset"])
     for key, noun in (("path", "file"), ("folder", "folder")):
-        if key in section and not place(section[key]).exists():
+        if section.get(key) is not None and not place(section[key]).exists():
             raise Refused(
                 f"there is no {noun} {section[key]!r}, nor one within the folder that {TEXTS} names: put it there, or "
                 f"set data.{key}."

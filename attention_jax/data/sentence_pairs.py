@@ -13,7 +13,7 @@ from attention_jax.data.labelled_texts import check_text_options, tokenized
 from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.table import Form, read_table, separator_of
-from attention_jax.data.text import TEXTS, place
+from attention_jax.data.text import place
 
 
 @register
@@ -22,6 +22,7 @@ def sentence_pairs(
     train: str,
     validation: str,
     test: str | None = None,
+    folder: str = ".",
     context: int,
     first: str = "first",
     second: str = "second",
@@ -42,8 +43,9 @@ def sentence_pairs(
     training labels. Where there is a score num_classes is 1: the one number that a model gives.
 
     Args:
-      train, validation, test: the files; where there is none of a path, it is looked for within the folder that the
-        environment's TEXTS_DATA_DIR names. Test None is no test split.
+      train, validation, test: the names of the files; test None is no test split.
+      folder: of the files; where there is none of this path, they are looked for within the folder that the
+        environment's TEXTS_DATA_DIR names, so that a config is the same on every machine.
       context: the most tokens in a text.
       first, second: the columns of the texts; those of a file without a header are "1", "2" and so on.
       label, score: the column of what is to be learned, one of the two: a class, or a number.
@@ -63,7 +65,7 @@ def sentence_pairs(
     columns = (first, second, str(label if score is None else score))
     paths = {"train": train, "validation": validation, **({} if test is None else {"test": test})}
     rows = {
-        split: _read(path, columns, Form(separator or separator_of(path), header, quotes))
+        split: _read(str(place(f"{folder}/{path}")), columns, Form(separator or separator_of(path), header, quotes))
         for split, path in paths.items()
     }
     learned = _labels(rows) if score is None else _scores(rows)
@@ -134,8 +136,7 @@ class _Learned(NamedTuple):
 
 
 def _read(path: str, columns: tuple[str, str, str], form: Form) -> _Rows:
-    there = str(place(path))
-    table = read_table(there, form)
+    table = read_table(path, form)
     for column in columns:
         if table.columns.count(column) != 1:
             near = did_you_mean(column, table.columns) if table.columns else ""
@@ -144,7 +145,7 @@ def _read(path: str, columns: tuple[str, str, str], form: Form) -> _Rows:
                 f"{', '.join(map(repr, table.columns)) or 'none'}.{near}"
             )
     if not table.rows:
-        raise Refused(f"table {path!r} has no row: give it one for each pair of texts (see {TEXTS}).")
+        raise Refused(f"table {path!r} has no row: give it one for each pair of texts.")
     first, second, learned = map(table.column, columns)
     return _Rows(path, [*zip(first, second, strict=True)], learned, table.lines)
 
@@ -166,19 +167,19 @@ def _tokens(rows: _Rows, side: int, context: int, *, tokens: str, too_long: str)
 
 
 def _labels(rows: Mapping[str, _Rows]) -> _Learned:
-    classes = sorted({*rows["train"].learned} - {""})
+    classes = sorted({*rows["train"].learned})
     number = {name: place for place, name in enumerate(classes)}
     for part in rows.values():
         for line, one in zip(part.lines, part.learned, strict=True):
             if not one:
                 raise Refused(f"line {line} of {part.path!r} has no label: give it one, or remove it.")
+            if len(classes) < 2:
+                raise Refused(f"table {part.path!r} has the one label {one!r}: give rows of two or more.")
             if one not in number:
                 raise Refused(
                     f"line {line} of {part.path!r} has the label {one!r}, which no training pair has: those have "
                     f"{', '.join(map(repr, classes[:9]))}; add some with it, or remove the line."
                 )
-    if len(classes) < 2:
-        raise Refused(f"table {rows['train'].path!r} has the one label {classes[0]!r}: give rows of two or more.")
     of = {split: np.array([number[one] for one in part.learned], np.int32) for split, part in rows.items()}
     return _Learned("label", of, {"classes": classes, "num_classes": len(classes)})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from attention_jax.base.errors import Refused
-from attention_jax.data.text import decode, place, read_text
+from attention_jax.data.text import decode, read_text
 from attention_jax.data.tfds_source import open_prepared, read
 
 
@@ -34,14 +34,14 @@ def read_questions(path: str, *, slots: list[str] | None = None) -> list[Questio
     """Returns the questions of a JSON file: an object as SQuAD's, or a list of utterances, each asked for every slot.
 
     Args:
-      path: the file; where there is none, it is looked for within the folder that TEXTS_DATA_DIR names.
+      path: the file.
       slots: which are known; None takes those that the file has.
 
     Raises:
       Refused: the file cannot be read or is of neither form, an answer is not within its text, or a slot is unknown.
     """
     try:
-        content = json.loads(read_text(str(place(path))))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise Refused(f"{path!r} is no JSON ({error}): give SQuAD's JSON, or a list of utterances.") from None
     slotted = isinstance(content, list)

@@ -12,6 +12,7 @@ from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.seeds import check_seed
 from attention_jax.data.span_files import Question, read_questions, slots_of, tfds_questions
+from attention_jax.data.text import place
 
 # Digits, letters, or one mark: a span of "7pm" may end between the two.
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
@@ -25,6 +26,7 @@ def spans(
     train: str,
     validation: str | None = None,
     test: str | None = None,
+    folder: str = ".",
     dataset: str | None = None,
     passage_length: int,
     question_length: int = 30,
@@ -47,8 +49,10 @@ def spans(
     the text. In training the first of several answers is learned.
 
     Args:
-      train, validation, test: the files; where there is none of a path, it is looked for within the folder that the
-        environment's TEXTS_DATA_DIR names. A validation or a test of None is drawn from the training passages.
+      train, validation, test: the names of the files. A validation or a test of None is drawn from the training
+        passages.
+      folder: of the files; where there is none of this path, they are looked for within the folder that the
+        environment's TEXTS_DATA_DIR names.
       dataset: TFDS's name of a prepared set in SQuAD's form, such as "xquad/en", whose splits the three then name.
       passage_length: the most tokens of a passage, the rest of it is cut; a training question whose answer is cut is
         left out.
@@ -72,7 +76,7 @@ def spans(
     ):
         if value < least:
             raise Refused(f"spans {name}={value}: give at least {least}.")
-    read = _read({"train": train, "validation": validation, "test": test}, dataset)
+    read = _read({"train": train, "validation": validation, "test": test}, folder, dataset)
     parts = _with_drawn(read, {"validation": validation_fraction, "test": test_fraction}, seed, owner=train)
     none = _marked(parts)
     made = {split: _Tokens(part, none, passage_length, question_length) for split, part in parts.items()}
@@ -237,10 +241,15 @@ def _lower(texts: Iterable[Sequence[str]]) -> list[list[str]]:
     return [[token.lower() for token in text] for text in texts]
 
 
-def _read(paths: Mapping[str, str | None], dataset: str | None) -> dict[str, list[Question]]:
+def _read(paths: Mapping[str, str | None], folder: str, dataset: str | None) -> dict[str, list[Question]]:
     given = {split: path for split, path in paths.items() if path is not None}
+    if dataset is not None and folder != ".":
+        raise Refused(
+            f"spans reads dataset={dataset!r} by TFDS, and folder={folder!r} is of files: give one of the two."
+        )
     if dataset is not None:
         return {split: tfds_questions(dataset, name) for split, name in given.items()}
+    given = {split: str(place(f"{folder}/{path}")) for split, path in given.items()}
     train = read_questions(given["train"])
     slots = slots_of(train)
     others = {split: read_questions(path, slots=slots) for split, path in given.items() if split != "train"}

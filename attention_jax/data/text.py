@@ -91,7 +91,11 @@ def decode(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8").lstrip("\ufeff")
     except UnicodeDecodeError as error:
-        raise Refused(f"{name} is not UTF-8 (byte {error.start} is {content[error.start]:#04x}): convert it.") from None
+        # A line ends in "\n", in "\r", or in both of them.
+        line = 1 + universal_newlines(content[: error.start].decode("latin-1")).count("\n")
+        raise Refused(
+            f"{name} is not UTF-8 (line {line}, byte {error.start} is {content[error.start]:#04x}): convert it."
+        ) from None
 
 
 def held_out(length: int, fraction: float) -> int:

@@ -1,14 +1,21 @@
-"""Two sequences seen by each other, by any pair mechanism."""
+"""Two texts: embedded alike, and seen by each other by any pair mechanism."""
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.kernels.arrays import SequenceSizes
 from attention_jax.kernels.attend_pair import Paired, attend_pair, lookup_pair
 from attention_jax.layers.attention import LOOKED_AT
+from attention_jax.layers.embeddings import TokenEmbedding
 from attention_jax.layers.owned import owned_arrays
+
+PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"(.*/)?token/embedding", (None, "fsdp")),
+    (r"(.*/)?shared", ()),
+    (r"(.*/)?pair_\w+", ()),
+)
 
 
 class Pairing(nn.Module):
@@ -55,3 +62,58 @@ class Pairing(nn.Module):
             weights = shares if shares is not None and shares.ndim == 3 else paired.affinity
             self.sow(LOOKED_AT, "weights", weights[:, None].astype(jnp.float32))
         return paired
+
+
+class PairEmbedding(nn.Module):
+    """Embeds two texts by one table, and may mark what they share.
+
+    Attributes:
+      vocabulary_size: V.
+      width: D.
+      shared_words: whether a learned vector is added to each token that the other text has too.
+      dropout_rate: of the vectors.
+    """
+
+    vocabulary_size: int
+    width: int
+    shared_words: bool = False
+    dropout_rate: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, texts: list[Int[Array, "B T"]], lengths: list[Int[Array, " B"]], *, deterministic: bool = True
+    ) -> list[Float[Array, "B T D"]]:
+        """Returns the vectors of both texts, 0 at padding.
+
+        Args:
+          texts: two, each smaller than V.
+          lengths: of both, [B].
+          deterministic: no dropout; otherwise the rng "dropout" is used.
+        """
+        init = nn.initializers.normal(self.width**-0.5)
+        table = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, name="token")
+        vectors = [table(text) for text in texts]
+        if self.shared_words:
+            shared = self.param("shared", init, (self.width,))
+            real = [is_real(text.shape[1], of) for text, of in zip(texts, lengths, strict=True)]
+            same = (texts[0][:, :, None] == texts[1][:, None]) & real[0][:, :, None] & real[1][:, None]
+            both = zip(vectors, (same.any(2), same.any(1)), strict=True)
+            vectors = [vector + jnp.where(there[..., None], shared, 0) for vector, there in both]
+        dropout = nn.Dropout(self.dropout_rate)
+        dropped = [dropout(vector, deterministic=deterministic) for vector in vectors]
+        return [masked(vector, of) for vector, of in zip(dropped, lengths, strict=True)]
+
+
+def lengths_of(tokens: Int[Array, "B T"], lengths: Int[Array, " B"] | None) -> Int[Array, " B"]:
+    """Returns how many tokens of each text are real; all where that is not said."""
+    return jnp.full(len(tokens), tokens.shape[1]) if lengths is None else lengths
+
+
+def is_real(tokens: int, lengths: Int[Array, " B"]) -> Bool[Array, "B T"]:
+    """Returns which of so many tokens are real."""
+    return jnp.arange(tokens) < lengths[:, None]
+
+
+def masked(text: Float[Array, "B T D"], lengths: Int[Array, " B"]) -> Float[Array, "B T D"]:
+    """Returns a text with 0 at padding."""
+    return jnp.where(is_real(text.shape[1], lengths)[..., None], text, 0)

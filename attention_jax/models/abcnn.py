@@ -18,17 +18,16 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import Padding
-from attention_jax.layers import TokenEmbedding
-from attention_jax.layers.pairing import Pairing
+from attention_jax.layers import pairing
+from attention_jax.layers.defaults import norm
+from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of, masked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    ("token/embedding", (None, "fsdp")),
-    ("shared", ()),
+    *pairing.PARAMETER_RULES,
     (r"(convolution_\d+|hidden)/kernel", ("fsdp",)),
     (r"(convolution_\d+|hidden)/bias", ()),
-    (r"(channel|weights)_\d+/pair_\w+", ()),
     ("norm/(scale|bias)", ()),
     ("head/(kernel|bias)", ()),
 )
@@ -101,11 +100,9 @@ class Abcnn(nn.Module, kw_only=True):
           Refused: an option cannot be used, or a mechanism cannot do its work.
         """
         self._check()
-        lengths = [
-            jnp.full(len(tokens), tokens.shape[1]) if given is None else given
-            for tokens, given in ((first, first_lengths), (second, second_lengths))
-        ]
-        texts = self._embedded([first, second], lengths, deterministic=deterministic)
+        lengths = [lengths_of(first, first_lengths), lengths_of(second, second_lengths)]
+        embed = PairEmbedding(self.vocabulary_size, self.width, self.shared_words, self.dropout_rate, name="embedding")
+        texts = embed([first, second], lengths, deterministic=deterministic)
         levels = [_averages(texts, lengths)]
         for layer in range(1, self.num_layers + 1):
             texts = self._block(texts, lengths, layer)
@@ -119,21 +116,6 @@ class Abcnn(nn.Module, kw_only=True):
         if self.compared not in COMPARED:
             raise Refused(f"model abcnn compares no {self.compared!r}.{did_you_mean(str(self.compared), COMPARED)}")
 
-    def _embedded(self, tokens: list[Array], lengths: Lengths, *, deterministic: bool) -> Texts:
-        table = TokenEmbedding(
-            self.vocabulary_size, self.width, embedding_init=nn.initializers.normal(self.width**-0.5), name="token"
-        )
-        vectors = [table(one) for one in tokens]
-        if self.shared_words:
-            shared = self.param("shared", nn.initializers.normal(self.width**-0.5), (self.width,))
-            real = [_real(one.shape[1], of) for one, of in zip(tokens, lengths, strict=True)]
-            same = (tokens[0][:, :, None] == tokens[1][:, None]) & real[0][:, :, None] & real[1][:, None]
-            both = zip(vectors, (same.any(2), same.any(1)), strict=True)
-            vectors = [vector + jnp.where(there[..., None], shared, 0) for vector, there in both]
-        dropout = nn.Dropout(self.dropout_rate)
-        vectors = [dropout(vector, deterministic=deterministic) for vector in vectors]
-        return [_masked(vector, of) for vector, of in zip(vectors, lengths, strict=True)]
-
     def _block(self, texts: Texts, lengths: Lengths, layer: int) -> Texts:
         """Returns what a block makes of both texts, [B, T, filters] and [B, S, filters]."""
         w = self.window
@@ -144,9 +126,9 @@ class Abcnn(nn.Module, kw_only=True):
         convolve = nn.Dense(self.filters, dot_general=product, name=f"convolution_{layer}")
         # A text without a token has no window that holds one.
         places = [jnp.where(of > 0, of + w - 1, 0) for of in lengths]
-        convolved = [_masked(jnp.tanh(convolve(_windows(text, w))), of) for text, of in zip(texts, places, strict=True)]
+        convolved = [masked(jnp.tanh(convolve(_windows(text, w))), of) for text, of in zip(texts, places, strict=True)]
         if self.pooling is None:
-            return [_masked(_sums(text, w) / w, of) for text, of in zip(convolved, lengths, strict=True)]
+            return [masked(_sums(text, w) / w, of) for text, of in zip(convolved, lengths, strict=True)]
         pooled = self._paired(f"weights_{layer}", self._at_window(self.pooling), convolved, places)
         wanted = [(*text.shape[:2], self.filters) for text in texts]
         self._check_places("pooling", self.pooling, pooled, wanted)
@@ -154,8 +136,8 @@ class Abcnn(nn.Module, kw_only=True):
 
     def _paired(self, name: str, spec: str, texts: Texts, lengths: Lengths) -> Texts:
         first_mask, second_mask = map(Padding, lengths)
-        pairing = Pairing(spec, self.length + self.window - 1, name=name)
-        paired = pairing(*texts, first_mask=first_mask, second_mask=second_mask)
+        see = Pairing(spec, self.length + self.window - 1, name=name)
+        paired = see(*texts, first_mask=first_mask, second_mask=second_mask)
         return [paired.first, paired.second]
 
     def _at_window(self, spec: str) -> str:
@@ -175,7 +157,7 @@ class Abcnn(nn.Module, kw_only=True):
         features = jnp.concatenate([_similarities(*both) for both in levels], axis=-1)
         if self.compared == "vectors":
             vectors = [array for u, v in levels for array in (jnp.abs(u - v), u * v)]
-            normed = nn.LayerNorm(epsilon=1e-5, name="norm")(jnp.concatenate(vectors, axis=-1))
+            normed = norm("layer", dtype=jnp.dtype(jnp.float32), name="norm")(jnp.concatenate(vectors, axis=-1))
             features = jnp.concatenate([features, normed], axis=-1)
         dropout = nn.Dropout(self.dropout_rate)
         features = dropout(features, deterministic=deterministic)
@@ -183,15 +165,6 @@ class Abcnn(nn.Module, kw_only=True):
             features = nn.relu(nn.Dense(self.hidden, dot_general=product, name="hidden")(features))
             features = dropout(features, deterministic=deterministic)
         return nn.Dense(self.num_classes, name="head")(features).astype(jnp.float32)
-
-
-def _real(tokens: int, lengths: Int[Array, " B"]) -> Array:
-    return jnp.arange(tokens) < lengths[:, None]
-
-
-def _masked(text: Float[Array, "B T D"], lengths: Int[Array, " B"]) -> Float[Array, "B T D"]:
-    """Returns a text with 0 at padding."""
-    return jnp.where(_real(text.shape[1], lengths)[..., None], text, 0)
 
 
 def _windows(text: Float[Array, "B T D"], window: int) -> Float[Array, "B P E"]:

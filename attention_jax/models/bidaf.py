@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import Padding
 from attention_jax.layers import Recurrent, RecurrentOptions, recurrent, words
-from attention_jax.layers.pairing import Pairing
+from attention_jax.layers.pairing import Pairing, is_real, lengths_of
 from attention_jax.layers.words import Words
 from attention_jax.models.catalogue import register
 
@@ -88,11 +88,8 @@ class Bidaf(nn.Module, kw_only=True):
         Raises:
           Refused: the pair mechanism gives no vector of each token of the passage.
         """
-        lengths = [
-            jnp.full(len(tokens), tokens.shape[1]) if given is None else given
-            for tokens, given in ((passage, passage_lengths), (question, question_lengths))
-        ]
-        dropout = nn.Dropout(self.dropout_rate)
+        lengths = [lengths_of(passage, passage_lengths), lengths_of(question, question_lengths)]
+        dropout = nn.Dropout(self.dropout_rate, deterministic=deterministic)
         embed = Words(
             self.vocabulary_size,
             self.width,
@@ -104,21 +101,16 @@ class Bidaf(nn.Module, kw_only=True):
         encode = Recurrent(self.encoder, name="encoder")
         texts = ((passage, passage_characters), (question, question_characters))
         encoded = [
-            encode(dropout(embed(*text), deterministic=deterministic), lengths=of, deterministic=deterministic).outputs
+            encode(dropout(embed(*text)), lengths=of, deterministic=deterministic).outputs
             for text, of in zip(texts, lengths, strict=True)
         ]
-        flow = dropout(self._flow(encoded, lengths), deterministic=deterministic)
-        modelled = Recurrent(self.modelling, name="modelling")(
-            flow, lengths=lengths[0], deterministic=deterministic
-        ).outputs
-        last = Recurrent(replace(self.modelling, num_layers=1), name="before_end")
-        after = last(
-            dropout(modelled, deterministic=deterministic), lengths=lengths[0], deterministic=deterministic
-        ).outputs
-        ends = (("start", modelled), ("end", after))
+        flow = dropout(self._flow(encoded, lengths))
+        model, before_end = self.modelling, replace(self.modelling, num_layers=1)
+        modelled = Recurrent(model, name="modelling")(flow, lengths=lengths[0], deterministic=deterministic).outputs
+        after = Recurrent(before_end, name="before_end")(dropout(modelled), lengths=lengths[0]).outputs
         logits = [
-            nn.Dense(1, name=name)(dropout(jnp.concatenate([flow, hidden], axis=-1), deterministic=deterministic))
-            for name, hidden in ends
+            nn.Dense(1, name=name)(dropout(jnp.concatenate([flow, hidden], axis=-1)))
+            for name, hidden in (("start", modelled), ("end", after))
         ]
         return masked_logits(jnp.concatenate(logits, axis=-1), lengths[0])
 
@@ -143,5 +135,4 @@ class Bidaf(nn.Module, kw_only=True):
 def masked_logits(logits: Float[Array, "B T N"], lengths: Int[Array, " B"]) -> Float[Array, "B T N"]:
     """Returns logits in float32, the lowest there is at padding."""
     logits = logits.astype(jnp.float32)
-    real = jnp.arange(logits.shape[1]) < lengths[:, None]
-    return jnp.where(real[..., None], logits, jnp.finfo(jnp.float32).min)
+    return jnp.where(is_real(logits.shape[1], lengths)[..., None], logits, jnp.finfo(jnp.float32).min)

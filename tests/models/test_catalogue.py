@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from attention_jax import models
+from attention_jax.base.options import option_parameters
 from attention_jax.contract.cases import SPECS, widely
 from attention_jax.kernels import Refused, lookup, names
+from attention_jax.layers import StackOptions
 from attention_jax.layers.paths import block_of
 from attention_jax.models.catalogue import register
 from tests.training.parameters import flat
@@ -18,15 +20,31 @@ from tests.training.parameters import flat
 FACTS = {
     **{"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)},
     **{"source_length": 8, "target_length": 8, "begin": 1, "end": 2},
+    **{"passage_length": 8, "character_vocabulary_size": 7},
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
+BATCH |= {"first": TOKENS, "second": TOKENS, "passage": TOKENS, "question": TOKENS}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
+# Of models without a stack, which take no attention variant: what makes them small.
+LSTM = {"width": 8, "bidirectional": True}
+SMALL: dict[str, dict[str, Any]] = {
+    "abcnn": {"width": 8, "filters": 8},
+    "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
+    "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
+    "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},
+}
+STACKED = [name for name in models.models.names() if name not in SMALL]
 
 
 def built(name: str, **options: Any) -> nn.Module:
-    """Returns a small model; of one with two stacks both are small, and the attention is the decoder's."""
+    """Returns a small model; of one with two stacks both are small, and the attention is the decoder's.
+
+    Of one without a stack the options of stacks, the same for all models, are left out.
+    """
+    if name in SMALL:
+        return models.build(name, facts=FACTS, **SMALL[name])
     known = models.parameters_of(models.models.lookup(name))
     options = {**SIZES, **options}
     own = {key: value for key, value in options.items() if key in known}
@@ -37,8 +55,23 @@ def built(name: str, **options: Any) -> nn.Module:
     return models.build(name, facts=FACTS, **own)
 
 
+def task_of(model: nn.Module, logits: Any) -> str:
+    """Returns the name of a task for a model."""
+    if "passage" in model.reads:
+        return "span_extraction"
+    return "token_prediction" if logits.ndim == 3 else "classification"
+
+
+def test_models_without_a_stack_are_those():
+    def has_stack(name):
+        fields = [parameter.default for parameter in option_parameters(models.models.lookup(name)).values()]
+        return any(isinstance(default, StackOptions) for default in fields)
+
+    assert [name for name in models.models.names() if has_stack(name)] == STACKED
+
+
 @pytest.mark.parametrize("variant", widely(SPECS))
-@pytest.mark.parametrize("name", models.models.names())
+@pytest.mark.parametrize("name", STACKED)
 def test_any_model_takes_any_variant_that_can_do_its_work(name, variant):
     # A language model takes one that may leak the future only where it is told to.
     leaks = name not in BIDIRECTIONAL and lookup(variant).claims.causal == "approximate"

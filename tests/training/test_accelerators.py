@@ -18,9 +18,10 @@ from attention_jax.training.optimizer import build_optimizer
 from attention_jax.training.parallel.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
-from tests.models.test_catalogue import BATCH, built
+from tests.models.test_catalogue import BATCH, SMALL, STACKED, built, task_of
 
 TARGETS = {"targets": jnp.zeros((2, 8), jnp.int32), "weights": jnp.ones((2, 8)), "label": jnp.zeros(2, jnp.int32)}
+TARGETS |= {"start": jnp.zeros(2, jnp.int32), "end": jnp.zeros(2, jnp.int32)}
 # Wide enough for the engines of accelerators, whose heads are of 64.
 SIZES = {"width": 128, "num_heads": 2}
 
@@ -40,7 +41,7 @@ def traced(name: str, dtype: str) -> Any:
     batch = {**models.arrays_of(model, BATCH), **TARGETS}
     inputs = models.arrays_of(model, batch)
     logits, _ = jax.eval_shape(functools.partial(model.init_with_output, jax.random.key(0)), **inputs)
-    task = tasks.build("token_prediction" if logits.ndim == 3 else "classification")
+    task = tasks.build(task_of(model, logits))
     optimizer_of = lambda rate: build_optimizer(steps=10, learning_rate=rate)  # noqa: E731
     state = jax.eval_shape(lambda: create_state(model, inputs, optimizer_of(1e-3)[0], seed=0))
     mesh = make_mesh(MeshSizes(data=1), batch_size=2)
@@ -48,8 +49,10 @@ def traced(name: str, dtype: str) -> Any:
     return make_train_step(model, task, optimizer_of, mesh=mesh).trace(state, batch, np.float32(1e-3))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", models.models.names())
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, dtype) for name in STACKED for dtype in ("float32", "bfloat16")), *((name, "float32") for name in SMALL)],
+)
 def test_the_step_of_every_model_is_a_program_for_accelerators(target, name, dtype):
     program = traced(name, dtype).lower(lowering_platforms=(target,)).as_text()
     assert "stablehlo.dot_general" in program

@@ -19,7 +19,7 @@ from attention_jax.training.parallel.rules import parameter_specs, state_shardin
 from attention_jax.training.parallel.sharding import MeshSizes, make_mesh, split_batch
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
-from tests.models.test_catalogue import built
+from tests.models.test_catalogue import built, task_of
 
 MESHES = {
     "one": MeshSizes(data=1),
@@ -40,6 +40,8 @@ BATCH = {
     "targets": np.roll(TOKENS, -1, axis=1),
     "weights": np.ones((ROWS, 8), np.float32),
     "label": TOKENS[:, 0] % 3,
+    **{"first": TOKENS, "second": TOKENS[:, ::-1].copy(), "passage": TOKENS, "question": TOKENS[:, :3].copy()},
+    **{"start": TOKENS[:, 0] % 4, "end": 4 + TOKENS[:, 0] % 4},
 }
 
 
@@ -48,7 +50,7 @@ def trained(name: str, sizes: MeshSizes, options: dict[str, Any]) -> dict[str, A
     model = built(name, num_heads=4, width=32, **options)
     inputs = models.arrays_of(model, BATCH)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **inputs))[0]
-    task = tasks.build("token_prediction" if logits.ndim == 3 else "classification")
+    task = tasks.build(task_of(model, logits))
     batch = {key: BATCH[key] for key in (*inputs, *task.reads)}
     mesh = make_mesh(sizes, batch_size=ROWS)
     optimizer_of = lambda rate: build_optimizer(steps=STEPS, name="sgd", learning_rate=rate)  # noqa: E731

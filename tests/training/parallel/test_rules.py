@@ -16,7 +16,7 @@ from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.training.optimizer import build_optimizer, decays
 from attention_jax.training.parallel.rules import parameter_specs, state_shardings
 from attention_jax.training.state import TrainState, create_state
-from tests.models.test_catalogue import BATCH, BIDIRECTIONAL, FACTS, built
+from tests.models.test_catalogue import BATCH, BIDIRECTIONAL, FACTS, SMALL, STACKED, built
 from tests.training.parameters import flat
 
 MESH = AbstractMesh((1, 2, 2, 1), AXES, axis_types=(AxisType.Auto,) * 4)
@@ -134,7 +134,18 @@ def test_a_table_of_a_model_that_contradicts_itself_is_refused():
         specs(table=(*PARAMETER_RULES, (".*/embedding", ())))
 
 
-@pytest.mark.parametrize("name", models.models.names())
+@pytest.mark.parametrize("name", SMALL)
+def test_every_model_without_a_stack_has_a_rule_for_each_parameter(name):
+    model = built(name)
+    characters = {f"{text}_characters": jnp.zeros((2, 8, 4), jnp.int32) for text in ("passage", "question")}
+    arrays = models.arrays_of(model, {**BATCH, **characters})
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), **arrays))["params"]
+    found = specs(table=model.parameter_rules, params=params)
+    assert found.keys() == flat(params).keys()
+    assert any("fsdp" in spec for spec in found.values())
+
+
+@pytest.mark.parametrize("name", STACKED)
 def test_every_model_has_a_rule_for_each_parameter_of_each_variant(name):
     def paths(variant, **options):
         model = built(name, attention=variant, num_layers=1, **options)

@@ -70,7 +70,7 @@ def get_config(form: str = "tfds") -> ConfigDict:
             },
             "ema_decay": 0.995,
             "batch_size": 32,
-            "steps": 4000,
+            "steps": 3000,
             "evaluation": {"every": 400, "batch_size": 128},
             "log": {"every": 100},
         }

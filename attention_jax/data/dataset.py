@@ -123,12 +123,20 @@ def build(name: str, **options: Any) -> Dataset:
       Refused: there is no such data set or option, a needed option is missing, or an option's value cannot be used.
     """
     folders = tuple(sorted(item for item in os.environ.items() if item[0].endswith("_DATA_DIR")))
-    return _built(name, tuple(sorted(options.items())), folders)
+    # What is kept by must be hashable, and a mapping is not.
+    mappings = {key: tuple(sorted(of.items())) for key, of in options.items() if isinstance(of, Mapping)}
+    others = {key: value for key, value in options.items() if key not in mappings}
+    return _built(name, tuple(sorted(others.items())), tuple(sorted(mappings.items())), folders)
 
 
 # The cells of a comparison share their data: an image set takes seconds to decode. The folders that the environment
 # names are part of what is asked for: the same options find other files in others.
 @functools.lru_cache(maxsize=4)
-def _built(name: str, options: tuple[tuple[str, Any], ...], folders: tuple[tuple[str, str], ...]) -> Dataset:
+def _built(
+    name: str,
+    options: tuple[tuple[str, Any], ...],
+    mappings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...],
+    folders: tuple[tuple[str, str], ...],
+) -> Dataset:
     del folders  # the data sets read them themselves
-    return data_sets.build(name, **dict(options))
+    return data_sets.build(name, **dict(options), **{key: dict(items) for key, items in mappings})

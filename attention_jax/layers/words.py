@@ -23,7 +23,7 @@ class Words(nn.Module):
 
     Attributes:
       vocabulary_size: V.
-      width: D, of a word's own vector.
+      width: D, of a word's own vector; 0 is its characters alone.
       character_vocabulary_size: how many characters there are; 0 is without.
       character_width: of a character's vector.
       filters: F, of the convolution.
@@ -46,13 +46,16 @@ class Words(nn.Module):
         """Returns the words' vectors, [B, T, D + F], or [B, T, D] without characters.
 
         Args:
-          tokens: [B, T], each smaller than V.
+          tokens: [B, T], each smaller than V; not read where there is no width.
           characters: [B, T, C], 0 beyond a word's own; None is without.
         """
-        init = nn.initializers.normal(self.width**-0.5)
-        hidden = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, name="token")(tokens)
+        parts = []
+        if self.width:
+            init = nn.initializers.normal(self.width**-0.5)
+            parts.append(TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, name="token")(tokens))
         if self.character_vocabulary_size and characters is not None:
-            hidden = jnp.concatenate([hidden, self._spelt(characters)], axis=-1)
+            parts.append(self._spelt(characters))
+        hidden = jnp.concatenate(parts, axis=-1)
         for layer in range(1, self.highways + 1):
             changed = nn.relu(nn.Dense(hidden.shape[-1], dot_general=product, name=f"transform_{layer}")(hidden))
             few = nn.initializers.constant(-1.4)

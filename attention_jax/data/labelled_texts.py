@@ -14,7 +14,7 @@ from attention_jax.data.packing import bucketed, check_rows, padded
 from attention_jax.data.seeds import check_seed
 from attention_jax.data.stratified import groups, stratified
 from attention_jax.data.table import Form, read_table, separator_of
-from attention_jax.data.text import UNKNOWN
+from attention_jax.data.text import UNKNOWN, place
 
 # A word with what an apostrophe joins to it, or a mark.
 _LOWER_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
@@ -33,6 +33,7 @@ def text_classification(
     *,
     path: str,
     context: int,
+    test_path: str | None = None,
     text: str = "text",
     label: str = "label",
     separator: str | None = None,
@@ -58,8 +59,10 @@ def text_classification(
     The splits are drawn by the seed, with the same share of each class in each, rounded.
 
     Args:
-      path: the file.
+      path: the file; where there is none of this path, it is looked for within the folder that the environment's
+        TEXTS_DATA_DIR names.
       context: the most tokens in a text.
+      test_path: the file of the test split, looked for like the other; None draws `test_fraction` of the texts.
       text, label: the names of the columns; those of a file without a header are "1", "2" and so on.
       separator: ",", "\\t", ";", "|", or "json" for a JSON object on each line; None is "\\t" where the name of the
         file ends in .tsv, "json" where it ends in .jsonl or .ndjson, else ",".
@@ -72,21 +75,29 @@ def text_classification(
       too_long: "refuse" a text of more tokens than `context`, "cut" it to its first ones, or "cut_middle", which keeps
         its first and its last ones, half and half (Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
       validation_fraction: of the texts.
-      test_fraction: of the texts; 0 is no test split.
+      test_fraction: of the texts, where there is no `test_path`; 0 is no test split.
       copies_together: whether all copies of one text, blanks aside, are in one split, and count once in it.
       seed: fixes which text is in which split; 0 to 2^32 - 1.
-      digest: of the file's content, as `digest_of` returns it, which is checked; None checks nothing.
+      digest: of the content of the file `path`, as `digest_of` returns it, which is checked; None checks nothing.
 
     Raises:
-      Refused: the file cannot be read, is no such table or not that of the digest; an option cannot be used; a text is
-        too long; or a split has no text, or the train split none of some class.
+      Refused: a file cannot be read, is no such table or not that of the digest; an option cannot be used; a text is
+        too long; a split has no text, or the train split none of some class; or a label is in the test file alone.
     """
     check_text_options(
         context, buckets, tokens=tokens, too_long=too_long, min_count=min_count, owner="text_classification"
     )
-    form = Form(separator_of(path) if separator is None else separator, header, quotes)
-    table = read_labelled(path, form, text=text, label=label, digest=digest)
-    parts = table.splits(validation_fraction, test_fraction, seed, copies_together=copies_together)
+
+    def read(path: str, digest: str | None = None) -> Labelled:
+        form = Form(separator_of(path) if separator is None else separator, header, quotes)
+        return read_labelled(path, form, text=text, label=label, digest=digest)
+
+    table = read(path, digest)
+    drawn = test_fraction if test_path is None else 0
+    parts = table.splits(validation_fraction, drawn, seed, copies_together=copies_together)
+    if test_path is not None:
+        parts["test"] = np.arange(len(table.texts), len(table.texts) + len((tested := read(test_path)).texts))
+        table = table.followed_by(tested)
     return text_dataset(table, parts, context, tokens=tokens, min_count=min_count, buckets=buckets, too_long=too_long)
 
 
@@ -174,6 +185,21 @@ class Labelled(NamedTuple):
             noun="text",
         )
 
+    def followed_by(self, others: "Labelled") -> "Labelled":
+        """Returns these texts and others behind them, with the classes of these.
+
+        Raises:
+          Refused: one of the others has another class.
+        """
+        new = sorted({*others.classes} - {*self.classes})
+        if new:
+            raise Refused(
+                f"table {others.path!r} has the label {new[0]!r}, which {self.path!r} has not: add texts with it "
+                "there, or remove its rows."
+            )
+        label = np.array([self.classes.index(name) for name in others.classes])[others.label]
+        return self._replace(texts=[*self.texts, *others.texts], label=np.concatenate([self.label, label]))
+
 
 def same_text(text: str) -> str:
     """Returns what two texts share that differ in blanks alone."""
@@ -192,8 +218,9 @@ def read_labelled(path: str, form: Form, *, text: str, label: str, digest: str |
       Refused: the file cannot be read, is no table with these columns, or not that of the digest; a row has no label,
         or there are fewer than two labels.
     """
-    table = read_table(path, form)
-    check_file(path, digest)
+    there = str(place(path))
+    table = read_table(there, form)
+    check_file(there, digest)
     if [column for column in (text, label) if table.columns.count(column) != 1]:
         raise Refused(
             f"table {path!r} has the columns {', '.join(map(repr, table.columns))}: they must have each of {text} and "

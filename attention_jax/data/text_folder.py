@@ -52,21 +52,29 @@ def text_folder(
         text.
     """
     check_text_options(context, buckets, tokens=tokens, too_long=too_long, min_count=min_count, owner="text_folder")
-    table = _read(path)
-    parts = _splits(table, test_files, validation_fraction, test_fraction, seed, copies_together=copies_together)
+    table = read_folder(path)
+    parts = folder_splits(table, test_files, validation_fraction, test_fraction, seed, copies_together=copies_together)
     return text_dataset(
         table.labelled, parts, context, tokens=tokens, min_count=min_count, buckets=buckets, too_long=too_long
     )
 
 
-class _Folder(NamedTuple):
+class Folder(NamedTuple):
+    """The texts of a folder.
+
+    Attributes:
+      labelled: each with its class.
+      names: of their files.
+    """
+
     labelled: Labelled
     names: list[str]
 
 
-def _splits(
-    table: _Folder, test_files: str | None, validation: float, test: float, seed: int, *, copies_together: bool
+def folder_splits(
+    table: Folder, test_files: str | None, validation: float, test: float, seed: int, *, copies_together: bool
 ) -> dict[str, np.ndarray]:
+    """Returns the texts of each split; the options are those of `text_folder`, whose reasons to refuse it has."""
     labelled = table.labelled
     if test_files is None:
         return labelled.splits(validation, test, seed, copies_together=copies_together)
@@ -82,7 +90,12 @@ def _splits(
     return {**{split: others[part] for split, part in drawn.items()}, "test": np.flatnonzero(tested)}
 
 
-def _read(path: str) -> _Folder:
+def read_folder(path: str) -> Folder:
+    """Returns the texts of a folder or a zip that has a sub-folder for each class.
+
+    Raises:
+      Refused: it is no such folder or zip, or a text is not UTF-8.
+    """
     folders = sorted(_classes(_root(path)), key=lambda folder: folder.name)
     if len(folders) < 2:
         raise Refused(f"{path!r} has {len(folders)} sub-folders, and each is a class: give it two or more.")
@@ -98,7 +111,7 @@ def _read(path: str) -> _Folder:
         if number not in label:
             raise Refused(f"sub-folder {folder.name!r} of {path!r} has no file: put texts there, or remove it.")
     labelled = Labelled(path, texts, label, [folder.name for folder in folders])
-    return _Folder(labelled, [file.name for _, file in files])
+    return Folder(labelled, [file.name for _, file in files])
 
 
 def _root(path: str) -> Place:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attention_jax import data
+from attention_jax.base.errors import Refused
 
 ROWS = [("good " * (number % 4) + "day", "yes") for number in range(20)] + [("bad\n" + "x" * 3, "no")] * 10
 OPTIONS = {"context": 20, "validation_fraction": 0.2, "test_fraction": 0.1}
@@ -142,3 +143,20 @@ def test_columns_separator_and_header_may_be_other_ones(build):
 def test_what_cannot_be_used_is_refused(refused, build, content, options, words):
     with refused(*words):
         build(content, **options)
+
+
+def test_the_test_split_may_be_a_file_of_its_own(build, tmp_path, monkeypatch):
+    (tmp_path / "test.csv").write_text(table([("new day", "yes"), ("bad", "no")]))
+    monkeypatch.setenv("TEXTS_DATA_DIR", str(tmp_path))
+    dataset = build(test_path="test.csv", tokens="words")
+    assert {split: len(source) for split, source in dataset.splits.items()} == {
+        **{"train": 24, "validation": 6, "test": 2}
+    }
+    assert "new" not in dataset.facts["vocabulary"]
+    assert rows_of(dataset, "test", joint=" ") == [("<unknown> day", "yes"), ("bad", "no")]
+
+
+def test_a_label_of_the_test_file_alone_is_refused(build, tmp_path):
+    (tmp_path / "test.csv").write_text(table([("day", "yes"), ("bad", "maybe")]))
+    with pytest.raises(Refused, match=r"test.csv' has the label 'maybe', which '.*texts.csv' has not: add texts"):
+        build(test_path=str(tmp_path / "test.csv"))

@@ -24,7 +24,13 @@ FACTS = {
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
-BATCH |= {"first": TOKENS, "second": TOKENS, "passage": TOKENS, "question": TOKENS}
+BATCH |= {
+    "document": jnp.ones((2, 3, 4), jnp.int32),
+    "first": TOKENS,
+    "second": TOKENS,
+    "passage": TOKENS,
+    "question": TOKENS,
+}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 # Of models without a stack, which take no attention variant: what makes them small.
@@ -32,8 +38,11 @@ LSTM = {"width": 8, "bidirectional": True}
 SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
+    "cnn_classifier": {"width": 8, "filters": 4, "attention": "scaled_dot", "pooling": "by_query", "query_width": 4},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
+    "han": {"width": 8, "words": LSTM, "sentences": LSTM},
     "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},
+    "recurrent_classifier": {"width": 8, "encoder": LSTM},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]
 

@@ -41,6 +41,7 @@ BATCH = {
     "weights": np.ones((ROWS, 8), np.float32),
     "label": TOKENS[:, 0] % 3,
     **{"first": TOKENS, "second": TOKENS[:, ::-1].copy(), "passage": TOKENS, "question": TOKENS[:, :3].copy()},
+    "document": np.stack([TOKENS[:, :4], TOKENS[:, 4:]], axis=1),
     **{"start": TOKENS[:, 0] % 4, "end": 4 + TOKENS[:, 0] % 4},
 }
 

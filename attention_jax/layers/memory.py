@@ -75,7 +75,7 @@ def attend_memory(
         return result.out, result.state
 
     alignment = state.alignment if isinstance(state, Memory) else None
-    out, alignment = _by_continuation(attended, (query, per_token, lengths, alignment), len(query) // len(key))
+    out, alignment = by_continuation(attended, (query, per_token, lengths, alignment), len(query) // len(key))
     return out, Memory(prepared, alignment)
 
 
@@ -86,7 +86,7 @@ def _of_real(lengths: Int[Array, " B"], query: Array, *, keys: int) -> Dense:
     return Dense(jnp.broadcast_to(real[:, None, :, None], (batch, heads, queries, keys)))
 
 
-def _by_continuation(attended: Any, arrays: Any, continuations: int) -> Any:
+def by_continuation(attended: Any, arrays: Any, continuations: int) -> Any:
     """Returns what a function of [B, ...] makes of arrays [B * continuations, ...], in their order."""
     if continuations == 1:
         return attended(arrays)

@@ -5,11 +5,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import AttentionOutput, Mask, Sizes, attend, lookup
+from attention_jax.kernels.mask_algebra import conjunction
 from attention_jax.layers.attention import LOOKED_AT
-from attention_jax.layers.memory import by_continuation
+from attention_jax.layers.memory import by_continuation, of_real
 from attention_jax.layers.owned import owned_arrays
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = ((r"(.*/)?aligned_\w+", ()),)
@@ -35,6 +36,7 @@ class Aligned(nn.Module):
         *,
         mask: Mask | None = None,
         state: Any = None,
+        lengths: Int[Array, " b"] | None = None,
         outputs: Sequence[str] = ("out",),
         deterministic: bool = True,
     ) -> AttentionOutput:
@@ -46,6 +48,7 @@ class Aligned(nn.Module):
           value: [B, S, V]; None is the keys.
           mask: which keys a query sees, the same for all continuations of a sequence.
           state: what the queries before left, of a variant that goes on from it.
+          lengths: [b], how many of the T queries, from the first, are real; the others see nothing. None: all are.
           outputs: of `attend`.
           deterministic: what is likeliest of a variant that draws; otherwise the rng "dropout" is used.
 
@@ -60,16 +63,17 @@ class Aligned(nn.Module):
         arguments: dict[str, Any] = {
             "variant": self.variant,
             "params": owned_arrays(self, mechanism.arrays, sizes, name_of="aligned_{}".format),
-            "mask": mask,
             "rng": self.make_rng("dropout") if mechanism.draws and not deterministic else None,
             "outputs": tuple(dict.fromkeys((*outputs, *(["weights"] if looked_at else [])))),
         }
 
-        def attended(of_continuation: tuple[Array, Any]) -> AttentionOutput:
-            query, state = of_continuation
-            return attend(query[:, :, None], keys, values, state=state, **arguments)
+        def attended(of_continuation: tuple[Array, Array | None, Any]) -> AttentionOutput:
+            query, lengths, state = of_continuation
+            heads = query[:, :, None]
+            rules = mask if lengths is None else conjunction(mask, of_real(lengths, heads, keys=keys.shape[1]))
+            return attend(heads, keys, values, mask=rules, state=state, **arguments)
 
-        result: AttentionOutput = by_continuation(attended, (query, state), len(query) // len(key))
+        result: AttentionOutput = by_continuation(attended, (query, lengths, state), len(query) // len(key))
         if looked_at:
             assert result.weights is not None
             self.sow(LOOKED_AT, "weights", result.weights.astype(jnp.float32))

@@ -69,3 +69,33 @@ class Together:
         for constrain in self.constraints:
             logits = constrain(tokens, lengths, logits)
         return logits
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Allows no new token twice, but those in `but`."""
+
+    but: tuple[int, ...] = ()
+
+    def __call__(
+        self, tokens: Int[Array, "B M"], lengths: Int[Array, " B"], logits: Float[Array, "B V"]
+    ) -> Float[Array, "B V"]:
+        """Returns the logits with -inf for what was chosen before."""
+        chosen = jnp.arange(tokens.shape[1]) < lengths[:, None]
+        rows = jnp.arange(len(tokens))[:, None]
+        taken = jnp.zeros(logits.shape, bool).at[rows, tokens].max(chosen, mode="drop")
+        allowed = jnp.isin(jnp.arange(logits.shape[1]), jnp.asarray(self.but, jnp.int32))
+        return jnp.where(taken & ~allowed, -jnp.inf, logits)
+
+
+@dataclass(frozen=True)
+class Never:
+    """Allows none of these tokens."""
+
+    tokens: tuple[int, ...]
+
+    def __call__(
+        self, tokens: Int[Array, "B M"], lengths: Int[Array, " B"], logits: Float[Array, "B V"]
+    ) -> Float[Array, "B V"]:
+        """Returns the logits with -inf for them."""
+        return jnp.where(jnp.isin(jnp.arange(logits.shape[1]), jnp.asarray(self.tokens, jnp.int32)), -jnp.inf, logits)

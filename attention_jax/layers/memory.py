@@ -67,7 +67,7 @@ def attend_memory(
         query, per_token, lengths, alignment = of_continuation
         rules = mask
         if claims.steps and lengths is not None:
-            rules = conjunction(mask, _of_real(lengths, query, keys=key.shape[1]))
+            rules = conjunction(mask, of_real(lengths, query, keys=key.shape[1]))
         given = {"state": alignment, "outputs": ("out", "state")} if claims.steps else {}
         result: AttentionOutput = spread_attend()(
             query, key, value, mask=rules, per_token=per_token, **given, **arguments
@@ -75,18 +75,18 @@ def attend_memory(
         return result.out, result.state
 
     alignment = state.alignment if isinstance(state, Memory) else None
-    out, alignment = _by_continuation(attended, (query, per_token, lengths, alignment), len(query) // len(key))
+    out, alignment = by_continuation(attended, (query, per_token, lengths, alignment), len(query) // len(key))
     return out, Memory(prepared, alignment)
 
 
-def _of_real(lengths: Int[Array, " B"], query: Array, *, keys: int) -> Dense:
-    """The rule that a query that is not real sees nothing, and so moves nothing."""
+def of_real(lengths: Int[Array, " B"], query: Array, *, keys: int) -> Dense:
+    """Returns the rule that a query that is not real sees nothing, and so moves nothing."""
     batch, queries, heads, _ = query.shape
     real = jnp.arange(queries) < lengths[:, None]
     return Dense(jnp.broadcast_to(real[:, None, :, None], (batch, heads, queries, keys)))
 
 
-def _by_continuation(attended: Any, arrays: Any, continuations: int) -> Any:
+def by_continuation(attended: Any, arrays: Any, continuations: int) -> Any:
     """Returns what a function of [B, ...] makes of arrays [B * continuations, ...], in their order."""
     if continuations == 1:
         return attended(arrays)

@@ -25,7 +25,9 @@ def generated(
     test_examples: int,
     seed: int,
     draw_test: Draw | None = None,
+    draw_validation: Draw | None = None,
     by_length: bool = False,
+    told_apart_by: str | None = None,
 ) -> dict[str, Source]:
     """Returns the splits train, validation and test of a generator, each from a stream of its own.
 
@@ -37,8 +39,9 @@ def generated(
       draw: (generator of random numbers, rows) -> arrays [rows, ...], "inputs" or "tokens" among them.
       train_examples, validation_examples, test_examples: rows of each split.
       seed: fixes everything; 0 to 2^32 - 1.
-      draw_test: of the test split, where it differs.
+      draw_test, draw_validation: of these splits, where they differ.
       by_length: whether "lengths" says how many tokens a row has, for batches of one length each without padding.
+      told_apart_by: the array that makes two examples different; None is "inputs", or else "tokens".
 
     Raises:
       Refused: a split has no example, or the seed is out of its range.
@@ -51,15 +54,15 @@ def generated(
     splits: dict[str, Source] = {}
     in_train = np.empty(0, np.uint64)
     for stream, (split, examples) in enumerate(sizes.items()):
-        draw_split = draw_test if split == "test" and draw_test is not None else draw
+        draw_split = {"test": draw_test, "validation": draw_validation}.get(split) or draw
         rng = np.random.default_rng([seed, stream])
         starts = range(0, examples, _ROWS_AT_ONCE)
         blocks = [draw_split(rng, min(_ROWS_AT_ONCE, examples - start)) for start in starts]
         arrays = {field: np.concatenate([block[field] for block in blocks]) for field in blocks[0]}
         if split == "train":
-            in_train = np.unique(_fingerprints(arrays))
+            in_train = np.unique(_fingerprints(arrays, told_apart_by))
         else:
-            _draw_again(arrays, in_train, draw_split, rng)
+            _draw_again(arrays, in_train, draw_split, rng, told_apart_by)
         splits[split] = OfLengths(arrays) if by_length else ArraySource(arrays)
     return splits
 
@@ -84,22 +87,26 @@ class OfLengths:
         return {name: array[indices, :longest] for name, array in self._arrays.items()}
 
 
-def _draw_again(arrays: Arrays, in_train: np.ndarray, draw: Draw, rng: np.random.Generator) -> None:
+def _draw_again(
+    arrays: Arrays, in_train: np.ndarray, draw: Draw, rng: np.random.Generator, told_apart_by: str | None
+) -> None:
     """Replaces the rows of `arrays` that are in the train split, in place."""
-    repeated = np.isin(_fingerprints(arrays), in_train)
+    repeated = np.isin(_fingerprints(arrays, told_apart_by), in_train)
     if repeated.mean() > _COVERED:
         return
     while repeated.any():
         fresh = draw(rng, int(repeated.sum()))
         for name, array in arrays.items():
             array[repeated] = fresh[name]
-        repeated = np.isin(_fingerprints(arrays), in_train)
+        repeated = np.isin(_fingerprints(arrays, told_apart_by), in_train)
 
 
-def _fingerprints(arrays: Arrays) -> np.ndarray:
+def _fingerprints(arrays: Arrays, name: str | None) -> np.ndarray:
     """Returns a number of each row's tokens and of how many are real, uint64 [N]; padding is 0 and does not count."""
-    tokens = arrays["inputs"] if "inputs" in arrays else arrays["tokens"]
+    tokens = arrays[name or ("inputs" if "inputs" in arrays else "tokens")]
     tokens = tokens.reshape(len(tokens), -1)
+    if tokens.dtype == np.float32:
+        tokens = tokens.view(np.uint32)
     lengths = arrays.get("lengths", np.full(len(tokens), tokens.shape[1]))
     factors = np.random.default_rng(0).integers(1 << 63, size=1 + tokens.shape[1], dtype=np.uint64) * np.uint64(2) + 1
     return tokens.astype(np.uint64) @ factors[1:] + lengths.astype(np.uint64) * factors[0]

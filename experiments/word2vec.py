@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
             "model": {"name": "skip_gram", "width": 100},
             "optimizer": {
                 "name": "adamw",
-                "learning_rate": 2e-3,
+                "learning_rate": 5e-3,
                 "schedule": {"name": "warmup_cosine", "warmup_steps": 100},
                 "weight_decay": 0.0,
             },

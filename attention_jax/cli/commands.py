@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": "evaluate",
     "generate": "generate",
     "look": "look",
+    "vectors": "vectors",
     "compare": "compare",
     "sweep": "sweep",
     "reproduce": "reproduce",

@@ -146,33 +146,49 @@ def print_bibtex(spec: str) -> None:
 def print_one(name: str) -> None:
     """Prints all that is known of one thing, by its spec, or of a model, a task or a data set by its name.
 
+    Where several have a name, such as the pair mechanism and the model of one paper, it prints each.
+
     Raises:
       Refused: there is nothing of that name, or the spec has a wrong option.
     """
-    for kind, catalogue in CATALOGUES.items():
-        if name in catalogue.names():
-            builder = catalogue.lookup(name)
-            print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n")
-            fields = option_parameters(builder).values()
-            for section in {type(field.default): None for field in fields if is_section(field.default)}:
-                print(f"{inspect.getdoc(section)}\n")
-            print("options:")
-            known = models.parameters_of(builder) if kind == "model" else option_parameters(builder)
-            print("\n".join(_options(known.values())))
-            return
-    others = [other for catalogue in CATALOGUES.values() for other in catalogue.names()]
-    base = name.partition(":")[0]
+    named = {kind: catalogue for kind, catalogue in CATALOGUES.items() if name in catalogue.names()}
+    if _is_spec(name) or not named:
+        _print_mechanism(name)
+    for number, (kind, catalogue) in enumerate(named.items(), start=_is_spec(name)):
+        if number:
+            print()
+        _print_entry(kind, name, catalogue.lookup(name))
+
+
+def _print_entry(kind: str, name: str, builder: Any) -> None:
+    """Prints a model, a task or a data set."""
+    print(f"{kind} {name}\n\n{inspect.getdoc(builder)}\n")
+    fields = option_parameters(builder).values()
+    for section in {type(field.default): None for field in fields if is_section(field.default)}:
+        print(f"{inspect.getdoc(section)}\n")
+    print("options:")
+    known = models.parameters_of(builder) if kind == "model" else option_parameters(builder)
+    print("\n".join(_options(known.values())))
+
+
+def _is_spec(name: str) -> bool:
+    known = [one for kind in KINDS for one in kind.catalogue.names()]
+    return ".py:" in name or _with_own_name(name).partition(":")[0] in known
+
+
+def _print_mechanism(name: str) -> None:
+    base, others = name.partition(":")[0], [one for catalogue in CATALOGUES.values() for one in catalogue.names()]
     if name.endswith(".py"):
         raise Refused(
             f"{name!r} is a file: give --config={name} for the keys of an experiment, or {name}:NAME for an attention "
             "that it registers."
         )
-    if base in others:
+    if not _is_spec(name) and base in others:
         raise Refused(f"{base!r} takes no options here, and {name!r} gives some: `launch.py show {base}` lists them.")
-    by_spec = [known for kind in KINDS for known in kind.catalogue.names()]
+    if not _is_spec(name):
+        known = [one for kind in KINDS for one in kind.catalogue.names()]
+        raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*known, *others])}")
     name = _with_own_name(name)
-    if ".py:" not in name and name.partition(":")[0] not in by_spec:
-        raise Refused(f"there is nothing called {base!r}.{did_you_mean(base, [*by_spec, *others])}")
     kind_found = kind_of(name)
     if kind_found is VARIANTS:
         _print_variant(lookup(name))

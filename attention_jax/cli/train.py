@@ -38,14 +38,13 @@ def _prepared(options: argparse.Namespace) -> tuple["Experiment", range | None]:
     from attention_jax.training.run.profiling import parse_window
     from attention_jax.training.run.workdir import compare_config
     from attention_jax.training.running import starts_from_weights
-    from attention_jax.training.weights import fitting_weights
 
     experiment = Experiment(**running.sections(options))
     profile = None if options.profile is None else parse_window(options.profile, steps=experiment.steps)
     workdir = running.workdir_of(options)
     hosts.first_does(lambda: compare_config(workdir, experiment.config))
     if starts_from_weights(experiment, workdir):
-        fitting_weights(experiment.init, experiment.abstract_state, say=lambda _: None)
+        experiment.weights(say=lambda _: None)
     return experiment, profile
 
 

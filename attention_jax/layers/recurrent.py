@@ -27,9 +27,8 @@ Times: TypeAlias = Callable[[Float[Array, "B W"]], Float[Array, "B C"]]
 """times(vector): the product of a vector with the columns of the recurrent kernel that come next."""
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    (r"(.*/)?input_kernel", ("fsdp",)),
-    (r"(.*/)?recurrent_kernel", ("fsdp",)),
-    (r"(.*/)?(input|candidate)_bias", ()),
+    (r"(.*[/_])?(input|recurrent)_kernel", ("fsdp",)),
+    (r"(.*[/_])?(input|candidate)_bias", ()),
 )
 
 
@@ -190,8 +189,8 @@ class RecurrentCell(nn.Module):
         options, cell = self.options, CELLS[self.options.cell]
         width, gates, dtype = options.width, cell.gates_width(options.width), compute_dtype(options.dtype)
         into = self.param("input_kernel", nn.initializers.xavier_uniform(), (inputs.shape[-1], gates))
-        recurrent = self.param("recurrent_kernel", _orthogonal_blocks, (width, gates))
-        bias = self.param("input_bias", partial(_forgets_little, cell=options.cell, width=width), (gates,))
+        recurrent = self.param("recurrent_kernel", orthogonal_blocks, (width, gates))
+        bias = self.param("input_bias", first_bias(options), (gates,))
         of_candidate = self.param("candidate_bias", nn.initializers.zeros, (width,)) if cell.candidate_bias else None
         inputs, into, bias, recurrent, of_candidate = nn.dtypes.promote_dtype(
             inputs, gathered(into), bias, gathered(recurrent), of_candidate, dtype=dtype
@@ -249,16 +248,37 @@ class Recurrent(nn.Module):
         return Ran(inputs, tuple(after))
 
 
-def _orthogonal_blocks(key: Array, shape: tuple[int, int]) -> Float[Array, "W C"]:
+def orthogonal_blocks(key: Array, shape: tuple[int, int]) -> Float[Array, "W C"]:
     """Draws an orthogonal matrix for each gate."""
     width, gates = shape[0], shape[1] // shape[0]
     blocks = [nn.initializers.orthogonal()(each, (width, width), jnp.float32) for each in jax.random.split(key, gates)]
     return jnp.concatenate(blocks, axis=1)
 
 
-def _forgets_little(key: Array, shape: tuple[int], *, cell: str, width: int) -> Float[Array, " C"]:
-    bias = jnp.zeros(shape)
-    return bias.at[width : 2 * width].set(1.0) if cell == "lstm" else bias
+def first_bias(options: RecurrentOptions) -> nn.initializers.Initializer:
+    """Returns what draws a cell's bias: zeros, and 1 in the forget gate of an LSTM (Jozefowicz et al. 2015)."""
+
+    def drawn(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Float[Array, " C"]:
+        bias = jnp.zeros(shape, dtype)
+        return bias.at[options.width : 2 * options.width].set(1.0) if options.cell == "lstm" else bias
+
+    return drawn
+
+
+def advance(
+    cell: str, carry: Carry, given: Float[Array, "B C"], kernel: Float[Array, "W C"], bias: Float[Array, " W"] | None
+) -> Carry:
+    """Returns what a cell carries after one token.
+
+    Args:
+      cell: its name.
+      carry: before the token.
+      given: [B, C], the input's part of the gates.
+      kernel: [W, C], the recurrent kernel.
+      bias: [W], of the candidate, where the cell has one.
+    """
+    columns = iter(CELLS[cell].columns(len(kernel)))
+    return CELLS[cell].advance(carry, given, lambda vector: vector @ kernel[:, next(columns)], bias)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
@@ -26,7 +26,7 @@ from attention_jax.training.parallel.sharding import by_rows, make_mesh, replica
 from attention_jax.training.sections import Checkpointing, Evaluation, Init, Logging, Section, section
 from attention_jax.training.state import TrainState, begun, create_state
 from attention_jax.training.step import Instability, make_collecting_step, make_evaluation_step, make_train_step
-from attention_jax.training.weights import with_weights
+from attention_jax.training.weights import Weights, fitting_weights, with_weights
 
 # What a step is compiled for: the shape of each array of a batch, by name.
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -204,6 +204,11 @@ class Experiment:
         """Returns the state before the first step, on the devices of the mesh; a seed is 0 to 2^32 - 1."""
         # JAX takes a Python number for an int32, which half of the seeds are too large for.
         return self._compiled_state(np.uint32(seed))
+
+    def weights(self, *, say: Callable[[str], None]) -> Weights:
+        """Returns what `config.init` names, by the path of what each array stands for: see `fitting_weights`."""
+        vocabulary = self.dataset.facts.get("vocabulary")
+        return fitting_weights(self.init, self.abstract_state, vocabulary=vocabulary, say=say)
 
     def started_from(self, state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
         """Returns the state before the first step with these weights, by path, in place of those that were drawn."""

@@ -37,7 +37,6 @@ from attention_jax.training.run.workdir import (
 )
 from attention_jax.training.stability import check_stable, skipped_line
 from attention_jax.training.state import TrainState
-from attention_jax.training.weights import fitting_weights
 
 # How many batches wait on a device that has a memory of its own.
 _BATCHES_AHEAD = 2
@@ -69,7 +68,7 @@ class Run:
         Args:
           experiment: what is trained.
           given: which run of it.
-          weights: gives what it starts from where `config.init` has a source and it has no checkpoint.
+          weights: gives what it starts from where `config.init` names something and it has no checkpoint.
           pulse: told of checkpoints.
           placed: whether its batches are put on the devices as they come.
         """
@@ -87,9 +86,9 @@ class Run:
         self.meter = Meter()
         self.profile: Profile | None = None
         restored = self.checkpoints.restore(state)
-        if restored is None and experiment.init.source is not None:
+        if restored is None and experiment.init.is_given:
             state = experiment.started_from(state, weights())
-            self.progress.say(f"starting from the weights of {experiment.init.source}")
+            self.progress.say(f"starting from the weights of {experiment.init.source or experiment.init.vectors}")
         if restored is not None:
             self.step = self.saved = pulse.step = pulse.saved = restored.step
             state = restored.state
@@ -345,8 +344,8 @@ class Run:
 
 
 def starts_from_weights(experiment: Experiment, workdir: Path) -> bool:
-    """Returns whether a run in a folder reads `config.init.source`: it has one, and there is no checkpoint."""
-    return experiment.init.source is not None and not has_checkpoint(workdir)
+    """Returns whether a run in a folder reads what `config.init` names: it does, and there is no checkpoint."""
+    return experiment.init.is_given and not has_checkpoint(workdir)
 
 
 def opened(experiment: Experiment, given: Given, *, held: ExitStack, pulse: Pulse, placed: bool = True) -> Run:
@@ -364,7 +363,7 @@ def opened(experiment: Experiment, given: Given, *, held: ExitStack, pulse: Puls
         the weights that it is to start from cannot be read or do not fit the model.
       RunFailed: its files could not be written.
     """
-    weights = cache(lambda: fitting_weights(experiment.init, experiment.abstract_state, say=given.progress.say))
+    weights = cache(lambda: experiment.weights(say=given.progress.say))
     # Before there is a folder: a mistake in the section is not kept in it.
     if starts_from_weights(experiment, given.workdir):
         weights()

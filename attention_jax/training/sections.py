@@ -89,11 +89,21 @@ class Init:
       rename: (pattern of whole paths of the source, replacement), such as ((r"encoder/(.*)", r"\1"),), one after the
         other; what is renamed to "" is left out.
       skip: patterns of the whole paths of what stays as drawn, such as ("head/.*",).
+      vectors: a file of word vectors in word2vec's text format, or its binary one (.bin), from which a table of the
+        model gets the rows of the words that are in both; the other rows stay as the source or the seed has them.
+      table: the path of that table, [V, D], a row for each token of the vocabulary.
     """
 
     source: str | None = None
     rename: tuple = ()
     skip: tuple = ()
+    vectors: str | None = None
+    table: str = "token/embedding"
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is something to start from."""
+        return self.source is not None or self.vectors is not None
 
     def __post_init__(self) -> None:
         if (self.rename or self.skip) and self.source is None:

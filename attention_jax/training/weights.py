@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from attention_jax.base.errors import Refused, did_you_mean
+from attention_jax.interop.word_vectors import read_word_vectors
 from attention_jax.layers.paths import path_of
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.sections import Init
@@ -23,20 +24,76 @@ Weights = dict[str, np.ndarray]
 _NAMED = 4
 
 
-def fitting_weights(init: Init, state: TrainState, *, say: Callable[[str], None]) -> Weights:
-    """Returns the arrays of `init.source` for a model, by the path of what each stands for.
+def fitting_weights(
+    init: Init, state: TrainState, *, vocabulary: Sequence[str] | None = None, say: Callable[[str], None]
+) -> Weights:
+    """Returns the arrays of `init.source` and of `init.vectors` for a model, by the path of what each stands for.
 
     Args:
-      init: the section, with a source.
+      init: the section, with one of the two.
       state: arrays or their shapes.
-      say: told of damaged checkpoints.
+      vocabulary: what each token of the data set stands for; None where they stand for no text.
+      say: told of damaged checkpoints, and of how many words have a vector.
+
+    Returns:
+      The arrays; of a masked one, what is masked stays as it was drawn.
 
     Raises:
-      Refused: the source is not there or cannot be read; a pattern matches nothing; or an array of the model is not in
-        it or of another shape, or one of it is not of the model.
+      Refused: a file is not there or cannot be read; a pattern matches nothing; or an array of the model is not in the
+        source or of another shape, or one of it is not of the model; or the vectors are of no word of the vocabulary,
+        or of another width than the table.
     """
-    assert init.source is not None
-    source = Path(init.source)
+    weights = {} if init.source is None else _of_source(init, Path(init.source), state, say=say)
+    if init.vectors is None:
+        return weights
+    drawn = np.ma.masked_all(_table(init, state, vocabulary).shape, np.float32)
+    table = np.ma.array(weights.get(init.table, drawn), keep_mask=True)
+    return {**weights, init.table: _with_words(table, init, vocabulary or (), say=say)}
+
+
+def _table(init: Init, state: TrainState, vocabulary: Sequence[str] | None) -> Any:
+    """Returns the shape of the table that word vectors are for, in an array or its like."""
+    wanted = {path_of(keys): leaf for keys, leaf in _leaves(_collections(state))}
+    if init.table not in wanted:
+        raise Refused(f"init.table={init.table!r} is no array of the model.{did_you_mean(init.table, wanted)}")
+    if vocabulary is None:
+        raise Refused(
+            f"init.vectors={init.vectors!r} is of words, and the tokens of this data set are none: leave it out."
+        )
+    leaf = wanted[init.table]
+    if len(leaf.shape) != 2 or leaf.shape[0] != len(vocabulary):
+        raise Refused(
+            f"init.table={init.table!r} is {list(leaf.shape)}, and a row for each of the {len(vocabulary)} tokens is "
+            "needed: name the table of the tokens."
+        )
+    return leaf
+
+
+def _with_words(
+    table: np.ma.MaskedArray, init: Init, vocabulary: Sequence[str], *, say: Callable[[str], None]
+) -> np.ma.MaskedArray:
+    """Returns a table [V, D] with the vectors of the words that a file has."""
+    words, vectors = read_word_vectors(Path(str(init.vectors)))
+    if vectors.shape[1] != table.shape[1]:
+        raise Refused(
+            f"init.vectors={init.vectors!r} has {vectors.shape[1]} dimensions and {init.table} {table.shape[1]}: give "
+            f"the model a width of {vectors.shape[1]}."
+        )
+    row_of = {word: row for row, word in enumerate(words)}
+    found = [(token, row_of[word]) for token, word in enumerate(vocabulary) if word in row_of]
+    if not found:
+        raise Refused(
+            f"init.vectors={init.vectors!r} has none of the {len(vocabulary)} words of the vocabulary, such as "
+            f"{vocabulary[-1]!r}: give vectors of such words."
+        )
+    tokens, rows = np.array(found).T
+    table[tokens] = vectors[rows]
+    say(f"{len(found)} of the {len(vocabulary)} tokens have a vector in {init.vectors}")
+    return table
+
+
+def _of_source(init: Init, source: Path, state: TrainState, *, say: Callable[[str], None]) -> Weights:
+    """Returns the arrays of the source for a model; raises as `fitting_weights`."""
     found = _of_file(source) if source.suffix == ".safetensors" else _of_run(source, say=say)
     weights = _renamed(found, init)
     wanted = {path_of(keys): leaf for keys, leaf in _leaves(_collections(state))}
@@ -62,11 +119,20 @@ def with_weights(state: TrainState, weights: Mapping[str, np.ndarray]) -> dict[s
         array = weights.get(path_of(keys))
         if array is None:
             return leaf
-        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda part: array[part].astype(leaf.dtype))
+        given = jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda part: _filled(array[part], leaf.dtype))
+        if not np.ma.is_masked(array):
+            return given
+        stays = jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda part: np.ma.getmaskarray(array)[part])
+        return jnp.where(stays, leaf, given)
 
     collections = jax.tree_util.tree_map_with_path(placed, _collections(state))
     fields = {"buffers": collections.pop("buffers"), "mutable": {name: collections.pop(name) for name in state.mutable}}
     return {"params": collections, **fields}
+
+
+def _filled(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Returns an array of a dtype, 0 where it is masked."""
+    return np.ma.filled(array, 0).astype(dtype)
 
 
 def _collections(state: TrainState) -> dict[str, Any]:

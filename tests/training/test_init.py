@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attention_jax.base.errors import Refused
+from attention_jax.interop.word_vectors import write_word_vectors
 from attention_jax.layers.paths import path_of
 from attention_jax.training import Experiment
 from attention_jax.training.checkpoints import Checkpoints
@@ -217,3 +218,58 @@ def test_the_checkpoint_is_that_of_the_score(source, tmp_path):
         weights = fitting_weights(Init(source=str(folder)), averaged().abstract_state, say=print)
         for keys, leaf in jax.tree_util.tree_leaves_with_path(average):
             np.testing.assert_array_equal(weights[path_of(keys)], leaf)
+
+
+VOCABULARY = ["<unknown>", "a", "b", "c", "d", "e"]
+
+
+@pytest.fixture
+def vectors(tmp_path) -> Path:
+    """Vectors of "b", of "d" and of a word that the vocabulary has not."""
+    write_word_vectors(tmp_path / "vectors.txt", ["d", "z", "b"], np.arange(12, dtype=np.float32).reshape(3, 4))
+    return tmp_path / "vectors.txt"
+
+
+def words(init: Init, vocabulary=VOCABULARY, say=lambda line: None) -> Weights:
+    return fitting_weights(init, state_of(), vocabulary=vocabulary, say=say)
+
+
+def test_words_get_their_vectors_and_the_others_stay_as_drawn(vectors):
+    said = []
+    weights = words(Init(vectors=str(vectors)), say=said.append)
+    assert weights.keys() == {"token/embedding"}
+    table = with_weights(state_of(), weights)["params"]["token"]["embedding"]
+    expected = np.ones((6, 4))
+    expected[4], expected[2] = [0, 1, 2, 3], [8, 9, 10, 11]
+    np.testing.assert_array_equal(table, expected)
+    assert said == [f"2 of the 6 tokens have a vector in {vectors}"]
+
+
+def test_words_get_their_vectors_beside_a_source(vectors, file):
+    save_file(arrays(), file)
+    weights = words(Init(source=str(file), vectors=str(vectors)))
+    expected = arrays()["token/embedding"].copy()
+    expected[4], expected[2] = [0, 1, 2, 3], [8, 9, 10, 11]
+    placed = with_weights(state_of(), weights)["params"]
+    np.testing.assert_array_equal(placed["token"]["embedding"], expected)
+    np.testing.assert_array_equal(placed["head"]["bias"], arrays()["head/bias"])
+
+
+@pytest.mark.parametrize(
+    ("given", "vocabulary", "message"),
+    [
+        ({"table": "tokn/embedding"}, VOCABULARY, r"init\.table='tokn/embedding' is no array.*token/embedding"),
+        ({"table": "head/kernel"}, VOCABULARY, r"head/kernel' is \[4, 6\], and a row for each of the 6 tokens"),
+        ({}, None, "the tokens of this data set are none"),
+        ({}, ["v", "w", "x", "y", "u", "t"], "none of the 6 words of the vocabulary, such as 't'"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(vectors, given, vocabulary, message):
+    with pytest.raises(Refused, match=message):
+        words(Init(vectors=str(vectors), **given), vocabulary)
+
+
+def test_vectors_of_another_width_are_refused(tmp_path):
+    write_word_vectors(tmp_path / "wide.bin", ["a"], np.ones((1, 5)))
+    with pytest.raises(Refused, match=r"has 5 dimensions and token/embedding 4: give the model a width of 5"):
+        words(Init(vectors=str(tmp_path / "wide.bin")))

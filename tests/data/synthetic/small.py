@@ -16,6 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "parity": {"longest": 12, "test_shortest": 12, "test_longest": 20},
     "group_words": {"length": 10, "test_length": 20},
     "flip_flop": {"length": 32},
+    "stretched_copying": {"vocabulary_size": 9, "length": 20},
     "listops": {"depth": 4, "arguments": 4, "longest": 24},
 }
 
@@ -23,10 +24,14 @@ SMALL: dict[str, dict[str, Any]] = {
 def experiment_on(name: str) -> dict[str, Any]:
     """Returns the sections of an experiment of two steps."""
     classified = name == "listops"
+    stack = {"num_layers": 1, "num_heads": 1, "width": 8}
+    model: dict[str, Any] = {"name": "encoder_classifier" if classified else "gpt", **stack}
+    if name == "stretched_copying":
+        model = {"name": "transformer", "encoder": stack, "decoder": stack}
     return {
         "data": {"name": name, **SMALL[name], "train_examples": 64, "validation_examples": 8, "test_examples": 8},
         "task": {"name": "classification"} if classified else {"name": "token_prediction", "metric": "accuracy"},
-        "model": {"name": "encoder_classifier" if classified else "gpt", "num_layers": 1, "num_heads": 1, "width": 8},
+        "model": model,
         "optimizer": {"name": "adamw", "learning_rate": 1e-2},
         "batch_size": 8,
         "steps": 2,

@@ -153,6 +153,71 @@ def test_an_input_that_there_is_not_is_refused(digit, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A hierarchical network on a user's own folder."""
+    folder = tmp_path_factory.mktemp("reviews")
+    for label, word in (("bad", "dull"), ("good", "fine")):
+        (folder / label).mkdir()
+        for number in range(8):
+            (folder / label / f"{number}.txt").write_text(f"a {word} film <it> is\n\n{word} <b>\nthe end\n")
+    dataset = data.build("document_folder", path=str(folder), sentences=4, words=6, test_fraction=0.25)
+    gru = {"cell": "gru", "width": 3, "bidirectional": True}
+    return untrained(dataset, "han", width=4, words=gru, sentences=gru)
+
+
+def test_a_document_shows_its_sentences_and_their_words(reviewed):
+    page = report(reviewed, "the film <it> is fine\n\nthe end")
+    assert [one for one in re.findall(r"<h2>(.*?)</h2>", page) if "entences" in one or "ords" in one] == [
+        "Sentences",
+        "Words of each sentence",
+    ]
+    words = re.findall(r"<li>(.*?)</li>", page)
+    assert [re.sub("<.*?>", "", line) for line in words[:2]] == ["the film &lt; it &gt; is", "the end"] or len(
+        words
+    ) == 2
+    assert "<it>" not in page
+    assert links(page) == []
+
+
+def test_a_document_has_weights_of_its_own_words(reviewed):
+    shown = given(reviewed, "a dull film\nend")
+    sentences, words = attention_maps(reviewed.model, reviewed.variables, shown.arrays)
+    assert (sentences.weights.shape, words.weights.shape) == ((1, 1, 2), (1, 2, 3))
+    np.testing.assert_allclose(sentences.weights.sum(-1), 1, atol=1e-6)
+    np.testing.assert_allclose(words.weights.sum(-1), 1, atol=1e-6)
+    assert words.weights[0, 1, 1:].tolist() == [0, 0]
+    assert shown.cells["tokens"] == [["a", "dull", "film"], ["end"]]
+    assert shown.tokens["tokens"] == ["a dull film", "end"]
+
+
+def test_an_example_of_texts_that_are_classified_is_looked_at_by_its_number(reviewed):
+    shown = given(reviewed, "0")
+    assert shown.arrays["tokens"].shape == (1, 3, 6)
+    assert [len(row) for row in shown.cells["tokens"]] == [7 - 1, 4, 2] or shown.cells["tokens"][2] == ["the", "end"]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max_pooling", "self_attentive:hops=2"])
+def test_a_pooling_shows_the_words_of_a_text(tmp_path, pooling):
+    rows = [f"{word} card,{label}" for word, label in (("my", "a"), ("your", "b")) for _ in range(8)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+    dataset = data.build(
+        "text_classification", path=str(tmp_path / "texts.csv"), context=4, tokens="words", validation_fraction=0.25
+    )
+    trained = untrained(
+        dataset, "recurrent_classifier", width=4, encoder={"width": 3, "bidirectional": True}, pooling=pooling
+    )
+    shown = given(trained, "your card")
+    (one,) = attention_maps(trained.model, trained.variables, shown.arrays)
+    assert (one.part, one.variant) == ("Pooling", pooling)
+    assert one.weights.shape == (2 if pooling in ("last", "self_attentive:hops=2") else 1, 1, 2)
+    assert '"1 your"' in report(trained, "your card")
+    with pytest.raises(Refused, match="5 words: give 1 to 4"):
+        given(trained, "a b c d e")
+    with pytest.raises(Refused, match="0 words: give 1 to 4"):
+        given(trained, "")
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

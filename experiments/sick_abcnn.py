@@ -2,14 +2,17 @@
 
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/sick_abcnn.py --workdir=runs/sick_abcnn
 DIR has a folder sick2014 with SICK_train.txt, SICK_trial.txt and SICK_test_annotated.txt, SemEval-2014's task 1.
-Not run whole yet. Beside the paper's similarities the vectors of each block are compared, and tokens that both texts
+Seen: relatedness, Pearson 0.767 and Spearman 0.707 on test, seed 0, in 3 minutes of one core of an AMD EPYC that other
+work shared. Entailment at a learning rate of 2e-3 and a dropout of 0.3: accuracy 0.758 by ABCNN-3, 0.797 by BCNN (bar:
+0.75), seed 0; what stands here now was chosen on the trial split (comparisons/abcnn_sick.py) and was not run yet.
+Beside the paper's similarities the vectors of each block are compared, and tokens that both texts
 have are marked; the paper has features of negation, length and word overlap instead, and vectors of word2vec.
 """
 
 from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused, did_you_mean
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 
 def _entailment(system: str, argument: str, core_minutes: float, published: Figure | None = None) -> Reproduction:
@@ -37,6 +40,7 @@ RESULTS = (
         core_minutes=5,
         data="SICK, relatedness, test",
         metric="test_pearson",
+        expected=Expected(0.767, tolerance=0.02),
         floor=Figure(0, "one score for all"),
         reference=Figure(0.573, "the share of words that both have, Jaccard"),
     ),
@@ -83,11 +87,11 @@ def get_config(arg: str = "abcnn_3") -> ConfigDict:
                 "pooling": pooling,
                 "compared": "vectors",
                 "shared_words": True,
-                "dropout_rate": 0.3,
+                "dropout_rate": 0.3 if scores else 0.2,
             },
             "optimizer": {
                 "name": "adamw",
-                "learning_rate": 2e-3,
+                "learning_rate": 2e-3 if scores else 4e-3,
                 "schedule": {"name": "warmup_cosine", "warmup_steps": 100},
                 "weight_decay": 0.1,
             },

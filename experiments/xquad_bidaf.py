@@ -3,20 +3,23 @@ r"""BiDAF on XQuAD's English questions: that SQuAD's format is read and scored, 
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/xquad_bidaf.py --workdir=runs/xquad_bidaf
 DIR has a folder xquad_en with xquad.en.json; ":tfds" behind the file reads TFDS's xquad/en in its place, the same
 questions in another order. XQuAD is a test set of 240 paragraphs and 1190 questions: seven tenths of its own paragraphs
-are trained on, and a fifth is the test. SQuAD has a hundred times as many questions. Not run whole yet.
+are trained on, and a fifth is the test. SQuAD has a hundred times as many questions.
+Seen: F1 0.061 and exact match 0.013 on test, seed 0, in 2 minutes of one core of an AMD EPYC: no more than before
+training. The validation loss rises from step 200 on: so few questions are learned by heart.
 """
 
 from ml_collections import ConfigDict
 
 from attention_jax.base.errors import Refused
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(
         system="BiDAF, LSTMs of width 32, trained on 830 questions",
         data="XQuAD en, a fifth of its paragraphs",
-        core_minutes=15,
+        core_minutes=2,
         metric="test_f1",
+        expected=Expected(0.061, tolerance=0.04),
         floor=Figure(0, "no word in common"),
         published=Figure(0.773, "BiDAF trained on SQuAD's 87 599 questions, on SQuAD's own test"),
     ),

@@ -20,11 +20,12 @@ from tests.training.parameters import flat
 FACTS = {
     **{"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)},
     **{"source_length": 8, "target_length": 8, "begin": 1, "end": 2},
-    **{"passage_length": 8, "character_vocabulary_size": 7},
+    **{"passage_length": 8, "character_vocabulary_size": 7, "story_length": 8, "oov_words": 3, "unknown": 1},
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
 BATCH |= {"first": TOKENS, "second": TOKENS, "passage": TOKENS, "question": TOKENS}
+BATCH |= {"story": jnp.zeros((2, 8, 3), jnp.int32), "source_extended": TOKENS}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 # Of models without a stack, which take no attention variant: what makes them small.
@@ -33,7 +34,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
+    "memory_network": {"width": 8, "tying": "layer_wise"},
     "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},
+    "pointer_generator": {"width": 8, "encoder": LSTM, "decoder": {"width": 8}},
+    "pointer_network": {"width": 8, "encoder": LSTM, "decoder": {"width": 16}},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]
 

@@ -20,7 +20,7 @@ from tests.training.parameters import flat
 FACTS = {
     **{"vocabulary_size": 11, "length": 8, "num_classes": 3, "image_shape": (8, 8, 1)},
     **{"source_length": 8, "target_length": 8, "begin": 1, "end": 2},
-    **{"passage_length": 8, "character_vocabulary_size": 7},
+    **{"passage_length": 8, "character_vocabulary_size": 7, "story_length": 8, "oov_words": 3, "unknown": 1},
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
@@ -31,6 +31,7 @@ BATCH |= {
     "passage": TOKENS,
     "question": TOKENS,
 }
+BATCH |= {"story": jnp.zeros((2, 8, 3), jnp.int32), "source_extended": TOKENS}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 # Of models without a stack, which take no attention variant: what makes them small.
@@ -41,7 +42,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "cnn_classifier": {"width": 8, "filters": 4, "attention": "scaled_dot", "pooling": "by_query", "query_width": 4},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
     "han": {"width": 8, "words": LSTM, "sentences": LSTM},
+    "memory_network": {"width": 8, "tying": "layer_wise"},
     "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},
+    "pointer_generator": {"width": 8, "encoder": LSTM, "decoder": {"width": 8}},
+    "pointer_network": {"width": 8, "encoder": LSTM, "decoder": {"width": 16}},
     "recurrent_classifier": {"width": 8, "encoder": LSTM},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]

@@ -22,7 +22,8 @@ def stories(
     shortest: int = 2,
     longest: int = 4,
     moves: int = 2,
-    train_examples: int = 50_000,
+    easier: float = 0.5,
+    train_examples: int = 200_000,
     validation_examples: int = 2_000,
     test_examples: int = 2_000,
     seed: int = 0,
@@ -39,6 +40,9 @@ def stories(
     is in validation alone, and another in test. Of any two of its entities all pairs are in each split, since which
     things are never in some place is soon learned, and tells an answer without a hop.
 
+    Some of the training questions are easier: about a later entity of a chain, whose answer needs fewer facts. All
+    those of validation and test are about things.
+
     Source: the second and the third task, two and three supporting facts, of Weston et al., "Towards AI-Complete
     Question Answering" (arXiv 1502.05698). Differences: sentences are three ids; entities are drawn for each story from
     many, where there 4 persons and 6 places are in all; nothing is dropped, and a box carries what there the order of
@@ -49,6 +53,8 @@ def stories(
       entities: of each kind; a multiple of 5, and at least `longest`.
       shortest, longest: things in a story, n; each number is as likely as another.
       moves: how often each person goes to a place.
+      easier: the share of the training questions that are about another entity of a chain than its thing, each as
+        likely as another.
       train_examples, validation_examples, test_examples: stories in each split.
       seed: fixes everything; 0 to 2^32 - 1.
 
@@ -58,17 +64,21 @@ def stories(
     name = "stories"
     if facts not in (2, 3):
         raise Refused(f"{name} facts={facts}: an answer needs 2 or 3.")
-    draws.check_at_least(name, 1, shortest=shortest, longest=longest - shortest + 1, moves=moves)
+    draws.check_at_least(name, 1, shortest=shortest, moves=moves)
+    draws.check_at_least(name, shortest, longest=longest)
     draws.check_at_least(name, longest, entities=entities)
     if entities % _HELD_OUT:
         raise Refused(f"{name} entities={entities} is no multiple of {_HELD_OUT}: use {-(-entities // 5) * 5}.")
 
-    def draw_of(shares: tuple[int, ...]) -> Draw:
-        return lambda rng, rows: _examples(rng, rows, facts, entities, (shortest, longest), moves, shares)
+    if not 0 <= easier <= 1:
+        raise Refused(f"{name} easier={easier}: give a share of the training questions, in [0, 1].")
+
+    def draw_of(shares: tuple[int, ...], easier: float = 0.0) -> Draw:
+        return lambda rng, rows: _examples(rng, rows, facts, entities, (shortest, longest), moves, shares, easier)
 
     splits = generated(
         name,
-        draw_of(tuple(range(2, _HELD_OUT))),
+        draw_of(tuple(range(2, _HELD_OUT)), easier),
         train_examples=train_examples,
         validation_examples=validation_examples,
         test_examples=test_examples,
@@ -92,6 +102,7 @@ def _examples(
     things: tuple[int, int],
     moves: int,
     shares: tuple[int, ...],
+    easier: float,
 ) -> Arrays:
     """Returns stories; the entities of each chain, as numbers added up, leave one of `shares` when divided by 5."""
     shape = rows, things[1]
@@ -115,9 +126,10 @@ def _examples(
     story = np.take_along_axis(sentences.reshape(rows, -1, 3), order[..., None], axis=1)
     lengths = (counts * sentences.shape[2]).astype(np.int32)
     story[np.arange(story.shape[1]) >= lengths[:, None]] = 0
-    asked = rng.integers(counts), np.arange(rows)
-    question = np.stack([np.full(rows, _WHERE, np.int32), chain[0][asked[::-1]]], axis=1)
-    return {"story": story, "story_lengths": lengths, "question": question, "label": went[asked[::-1]][:, -1]}
+    every, about = np.arange(rows), rng.integers(counts)
+    kind = np.where(rng.random(rows) < easier, rng.integers(1, len(chain), size=rows), 0)
+    question = np.stack([np.full(rows, _WHERE, np.int32), np.stack(chain)[kind, every, about]], axis=1)
+    return {"story": story, "story_lengths": lengths, "question": question, "label": went[every, about, -1]}
 
 
 def _told(chain: list[np.ndarray], went: np.ndarray) -> np.ndarray:

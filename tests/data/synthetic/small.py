@@ -18,6 +18,20 @@ SMALL: dict[str, dict[str, Any]] = {
     "flip_flop": {"length": 32},
     "stretched_copying": {"vocabulary_size": 9, "length": 20},
     "listops": {"depth": 4, "arguments": 4, "longest": 24},
+    "stories": {"entities": 5, "longest": 3},
+    "sorting": {"numbers": 30, "shortest": 6, "longest": 8},
+    "convex_hull": {"shortest": 4, "longest": 6},
+}
+# What reads those that are no tokens in a row.
+LSTM = {"width": 4, "bidirectional": True}
+POINTING = {
+    "task": {"name": "pointing"},
+    "model": {"name": "pointer_network", "width": 4, "encoder": LSTM, "decoder": {"width": 8}},
+}
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "stories": {"task": {"name": "classification"}, "model": {"name": "memory_network", "width": 8}},
+    "sorting": POINTING,
+    "convex_hull": POINTING,
 }
 
 
@@ -36,4 +50,5 @@ def experiment_on(name: str) -> dict[str, Any]:
         "batch_size": 8,
         "steps": 2,
         "log": {"tensorboard": False},
+        **SYSTEMS.get(name, {}),
     }

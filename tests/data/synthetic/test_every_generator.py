@@ -16,6 +16,11 @@ def build(name: str, *, train: int = 400, held_out: int = 100, **options: Any) -
     return data.build(name, **{**SMALL[name], **sizes, **options})
 
 
+def told_apart(batch: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns what makes two examples different."""
+    return next(batch[name] for name in ("story", "points", "source", "tokens", "inputs") if name in batch)
+
+
 def split_of(dataset: data.Dataset, split: str) -> dict[str, np.ndarray]:
     source = dataset.splits[split]
     return source.gather(np.arange(len(source)))
@@ -33,20 +38,21 @@ def test_arrays_are_of_the_declared_types_and_within_the_facts(name, split):
     dataset = build(name)
     batch = split_of(dataset, split)
     facts = dataset.facts
-    tokens = batch["tokens" if "tokens" in batch else "inputs"]
+    tokens = told_apart(batch)
     assert len(tokens) == len(dataset.splits[split])
-    assert tokens.shape[1] <= facts["length"]
+    assert tokens.shape[1] <= facts["story_length" if "story" in batch else "length"]
     assert tokens.min() >= 0
-    assert tokens.max() < facts["vocabulary_size"]
+    assert tokens.max() < (facts["vocabulary_size"] or 1)
     for field, array in batch.items():
-        assert array.dtype == (np.float32 if field == "weights" else np.int32), field
+        assert array.dtype == (np.float32 if field in ("weights", "points") else np.int32), field
     if "label" in batch:
         assert set(np.unique(batch["label"])) <= set(range(facts["num_classes"]))
         return
     assert set(np.unique(batch["weights"])) <= {0.0, 1.0}
     assert (batch["weights"].sum(axis=1) > 0).all(), "every example is asked something"
     assert (batch["targets"][batch["weights"] == 0] == 0).all()
-    assert batch["targets"].max() < facts["vocabulary_size"]
+    places = "target_lengths" in batch
+    assert batch["targets"].max() < (facts["target_length"] if places else facts["vocabulary_size"])
     if "lengths" in batch:
         padding = np.arange(tokens.shape[1]) >= batch["lengths"][:, None]
         assert not (tokens * padding).any()
@@ -76,7 +82,7 @@ def test_no_example_of_training_is_held_out(name):
     def rows(split: str) -> set[bytes]:
         source = dataset.splits[split]
         batches = [source.gather(np.array([row])) for row in range(len(source))]
-        return {batch["tokens" if "tokens" in batch else "inputs"].tobytes() for batch in batches}
+        return {told_apart(batch).tobytes() for batch in batches}
 
     train = rows("train")
     assert not train & rows("validation")
@@ -91,7 +97,7 @@ def test_splits_and_seeds_are_unlike(name):
         for seed in (0, 10)
         for split in ("train", "test")
     ]
-    distinct = {row.tobytes() for batch in tokens for row in batch["tokens" if "tokens" in batch else "inputs"]}
+    distinct = {row.tobytes() for batch in tokens for row in told_apart(batch)}
     assert len(distinct) > 300
 
 

@@ -31,7 +31,8 @@ MESHES = {
 ROWS = 8
 STEPS = 5
 RNG = np.random.default_rng(0)
-TOKENS = RNG.integers(11, size=(ROWS, 8)).astype(np.int32)
+# Smaller than the vocabulary, and places of a source of 8 and its end.
+TOKENS = RNG.integers(9, size=(ROWS, 8)).astype(np.int32)
 BATCH = {
     "inputs": TOKENS,
     "tokens": TOKENS,
@@ -43,6 +44,7 @@ BATCH = {
     **{"first": TOKENS, "second": TOKENS[:, ::-1].copy(), "passage": TOKENS, "question": TOKENS[:, :3].copy()},
     "document": np.stack([TOKENS[:, :4], TOKENS[:, 4:]], axis=1),
     **{"start": TOKENS[:, 0] % 4, "end": 4 + TOKENS[:, 0] % 4},
+    **{"story": RNG.integers(11, size=(ROWS, 8, 3)).astype(np.int32), "source_extended": TOKENS[:, ::-1] + 4},
 }
 
 

@@ -11,7 +11,6 @@ from attention_jax.layers import Embedding, Pooling, Seen, Stack, StackOptions
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.layers.stack_options import OF_LOGITS
 from attention_jax.models.catalogue import register
-from attention_jax.models.looks import Shown
 
 
 @register("encoder_classifier")
@@ -34,7 +33,6 @@ class EncoderClassifier(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("tokens",)
     may_read: ClassVar[tuple[str, ...]] = ("lengths",)
-    looks: ClassVar[tuple[Shown, ...]] = (Shown("pooling", "Pooling", columns="tokens", by="pooling"),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -99,9 +99,6 @@ def _section(part: str, layers: Sequence[Map], given: Given, look: Look, number:
         for head, weights in enumerate(one.weights)
     }
     figures.append(_map_figure(f"weights-{number}", "One head", large, queries, keys))
-    cells = formed[0].shown and formed[0].shown.cells
-    if cells:
-        table += f"\n<h3>Its words</h3>\n{_written(formed[0], given.cells[cells])}"
     return Section(part.capitalize(), " ".join(said), [*figures, *instead], "\n".join(filter(None, (table, of_shares))))
 
 
@@ -167,19 +164,9 @@ def _chosen(chart: alt.Chart, several: Sequence[str], label: str) -> alt.Chart:
 
 def _names(one: Map, given: Given) -> tuple[list[str], list[str]]:
     """Returns the names of queries and keys, each with its number, since a token may come twice."""
-    if one.shown is not None:
-        assert one.weights is not None
-        rows, columns = (
-            given.tokens.get(of or "", []) if of else [""] * count
-            for of, count in zip((one.shown.rows, one.shown.columns), one.weights.shape[1:], strict=True)
-        )
-        of_queries, of_keys = rows, columns
-    else:
-        of_queries = given.tokens[one.stack]
-        of_keys = given.tokens["encoder"] if one.cross else of_queries
-    queries, keys = (
-        [f"{place + 1} {name}".rstrip() for place, name in enumerate(names)] for names in (of_queries, of_keys)
-    )
+    of_queries = given.tokens[one.stack]
+    of_keys = given.tokens["encoder"] if one.cross else of_queries
+    queries, keys = ([f"{place + 1} {name}" for place, name in enumerate(names)] for names in (of_queries, of_keys))
     return queries, keys
 
 
@@ -199,22 +186,6 @@ def _pictures(layers: Sequence[Map], given: Given) -> str:
     over = _grid(layers, lambda weights: pictures.over_image(image, _on_grid(weights, given)))
     whose = "the class token attends" if given.class_token else "its tokens attend"
     return f"{table}\n<h3>Where {whose} in the image</h3>\n{over}"
-
-
-def _written(one: Map, rows: Sequence[Sequence[str]]) -> str:
-    """Returns the tokens of each row, each the darker the larger its weight in the row, the mean over heads."""
-    assert one.weights is not None
-    lines = []
-    for words, weights in zip(rows, one.weights.mean(0), strict=True):
-        most = max(float(weights.max()), 1e-12)
-        lines.append(
-            " ".join(
-                f'<span style="background:rgba(0,90,180,{0.6 * weight / most:.2f})" title="{weight:.3f}">'
-                f"{escape(word)}</span>"
-                for word, weight in zip(words, weights, strict=False)
-            )
-        )
-    return "<ol>\n" + "\n".join(f"<li>{line}</li>" for line in lines) + "\n</ol>"
 
 
 def _grid(layers: Sequence[Map], picture: Callable[[np.ndarray], str]) -> str:

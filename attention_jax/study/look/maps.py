@@ -11,7 +11,6 @@ from jaxtyping import Float
 
 from attention_jax.layers import StackOptions
 from attention_jax.layers.attention import LOOKED_AT
-from attention_jax.models.looks import Shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Map:
       shares: [N, T, S], how much of each value is in each output, of a variant that forms no weights; None where that
         cannot be told.
       told: name -> [N, T], what such a variant has of each token: the norm of its state, its gates.
-      shown: the declaration of a model that says itself what it shows; None of a stack.
     """
 
     stack: str
@@ -37,21 +35,18 @@ class Map:
     weights: Float[np.ndarray, "N T S"] | None
     shares: Float[np.ndarray, "N T S"] | None = None
     told: Mapping[str, Float[np.ndarray, "N T"]] = field(default_factory=dict)
-    shown: Shown | None = None
 
     @property
     def part(self) -> str:
         """The part of the model, such as "decoder cross-attention"."""
-        if self.shown is not None:
-            return self.shown.title
         return " ".join(filter(None, (self.stack, "cross-attention" if self.cross else "self-attention")))
 
 
 def attention_maps(model: nn.Module, variables: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Map]:
-    """Returns the attention of each layer of a model on one example, in the order of its parts, and what it declares.
+    """Returns the attention of each layer of a model on one example, in the order of its parts.
 
     Args:
-      model: a Flax module whose blocks are those of `layers.Stack`, or one that has `looks` (models/looks.py).
+      model: a Flax module whose blocks are those of `layers.Stack`.
       variables: its weights.
       arrays: what it is called with, by name, each [1, ...].
     """
@@ -63,26 +58,12 @@ def attention_maps(model: nn.Module, variables: Mapping[str, Any], arrays: Mappi
         weights, shares = found.pop("weights", None), found.pop("shares", None)
         return Map(name, cross, layer, variant, weights, shares, found)
 
-    of_stacks = [
+    return [
         looked_at(name, options, cross, layer, variant)
         for name, options in stacks(model)
         for cross in (False, True)
         for layer, variant in _layers(options, cross)
     ]
-    return [*of_stacks, *_declared(model, sown)]
-
-
-def _declared(model: nn.Module, sown: Mapping[str, Any]) -> Iterator[Map]:
-    """Yields what a model says that it shows, where there are weights."""
-    for shown in getattr(model, "looks", ()):
-        found = sown
-        for name in filter(None, shown.path.split("/")):
-            found = found.get(name, {})
-        variant = str(getattr(model, shown.by)) if shown.by is not None else type(model).__name__
-        for layer, weights in enumerate(found.get("weights", ()), start=1):
-            # Rows that were sequences of their own: [T, N, 1, S] -> [N, T, S].
-            of_row = np.asarray(weights)[:, :, 0].swapaxes(0, 1) if shown.nested else np.asarray(weights[0])
-            yield Map("", True, layer, variant, of_row, shown=shown)
 
 
 def stacks(model: nn.Module) -> Iterator[tuple[str, StackOptions]]:

@@ -29,12 +29,10 @@ def look_at(workdir: Path, text: str, *, checkpoint: str | None, output: Path | 
     maps = attention_maps(trained.model, trained.variables, shown.arrays)
     if not maps:
         raise Refused(
-            f"workdir {str(workdir)!r} is of a model without a stack of blocks that declares nothing in `looks`: there "
-            "are no maps to look at."
+            f"workdir {str(workdir)!r} is of a model without a stack of blocks: there are no maps to look at."
         )
     facts = {"run": str(workdir), "step": str(trained.step), "input": text}
-    of_stacks = {name: shown.tokens[name] for name in ("", "encoder", "decoder") if name in shown.tokens}
-    for name, tokens in of_stacks.items():
+    for name, tokens in shown.tokens.items():
         facts[f"tokens{f' of the {name}' if name else ''}"] = str(len(tokens))
     title = f"Attention of {type(trained.model).__name__}"
     path = output or workdir / "look.html"

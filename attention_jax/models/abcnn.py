@@ -23,7 +23,6 @@ from attention_jax.layers.defaults import norm
 from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of, masked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
-from attention_jax.models.looks import Shown
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     *pairing.PARAMETER_RULES,
@@ -79,22 +78,6 @@ class Abcnn(nn.Module, kw_only=True):
     reads: ClassVar[tuple[str, ...]] = ("first", "second")
     may_read: ClassVar[tuple[str, ...]] = ("first_lengths", "second_lengths")
     parameter_rules = PARAMETER_RULES
-
-    @property
-    def looks(self) -> tuple[Shown, ...]:
-        """The match scores of each block: of tokens before the convolution, of places after it."""
-        layers = range(1, self.num_layers + 1)
-        of_tokens = [
-            Shown(f"channel_{layer}", f"Words of both, block {layer}", rows="first", columns="second", by="channel")
-            for layer in layers
-            if self.channel is not None
-        ]
-        of_places = [
-            Shown(f"weights_{layer}", f"Places of both, block {layer}", by="pooling")
-            for layer in layers
-            if self.pooling is not None
-        ]
-        return (*of_tokens, *of_places)
 
     @nn.compact
     def __call__(

@@ -18,7 +18,6 @@ from attention_jax.layers import Recurrent, RecurrentOptions, recurrent, words
 from attention_jax.layers.pairing import Pairing, is_real, lengths_of
 from attention_jax.layers.words import Words
 from attention_jax.models.catalogue import register
-from attention_jax.models.looks import Shown
 
 PARAMETER_RULES = (
     *recurrent.PARAMETER_RULES,
@@ -63,9 +62,6 @@ class Bidaf(nn.Module, kw_only=True):
         "question_lengths",
         "passage_characters",
         "question_characters",
-    )
-    looks: ClassVar[tuple[Shown, ...]] = (
-        Shown("flow", "Words of the passage at the question", rows="passage", columns="question", by="pair"),
     )
     parameter_rules = PARAMETER_RULES
 

@@ -24,7 +24,6 @@ from attention_jax.layers.product import product
 from attention_jax.layers.words import Words
 from attention_jax.models.bidaf import masked_logits
 from attention_jax.models.catalogue import register
-from attention_jax.models.looks import Shown
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     *recurrent.PARAMETER_RULES,
@@ -71,12 +70,6 @@ class ExternalQuery(nn.Module, kw_only=True):
         "question_characters",
     )
     parameter_rules = PARAMETER_RULES
-
-    @property
-    def looks(self) -> tuple[Shown, ...]:
-        """The weights that point to the start and to the end, as two heads, where a pooling points."""
-        shown = Shown("", "Start and end of the answer", columns="passage", by="query")
-        return () if self.query == CONCATENATED else (shown,)
 
     @nn.compact
     def __call__(

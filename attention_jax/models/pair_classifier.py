@@ -16,7 +16,6 @@ from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, pairing, 
 from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
-from attention_jax.models.looks import Shown
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     *pairing.PARAMETER_RULES,
@@ -60,12 +59,6 @@ class PairClassifier(nn.Module, kw_only=True):
     reads: ClassVar[tuple[str, ...]] = SIDES
     may_read: ClassVar[tuple[str, ...]] = ("first_lengths", "second_lengths")
     parameter_rules = PARAMETER_RULES
-
-    @property
-    def looks(self) -> tuple[Shown, ...]:
-        """The shares or the affinity of the pair mechanism, where there is one."""
-        shown = Shown("pairing", "Words of both", rows="first", columns="second", by="pair")
-        return () if self.pair is None else (shown,)
 
     @nn.compact
     def __call__(

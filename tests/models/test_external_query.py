@@ -72,8 +72,6 @@ def test_weights_are_looked_at_where_that_is_asked_for():
     variables = random_variables(model, **BATCH)
     assert variables.keys() == {"params"}
     logits, sown = model.apply(variables, **BATCH, mutable=[LOOKED_AT])
-    assert [shown.path for shown in model.looks] == [""]
-    assert not built(query="concatenated").looks
     (weights,) = sown[LOOKED_AT]["weights"]
     assert weights.shape == (3, 2, 1, 7)
     np.testing.assert_allclose(weights[:, :, 0], jnp.exp(logits).swapaxes(1, 2), atol=1e-6)

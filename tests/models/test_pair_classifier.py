@@ -89,8 +89,6 @@ def test_shares_are_looked_at_where_that_is_asked_for():
     variables = random_variables(model, FIRST, SECOND)
     assert variables.keys() == {"params"}
     _, sown = model.apply(variables, FIRST, SECOND, **LENGTHS, mutable=[LOOKED_AT])
-    assert [shown.path for shown in model.looks] == [*sown[LOOKED_AT]] == ["pairing"]
-    assert not built(pair=None).looks
     (weights,) = sown[LOOKED_AT]["pairing"]["weights"]
     real = np.arange(7) < LENGTHS["first_lengths"][:, None]
     np.testing.assert_allclose(weights.sum(-1)[:, 0], real, atol=1e-6)

@@ -4,8 +4,9 @@ import argparse
 
 SUMMARY = "the attention maps of a trained model on one input, as an HTML report"
 EPILOG = """\
---input is a text where the run was trained on texts; a model that reads a source writes its target first. Of images and
-of other data it is the number of an example of the validation split.
+--input is a text where the run was trained on texts; a model that reads a source writes its target first; of a document
+each line is a sentence. Of images and of other data it is the number of an example of the validation split, and of a
+classifier of texts it may be one.
 Of a variant that forms no weights it shows what there is: the norm of its state and its gates over the tokens, or how
 much of each value is in each output."""
 

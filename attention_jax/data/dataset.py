@@ -86,6 +86,7 @@ class Dataset:
         weights float32 [B, T] (0 where there is no loss), and where documents share a row segments and positions int32
         [B, T];
         sequences to classify: tokens int32 [B, T], label int32 [B];
+        documents to classify: document int32 [B, S, W], sentence_lengths int32 [B, S], label int32 [B];
         sequences to turn into others: source int32 [B, S], inputs, targets int32 [B, T] and weights float32 [B, T];
         images to classify: image float32 [B, H, W, C], label int32 [B].
         Where sequences are padded at their end, lengths int32 [B] says how many tokens of each are real; where an
@@ -94,7 +95,7 @@ class Dataset:
         stands for) where it is text. Sequences to turn into others: source_length, target_length (the largest S and T)
         in place of length, and the tokens padding, begin and end. Images: image_shape (H, W, C). Classification:
         num_classes, and classes (their names) where they have any.
-      tokenizer: between texts and tokens, of sequences that are text to be predicted or turned into others.
+      tokenizer: between texts and tokens, of sequences that are text.
       notes: lines on what was done with examples that a user should hear of, such as how many were left out.
     """
 

@@ -7,7 +7,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data.buckets import lengths_of
 from attention_jax.data.dataset import Dataset, Source, register
-from attention_jax.data.labelled_texts import check_text_options, tokenized
+from attention_jax.data.labelled_texts import TextTokens, check_text_options, tokenized
 from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.text_folder import Folder, folder_splits, read_folder
@@ -73,7 +73,7 @@ def document_folder(
     }
     facts = {"vocabulary": vocabulary.tokens, "vocabulary_size": len(vocabulary)}
     facts |= {"classes": folder.labelled.classes, "num_classes": len(folder.labelled.classes)}
-    return Dataset(splits, facts)
+    return Dataset(splits, facts, TextTokens(vocabulary.tokens, tokens))
 
 
 class Documents:

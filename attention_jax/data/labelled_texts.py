@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -151,7 +151,31 @@ def text_dataset(
         for split, part in parts.items()
     }
     facts = {"vocabulary": [UNKNOWN, *known], "vocabulary_size": 1 + len(known), "length": context}
-    return Dataset(splits=splits, facts={**facts, "classes": table.classes, "num_classes": len(table.classes)})
+    facts |= {"classes": table.classes, "num_classes": len(table.classes)}
+    return Dataset(splits, facts, TextTokens([UNKNOWN, *known], tokens))
+
+
+class TextTokens:
+    """The tokens of texts to classify, of a kind that `text_classification` knows.
+
+    Attributes:
+      vocabulary: what each token stands for, "<unknown>" among them.
+    """
+
+    def __init__(self, vocabulary: list[str], tokens: str):
+        """Numbers the tokens of a kind."""
+        self.vocabulary = vocabulary
+        self._numbers = {token: number for number, token in enumerate(vocabulary)}
+        self._kind = tokens
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of each text; one that the training texts did not have is "<unknown>"."""
+        unknown = self._numbers[UNKNOWN]
+        return [[self._numbers.get(token, unknown) for token in text] for text in tokenized(texts, self._kind)]
+
+    def detokenize(self, ids: Iterable[int]) -> str:
+        """Returns the tokens as a text, with blanks between words."""
+        return ("" if self._kind == "characters" else " ").join(self.vocabulary[token] for token in ids)
 
 
 class Labelled(NamedTuple):

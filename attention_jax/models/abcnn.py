@@ -20,6 +20,7 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import Padding
 from attention_jax.layers import pairing
 from attention_jax.layers.defaults import norm
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of, masked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
@@ -77,6 +78,10 @@ class Abcnn(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("first", "second")
     may_read: ClassVar[tuple[str, ...]] = ("first_lengths", "second_lengths")
+    looks: ClassVar[tuple[Looked, ...]] = (
+        Looked(r"channel_\d+", "Before the convolution", "second", rows="first"),
+        Looked(r"weights_\d+", "Places of the convolution", "second", rows="first"),
+    )
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

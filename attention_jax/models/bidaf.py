@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import Padding
 from attention_jax.layers import Recurrent, RecurrentOptions, recurrent, words
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.pairing import Pairing, is_real, lengths_of
 from attention_jax.layers.words import Words
 from attention_jax.models.catalogue import register
@@ -63,6 +64,7 @@ class Bidaf(nn.Module, kw_only=True):
         "passage_characters",
         "question_characters",
     )
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("flow", "Passage and question", "question", rows="passage"),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.kernels import Padding
 from attention_jax.layers import Attention, Pooling, Recurrent, RecurrentOptions, Seen, StackOptions, TokenEmbedding
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.product import product
 from attention_jax.layers.stack import PARAMETER_RULES as OF_ATTENTION
 from attention_jax.models.catalogue import register
@@ -58,6 +59,10 @@ class CnnClassifier(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("tokens",)
     may_read: ClassVar[tuple[str, ...]] = ("lengths",)
+    looks: ClassVar[tuple[Looked, ...]] = (
+        Looked("attention", "Attention before the convolution", "tokens", rows="tokens"),
+        Looked("pooling", "Places in the sum", "tokens"),
+    )
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.layers import Embedding, Pooling, Seen, Stack, StackOptions
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.stack import PARAMETER_RULES
 from attention_jax.layers.stack_options import OF_LOGITS
 from attention_jax.models.catalogue import register
@@ -33,6 +34,7 @@ class EncoderClassifier(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("tokens",)
     may_read: ClassVar[tuple[str, ...]] = ("lengths",)
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("pooling", "Words in the sum", "tokens"),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, TokenEmbedding, recurrent
+from attention_jax.layers.looked import Looked
 from attention_jax.models.catalogue import register
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -50,6 +51,10 @@ class Han(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("document",)
     may_read: ClassVar[tuple[str, ...]] = ("sentence_lengths", "lengths")
+    looks: ClassVar[tuple[Looked, ...]] = (
+        Looked("word_pooling", "Words of each sentence", "document"),
+        Looked("sentence_pooling", "Sentences of the document", "document", whole=True),
+    )
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, pairing, recurrent
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
@@ -58,6 +59,7 @@ class PairClassifier(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = SIDES
     may_read: ClassVar[tuple[str, ...]] = ("first_lengths", "second_lengths")
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("pairing", "Both texts", "second", rows="first"),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, TokenEmbedding, recurrent
+from attention_jax.layers.looked import Looked
 from attention_jax.models.catalogue import register
 
 # The one way to sum up that is no pooling: the state that the recurrence ends with.
@@ -44,6 +45,7 @@ class RecurrentClassifier(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("tokens",)
     may_read: ClassVar[tuple[str, ...]] = ("lengths",)
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("pooling", "Words in the sum", "tokens"),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -45,14 +45,18 @@ def given(trained: Trained, text: str) -> Given:
 
     Args:
       trained: the model and its data set.
-      text: what it reads, where its data are text; elsewhere the number of an example of the validation split.
+      text: what it reads, where its data are text, each sentence of a document a line; elsewhere, and of a classifier
+        too, the number of an example of the validation split.
 
     Raises:
       Refused: a token is unknown, the text is too long or empty, or there is no such example.
     """
-    if trained.dataset.tokenizer is None or not {"inputs", "source"} & {*trained.model.reads}:
-        return _example(trained, text)
     model, tokenizer = trained.model, trained.dataset.tokenizer
+    reads = {"inputs", "source", "tokens", "document"} & {*model.reads}
+    if tokenizer is None or not reads:
+        return _example(trained, text)
+    if reads & {"tokens", "document"}:
+        return _example(trained, text) if text.isdecimal() else _to_classify(trained, text)
     (tokens,) = tokenizer.tokenize([text])
     if not has_memory(model):
         if not 1 <= len(tokens) <= model.length:
@@ -68,6 +72,27 @@ def given(trained: Trained, text: str) -> Given:
     source = [*tokens, model.end]
     arrays = {"source": jnp.asarray([source]), "inputs": jnp.asarray([written])}
     return Given(arrays, {"encoder": _names(trained, source), "decoder": _names(trained, written)})
+
+
+def _to_classify(trained: Trained, text: str) -> Given:
+    """Returns a text, or a document whose sentences are lines."""
+    assert trained.dataset.tokenizer is not None
+    lines = [text] if "tokens" in trained.model.reads else [line for line in text.split("\n") if line.strip()]
+    numbered = trained.dataset.tokenizer.tokenize(lines)
+    if not any(numbered):
+        raise Refused("--input has no token: give a text, or the number of an example of the validation split.")
+    if "tokens" in trained.model.reads:
+        tokens = numbered[0]
+        most = getattr(trained.model, "length", len(tokens))
+        if len(tokens) > most:
+            raise Refused(f"--input has {len(tokens)} tokens: give 1 to {most}, which the model was trained on.")
+        return Given({"tokens": jnp.asarray([tokens])}, {"": _names(trained, tokens)})
+    lengths = np.array([[len(line) for line in numbered]], np.int32)
+    document = np.zeros((1, len(numbered), lengths.max()), np.int32)
+    for place, line in enumerate(numbered):
+        document[0, place, : len(line)] = line
+    arrays = {"document": document, "sentence_lengths": lengths, "lengths": np.array([len(numbered)], np.int32)}
+    return Given(arrays, {"": [token for line in numbered for token in _names(trained, line)]})
 
 
 def _example(trained: Trained, text: str) -> Given:
@@ -90,10 +115,13 @@ def _example(trained: Trained, text: str) -> Given:
 
 def _sequences(trained: Trained, arrays: dict[str, np.ndarray]) -> Given:
     """Returns sequences without their padding."""
-    lengths = {name: int(array[0]) for name, array in arrays.items() if name.endswith("lengths")}
-    most = lengths.get("lengths")
+    # One token of padding is left of what has no token.
+    most = max(int(arrays["lengths"][0]), 1) if "lengths" in arrays else None
     arrays = {name: array[:, :most] if array.ndim > 1 else array for name, array in arrays.items()}
     tokens = arrays[trained.model.reads[0]][0]
+    if "document" in arrays:
+        real = [line[:length] for line, length in zip(tokens, arrays["sentence_lengths"][0], strict=True)]
+        return Given(arrays, {"": _names(trained, np.concatenate(real))})
     # Of tokens that share a place the first names it.
     return Given(arrays, {"": _names(trained, tokens.reshape(len(tokens), -1)[:, 0])})
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from attention_jax.study.look import pictures
 from attention_jax.study.look.given import Given
+from attention_jax.study.look.looked import Lines, Pairs
 from attention_jax.study.look.maps import Map, entropies, mean_distances, rollout
+from attention_jax.study.look.shaded import shaded
 from attention_jax.study.report.charts import HEIGHT, Look, faded, inline, layered, spec
 from attention_jax.study.report.page import Figure, Section, page
 
@@ -34,7 +36,15 @@ EXPLANATION = (
 )
 
 
-def look_html(maps: Sequence[Map], given: Given, *, title: str, facts: Mapping[str, str], command: str) -> str:
+def look_html(
+    maps: Sequence[Map],
+    given: Given,
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    command: str,
+    declared: Sequence[Lines | Pairs] = (),
+) -> str:
     """Returns the page.
 
     Args:
@@ -43,19 +53,37 @@ def look_html(maps: Sequence[Map], given: Given, *, title: str, facts: Mapping[s
       title: of the page.
       facts: name -> value, of where all of it comes from.
       command: what makes the page again.
+      declared: what else the model shows.
     """
-    heads = max((len(array) for one in maps for array in _arrays(one)), default=0)
+    of_pairs = [one.weights for one in declared if isinstance(one, Pairs)]
+    heads = max(map(len, (array for one in maps for array in _arrays(one))), default=0)
+    heads = max([heads, *map(len, of_pairs)])
     look = Look([_head(head) for head in range(heads)])
     parts = [(part, list(layers)) for part, layers in groupby(maps, key=lambda one: one.part)]
     return page(
         title=title,
         lead="Each head of each layer on one input. Point at a head below to bring it out in the charts of heads.",
         look=look,
-        sections=[_section(part, layers, given, look, number) for number, (part, layers) in enumerate(parts)],
+        sections=[
+            *(_section(part, layers, given, look, number) for number, (part, layers) in enumerate(parts)),
+            *(_declared(one, number) for number, one in enumerate(declared)),
+        ],
         explanation=EXPLANATION,
         facts=facts,
         command=command,
     )
+
+
+def _declared(one: Lines | Pairs, number: int) -> Section:
+    if isinstance(one, Lines):
+        said = "" if one.words else "There is nothing to be summed up."
+        return Section(one.title, said or "The darker a word, the larger its share; point at it.", [], shaded(one))
+    rows, columns = (
+        [f"{place} {name}".strip() for place, name in enumerate(names, start=1)] for names in (one.rows, one.columns)
+    )
+    maps = {_head(head): weights for head, weights in enumerate(one.weights)}
+    figure = _map_figure(f"declared-{number}", "Weights", maps, rows, columns)
+    return Section(one.title, "", [figure], "\n".join(map(pictures.of_weights, one.weights)))
 
 
 def _arrays(one: Map) -> list[np.ndarray]:

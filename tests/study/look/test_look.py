@@ -14,6 +14,7 @@ from attention_jax import data, models
 from attention_jax.base.errors import Refused
 from attention_jax.study.look.given import given
 from attention_jax.study.look.look_report import look_html
+from attention_jax.study.look.looked import looked_at
 from attention_jax.study.look.maps import attention_maps
 from attention_jax.study.look.run import look_at
 from attention_jax.training import Experiment, Progress, train
@@ -198,3 +199,83 @@ def test_every_line_of_what_is_told_is_drawn(browser, silent):
         assert tab.complaints == []
     finally:
         tab.context.close()
+
+
+TEXTS = {
+    f"{label}/{number}.txt": f"{label} film .\nseen {number} times"
+    for label in ("good", "bad")
+    for number in "0123456789"
+}
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    for name, text in TEXTS.items():
+        path = tmp_path / "documents" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "documents"
+
+
+def declared(trained: Trained, text: str) -> list[Any]:
+    return looked_at(trained, given(trained, text).arrays)
+
+
+def test_a_document_shows_its_words_and_its_sentences(documents):
+    dataset = data.build("document_folder", path=str(documents), sentences=3, words=5)
+    gru = {"cell": "gru", "width": 3, "bidirectional": True}
+    trained = untrained(dataset, "han", width=4, words=gru, sentences=gru)
+    words, sentences = declared(trained, "A good film .\n\nseen")
+    assert words.title == "Words of each sentence"
+    assert words.words == [["<unknown>", "good", "film", "."], ["seen"]]
+    assert sentences.words == [["<unknown> good film .", "seen"]]
+    for line, weights in zip(words.words + sentences.words, words.weights + sentences.weights, strict=True):
+        assert weights.shape == (1, len(line))
+        np.testing.assert_allclose(weights.sum(), 1, atol=1e-6)
+    page = look_html([], given(trained, "0"), title="", facts={}, command="", declared=declared(trained, "0"))
+    assert re.findall(r"<h2>(.*?)</h2>", page)[:2] == ["Words of each sentence", "Sentences of the document"]
+    assert '<span title="' in page
+    assert links(page) == []
+
+
+@pytest.mark.parametrize("name", ["recurrent_classifier", "cnn_classifier", "encoder_classifier"])
+def test_a_text_shows_what_is_pooled(documents, name):
+    dataset = data.build("text_folder", path=str(documents), context=8)
+    options = {"recurrent_classifier": {}, "cnn_classifier": {"attention": "scaled_dot"}, "encoder_classifier": STACK}
+    trained = untrained(dataset, name, pooling="self_attentive:hops=2", **options[name])
+    *before, pooled = declared(trained, "seen & bad")
+    assert pooled.words == [["seen", "<unknown>", "bad"]]
+    assert pooled.weights[0].shape == (2, 3)
+    np.testing.assert_allclose(pooled.weights[0].sum(1), 1, atol=1e-6)
+    assert [(one.rows, one.columns, one.weights.shape) for one in before] == (
+        [(pooled.words[0], pooled.words[0], (4, 3, 3))] if name == "cnn_classifier" else []
+    )
+    with pytest.raises(Refused, match=r"^--input has no token: give a text"):
+        given(trained, " ")
+
+
+def test_two_texts_show_which_words_see_which(tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("first,second,label\na b c,c a,yes\nb,a b,no\n")
+    files = {split: f"{split}.csv" for split in ("train", "validation")}
+    dataset = data.build("sentence_pairs", folder=str(tmp_path), **files, context=4, label="label")
+    trained = untrained(dataset, "pair_classifier", width=4, hidden=4, encoder={"width": 3})
+    (shown,) = declared(trained, "0")
+    assert (shown.rows, shown.columns) == (["a", "b", "c"], ["c", "a"])
+    np.testing.assert_allclose(shown.weights.sum(-1), 1, atol=1e-6)
+    page = look_html([], given(trained, "0"), title="", facts={}, command="", declared=[shown])
+    assert '"declared-0"' in page
+    assert page.count('src="data:image/png') == 1
+
+
+def test_a_model_that_has_nothing_to_show_is_refused(documents, tmp_path):
+    sections = {
+        **RECALL,
+        "data": {"name": "text_folder", "path": str(documents), "context": 8},
+        "task": {"name": "classification"},
+        "model": {"name": "recurrent_classifier", "width": 4, "encoder": {"width": 3}, "pooling": "last"},
+        **{"steps": 1, "batch_size": 2, "evaluation": {}, "checkpoint": {}},
+    }
+    train(Experiment(**sections), tmp_path / "run", progress=Progress(stream=io.StringIO()))
+    with pytest.raises(Refused, match=r"forms no weights of what it declares to be looked at: there are no maps\.$"):
+        look_at(tmp_path / "run", "a film", checkpoint=None, output=None, command="")

@@ -15,6 +15,7 @@ from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.kernels import Padding
 from attention_jax.layers import TokenEmbedding, aligned
 from attention_jax.layers.aligned import Aligned
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.pairing import lengths_of
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
@@ -62,6 +63,7 @@ class MemoryNetwork(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("story", "question")
     may_read: ClassVar[tuple[str, ...]] = ("story_lengths",)
+    looks: ClassVar[tuple[Looked, ...]] = (Looked(r"hop_\d+", "Sentences of the story", "story", whole=True),)
     parameter_rules = PARAMETER_RULES
 
     @nn.compact

@@ -22,6 +22,7 @@ from attention_jax.kernels import AttentionOutput, Padding, lookup
 from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned, recurrent
 from attention_jax.layers.aligned import Aligned
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.pairing import is_real, lengths_of
 from attention_jax.layers.product import product
 from attention_jax.layers.recurrent import Carry
@@ -82,6 +83,7 @@ class PointerGenerator(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("source", "inputs")
     may_read: ClassVar[tuple[str, ...]] = ("source_extended", "source_lengths", "target_lengths")
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("align", "Alignment", "source", rows="inputs"),)
     parameter_rules = PARAMETER_RULES
 
     def setup(self) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned_decoder
 from attention_jax.layers.aligned_decoder import LUONG, AlignedDecoder
+from attention_jax.layers.looked import Looked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 
@@ -55,6 +56,7 @@ class Seq2Seq(nn.Module, kw_only=True):
 
     reads: ClassVar[tuple[str, ...]] = ("source", "inputs")
     may_read: ClassVar[tuple[str, ...]] = ("source_lengths", "target_lengths")
+    looks: ClassVar[tuple[Looked, ...]] = (Looked("aligned_decoder", "Alignment", "source", rows="inputs"),)
     parameter_rules: ClassVar[tuple[tuple[str, tuple[str | None, ...]], ...]] = (
         *aligned_decoder.PARAMETER_RULES,
         ("(source_)?token/embedding", (None, "fsdp")),

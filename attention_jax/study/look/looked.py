@@ -103,13 +103,12 @@ def _lines(name: str, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> li
     """Returns the real tokens of an array [1, T], or of each sequence of [1, S, W]."""
     tokens = np.asarray(arrays[name])
     vocabulary: Sequence[str] | None = facts.get(f"{name}_vocabulary", facts.get("vocabulary"))
-    own, lengths = arrays.get(f"{name}_lengths"), arrays.get("lengths")
+    lengths = arrays.get(f"{name}_lengths", arrays.get("lengths"))
     if tokens.ndim == 3:
         count = tokens.shape[1] if lengths is None else int(lengths[0])
         of_each = arrays.get("sentence_lengths")
         real = [tokens.shape[2]] * count if of_each is None else np.asarray(of_each)[0, :count].tolist()
         lines = [line[:length] for line, length in zip(tokens[0], real, strict=False)]
     else:
-        length = own if own is not None else lengths
-        lines = [tokens[0] if length is None else tokens[0, : int(length[0])]]
+        lines = [tokens[0] if lengths is None else tokens[0, : int(lengths[0])]]
     return [[str(token) if vocabulary is None else str(vocabulary[token]) for token in line.tolist()] for line in lines]

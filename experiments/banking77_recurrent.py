@@ -3,7 +3,8 @@ r"""A BiLSTM finds the intents of questions to a bank, its states summed up by a
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/banking77_recurrent.py:attention \
              --workdir=runs/banking77_recurrent_attention (or ":last", ":mean")
 DIR has a folder banking77 with train.csv and test.csv, those of PolyAI's task-specific-datasets; a tenth of the
-training texts are the validation split. Not run whole yet.
+training texts are the validation split. Seen with seed 0 on one core of a shared machine: accuracy 0.893 with attention
+in 4 minutes, 0.898 with the last state in 3; the mean, and three seeds, are not run yet.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +21,7 @@ RESULTS = (
         system="BiLSTM, attention pooling",
         data=DATA,
         argument="attention",
-        core_minutes=30,
+        core_minutes=5,
         metric="test_accuracy",
         bar=0.85,
         reference=REFERENCE,
@@ -31,7 +32,7 @@ RESULTS = (
             system=f"BiLSTM, {name}",
             data=DATA,
             argument=argument,
-            core_minutes=30,
+            core_minutes=5,
             metric="test_accuracy",
             reference=REFERENCE,
         )

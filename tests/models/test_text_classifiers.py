@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(11, size=(4, 7)).astype(np.int32)
 # All real, some, one token, none.
 LENGTHS = np.array([7, 4, 1, 0], np.int32)
-ENCODER = {"cell": "gru", "width": 3, "bidirectional": True}
+ENCODER = {"cell": "gru", "width": 4, "bidirectional": True}
 
 
 def recurrent(**options):
@@ -76,7 +76,7 @@ def test_the_last_state_is_after_the_last_token_and_before_the_first():
     vectors = params["token"]["embedding"][TOKENS]
     states = Recurrent(model.encoder).apply({"params": params["encoder"]}, vectors, lengths=LENGTHS).outputs
     rows = [
-        np.concatenate([state[length - 1, :3], state[0, 3:]])
+        np.concatenate([state[length - 1, :4], state[0, 4:]])
         for state, length in zip(np.asarray(states), LENGTHS, strict=True)
         if length
     ]

@@ -24,7 +24,7 @@ NONE, STATIC = "none", "static"
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     *recurrent.PARAMETER_RULES,
-    (r"(.*/)?fed_kernel", ("fsdp",)),
+    (r"(.*[/_])?fed_kernel", ("fsdp",)),
     (r"(.*/)?(start|combined|maxout)/kernel", ("fsdp",)),
     (r"(.*/)?(start|combined|maxout)/bias", ()),
     (r"(.*/)?variant_\w+", ()),

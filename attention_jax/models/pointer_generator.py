@@ -186,11 +186,11 @@ class PointerGenerator(nn.Module, kw_only=True):
         assert looked.weights is not None
         last = jnp.maximum(lengths - 1, 0)[:, None, None]
         parts = (words, ran.outputs, looked.out[:, :, 0], looked.weights[:, 0])
-        parts = tuple(jnp.take_along_axis(part, last, axis=1) for part in parts)
+        word, hidden, context, weights = (jnp.take_along_axis(part, last, axis=1) for part in parts)
         extended = memory.extended
         if extended is not None:
             extended = jnp.repeat(extended, len(tokens) // len(extended), axis=0)
-        found = self._log_probability(*parts, extended, deterministic=True)[:, 0]
+        found = self._log_probability(word, hidden, context, weights, extended, deterministic=True)[:, 0]
         return found, {**state, "carries": ran.carries, "covered": looked.state}
 
     def _read(

@@ -5,6 +5,7 @@ the item pointed at before; p(place_t = j) = softmax_j(v^T tanh(W_1 e_j + W_2 d_
 ends a target, and has a learned e_0, and a learned vector begins the decoder.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -76,10 +77,9 @@ class PointerNetwork(nn.Module, kw_only=True):
         if self.decoder.bidirectional:
             raise Refused("model.decoder.bidirectional=True would read places that are not chosen yet: leave it out.")
         init = nn.initializers.normal(self.width**-0.5)
-        if self.vocabulary_size:
-            self.item = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init)
-        else:
-            self.item = nn.Dense(self.width, dot_general=product)
+        of_tokens = partial(TokenEmbedding, self.vocabulary_size, embedding_init=init)
+        of_points = partial(nn.Dense, dot_general=product)
+        self.item: nn.Module = (of_tokens if self.vocabulary_size else of_points)(features=self.width)
         self.first = self.param("first", init, (self.width,))
         self.last = self.param("last", init, (self.encoder.out_width,))
         self.encode, self.decode, self.point = Recurrent(self.encoder), Recurrent(self.decoder), Aligned(self.pointer)

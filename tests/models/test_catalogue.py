@@ -31,6 +31,7 @@ BATCH |= {
     "passage": TOKENS,
     "question": TOKENS,
 }
+BATCH |= {"center": TOKENS[:, 0], "contexts": TOKENS, "negatives": TOKENS, "characters": jnp.ones((2, 8, 4), jnp.int32)}
 BATCH |= {"story": jnp.zeros((2, 8, 3), jnp.int32), "source_extended": TOKENS}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
@@ -38,6 +39,7 @@ SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 LSTM = {"width": 8, "bidirectional": True}
 SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
+    "bilm": {"bilm": {"width": 8, "filters": 8}},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
     "cnn_classifier": {"width": 8, "filters": 4, "attention": "scaled_dot", "pooling": "by_query", "query_width": 4},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
@@ -47,6 +49,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "pointer_generator": {"width": 8, "encoder": LSTM, "decoder": {"width": 8}},
     "pointer_network": {"width": 8, "encoder": LSTM, "decoder": {"width": 16}},
     "recurrent_classifier": {"width": 8, "encoder": LSTM},
+    "seq2seq": {"width": 8, "encoder": LSTM, "decoder": {"width": 8}},
+    "skip_gram": {"width": 8},
+    "tagger": {"width": 8, "filters": 8, "encoder": LSTM},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]
 
@@ -70,8 +75,11 @@ def built(name: str, **options: Any) -> nn.Module:
 
 def task_of(model: nn.Module, logits: Any) -> str:
     """Returns the name of a task for a model."""
-    if "passage" in model.reads:
-        return "span_extraction"
+    for array, task in (("passage", "span_extraction"), ("center", "skip_gram"), ("characters", "bidirectional_lm")):
+        if array in model.reads:
+            return task
+    if logits.ndim == 3 and "tokens" in model.reads:
+        return "tagging"
     return "token_prediction" if logits.ndim == 3 else "classification"
 
 

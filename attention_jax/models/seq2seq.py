@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned_decoder
-from attention_jax.layers.aligned_decoder import LUONG, AlignedDecoder
+from attention_jax.layers.aligned_decoder import LUONG, NONE, AlignedDecoder
 from attention_jax.layers.looked import Looked
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
@@ -32,7 +32,7 @@ class Seq2Seq(nn.Module, kw_only=True):
       encoder: the options of the recurrent layers that read the source.
       decoder: the options of those that write the target.
       form: "luong" or "bahdanau": see `AlignedDecoder`.
-      attention: the spec of the attention to the source, "none", or "static".
+      attention: the spec of the attention to the source, "none" or None, or "static".
       input_feeding: of the form "luong": see `AlignedDecoder`.
       share_embeddings: whether source and target have one table of vectors.
       tied_output: whether the logits are products with the target's vectors, of a layer of width D (Press & Wolf 2017).
@@ -48,7 +48,7 @@ class Seq2Seq(nn.Module, kw_only=True):
     encoder: RecurrentOptions = RecurrentOptions(bidirectional=True)
     decoder: RecurrentOptions = RecurrentOptions(width=512)
     form: str = LUONG
-    attention: str = "general"
+    attention: str | None = "general"
     input_feeding: bool = True
     share_embeddings: bool = False
     tied_output: bool = False
@@ -71,7 +71,7 @@ class Seq2Seq(nn.Module, kw_only=True):
             self.source_token = self._table()
         self.recurrent_encoder = Recurrent(self.encoder)
         self.aligned_decoder = AlignedDecoder(
-            self.decoder, self.source_length, self.form, self.attention, self.input_feeding
+            self.decoder, self.source_length, self.form, self.attention or NONE, self.input_feeding
         )
         self.dropout = nn.Dropout(self.dropout_rate)
         if self.tied_output:

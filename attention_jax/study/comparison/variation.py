@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.seeds import LARGEST_SEED
 from attention_jax.kernels.specs import split_specs
+from attention_jax.layers.aligned_decoder import NONE, STATIC
 from attention_jax.layers.mixer import claims_of
 from attention_jax.study.comparison.plan import point_name
 from attention_jax.study.search.base_config import text_of
@@ -156,8 +157,10 @@ def _patch(entry: str) -> Choice:
         if keys.count(key) > 1:
             raise Refused(f"variant {entry!r} sets {key} twice: set it once.")
     for word in words:
-        if word.startswith(f"{ATTENTION}="):
-            claims_of(word.partition("=")[2])
+        key, _, chosen = word.partition("=")
+        # What a model may have in the place of a variant: nothing, or one context for all tokens.
+        if key == ATTENTION and chosen not in (NONE, STATIC):
+            claims_of(chosen)
     value = " ".join(words)
     label = f"{name.strip()}{_ALIAS}{value}"
     return Choice(label if words else name.strip(), value, label)

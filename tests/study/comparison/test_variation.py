@@ -164,3 +164,11 @@ def test_a_row_that_cannot_be_is_refused_by_name(row, said):
         tuned((row,), DEMO, ("linear",))
     with pytest.raises(Refused, match="linear on recall twice"):
         tuned((TUNED[0], TUNED[0]), DEMO, ("linear",))
+
+
+@pytest.mark.parametrize("attention", ["none", "static"])
+def test_a_patch_may_leave_the_attention_out(attention):
+    (choice,) = patches({"twin": f"model.attention={attention}"})
+    assert choice.value == f"model.attention={attention}"
+    with pytest.raises(Refused, match="there is no attention variant 'nnone'"):
+        patches({"twin": "model.attention=nnone"})

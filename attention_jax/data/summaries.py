@@ -140,7 +140,7 @@ def _own(texts: Sequence[Sequence[str]], own: Sequence[Mapping[str, int]], vocab
     """Returns texts in ids, words that their own source has in those of that source."""
     numbered = [vocabulary.numbers(text) for text in texts]
     for ids, text, numbers in zip(numbered, texts, own, strict=True):
-        for at in np.flatnonzero(ids == _UNKNOWN):
+        for at in np.flatnonzero(ids == _UNKNOWN).tolist():
             ids[at] = numbers.get(text[at], _UNKNOWN)
     return numbered
 

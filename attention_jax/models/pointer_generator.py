@@ -183,13 +183,18 @@ class PointerGenerator(nn.Module, kw_only=True):
         looked = self._look(ran.outputs, memory, state=state["covered"], lengths=lengths, outputs=outputs)
         assert looked.weights is not None
         last = jnp.maximum(lengths - 1, 0)[:, None, None]
-        parts = (words, ran.outputs, looked.out[:, :, 0], looked.weights[:, 0])
-        parts = tuple(jnp.take_along_axis(part, last, axis=1) for part in parts)
+
+        def of_last(array: Array) -> Array:
+            return jnp.take_along_axis(array, last, axis=1)
+
+        context, weights = of_last(looked.out[:, :, 0]), of_last(looked.weights[:, 0])
         extended = memory.extended
         if extended is not None:
             extended = jnp.repeat(extended, len(tokens) // len(extended), axis=0)
-        found = self._log_probability(*parts, extended, deterministic=True)[:, 0]
-        return found, {**state, "carries": ran.carries, "covered": looked.state}
+        found = self._log_probability(
+            of_last(words), of_last(ran.outputs), context, weights, extended, deterministic=True
+        )
+        return found[:, 0], {**state, "carries": ran.carries, "covered": looked.state}
 
     def _read(
         self, source: Array, extended: Array | None, lengths: Array | None, *, deterministic: bool

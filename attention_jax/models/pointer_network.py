@@ -76,10 +76,11 @@ class PointerNetwork(nn.Module, kw_only=True):
         if self.decoder.bidirectional:
             raise Refused("model.decoder.bidirectional=True would read places that are not chosen yet: leave it out.")
         init = nn.initializers.normal(self.width**-0.5)
-        if self.vocabulary_size:
-            self.item = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init)
-        else:
-            self.item = nn.Dense(self.width, dot_general=product)
+        self.item: nn.Module = (
+            TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init)
+            if self.vocabulary_size
+            else nn.Dense(self.width, dot_general=product)
+        )
         self.first = self.param("first", init, (self.width,))
         self.last = self.param("last", init, (self.encoder.out_width,))
         self.encode, self.decode, self.point = Recurrent(self.encoder), Recurrent(self.decoder), Aligned(self.pointer)

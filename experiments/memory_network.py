@@ -38,7 +38,7 @@ def get_config(which: str = "3,2") -> ConfigDict:
         {
             "data": {"name": "stories", "facts": facts},
             "task": {"name": "classification"},
-            "model": {"name": "memory_network", "width": 64, "hops": hops},
+            "model": {"name": "memory_network", "width": 64, "hops": hops, "init_stddev": 0.4},
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 3e-3,

@@ -15,7 +15,9 @@ from tests.launch.command_line import ROOT
 ROWS = [
     *("complex_order", "complex_order_movie_reviews", "positions_gpt", "positions_transformer", "mqar_recipes"),
     *("attention_in_encoder", "attention_in_decoder", "attention_in_cross_attention"),
+    *("pooling_banking77", "cnn_attention"),
 ]
+WITHOUT_A_STACK = ("recurrent_classifier", "cnn_classifier")
 STACK = {"num_layers": 1, "num_heads": 2, "width": 16, "hidden": 16}
 WORDS = ("a", "dog", "and", "two", "cats", "run", "to", "the", "old", "house")
 TEXTS = [" ".join(WORDS[number % 3 : 4 + number % 5]) for number in range(24)]
@@ -34,6 +36,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("train", "val", "test_2016_flickr"):
         (folder / f"{split}.en").write_text("\n".join(TEXTS))
         (folder / f"{split}.de").write_text("\n".join(text.upper() for text in TEXTS))
+    rows = [f'"{text}",{label}' for text in TEXTS * 4 for label in ("lost", "new")]
+    (folder / "intents.csv").write_text("\n".join(["text,category", *rows]))
     for label in ("neg", "pos"):
         (folder / "reviews" / label).mkdir(parents=True)
         for number, text in enumerate(TEXTS):
@@ -50,6 +54,7 @@ def small(sections: dict[str, Any], texts: Path) -> dict[str, Any]:
         "scan": pairs,
         "tfds_characters": {"name": "text_file", "path": str(texts / "plain.txt"), "context": 8, "longer": (2, 4)},
         "text_folder": {**data, "path": str(texts / "reviews"), "context": 8, "min_count": 1},
+        "text_classification": {**data, "path": str(texts / "intents.csv"), "test_path": None, "min_count": 1},
         "mqar": {**data, "vocabulary_size": 32, "length": 16, "train_examples": 32, "validation_examples": 8},
     }
     model = sections["model"]
@@ -58,7 +63,7 @@ def small(sections: dict[str, Any], texts: Path) -> dict[str, Any]:
     return {
         **sections,
         "data": changed[data["name"]],
-        "model": {**model, **(stacks or STACK)},
+        "model": {**model, **({} if model["name"] in WITHOUT_A_STACK else stacks or STACK)},
         "optimizer": optimizer,
         "batch_size": 4,
         "steps": 2,
@@ -77,6 +82,7 @@ def test_every_cell_of_a_comparison_is_built(rows, texts, name):
     [
         ("positions_gpt", "shakespeare / learned"),
         ("attention_in_cross_attention", "multi30k / monotonic"),
+        ("cnn_attention", "banking77 / asked_by_lstm"),
     ],
 )
 def test_a_cell_of_a_comparison_is_trained_and_has_every_measure_of_its_row(rows, texts, tmp_path, name, label):

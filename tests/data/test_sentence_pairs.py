@@ -116,11 +116,7 @@ def test_json_lines_and_other_columns(build, tmp_path):
         ({"train": table(ROWS[:1])}, {}, ["the one label 'no'", "two or more"]),
         ({}, {"label": "kind"}, ["no one column 'kind'", "'first', 'second', 'label', 'score'"]),
         ({}, {"first": "frist"}, ["no one column 'frist'", "Did you mean 'first'?"]),
-        (
-            {"train": b"first\tsecond\tlabel\n\xff\tb\tno\n"},
-            {},
-            ["train.tsv", "is not UTF-8 (line 2, byte 19 is 0xff)"],
-        ),
+        ({"train": b"first\tsecond\tlabel\n\xff\tb\tno\n"}, {}, ["train.tsv", "is not UTF-8 (line 2, byte 19 is 0xff)"]),
         ({"train": table([])}, {}, ["train.tsv", "no row"]),
         ({"train": table([("a", "b", "no", "high")])}, {"score": "score"}, ["line 2", "'high'", "give a number"]),
         ({"train": table([("a", "b", "no", "nan")])}, {"score": "score"}, ["line 2", "'nan'", "give a number"]),

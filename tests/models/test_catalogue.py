@@ -24,6 +24,7 @@ FACTS = {
 }
 TOKENS, IMAGE = jnp.zeros((2, 8), jnp.int32), jnp.zeros((2, 8, 8, 1))
 BATCH = {"inputs": TOKENS, "tokens": TOKENS, "source": TOKENS, "image": IMAGE}
+BATCH |= {"characters": jnp.zeros((2, 8, 4), jnp.int32)}
 BATCH |= {"first": TOKENS, "second": TOKENS, "passage": TOKENS, "question": TOKENS}
 BIDIRECTIONAL = {"encoder_classifier", "vit"}
 SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
@@ -31,10 +32,14 @@ SIZES = {"num_layers": 2, "num_heads": 2, "width": 8}
 LSTM = {"width": 8, "bidirectional": True}
 SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
+    "bilm": {"bilm": {"width": 8, "filters": 8, "num_layers": 2}},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
     "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},
+    "tagger": {"width": 8, "filters": 8, "encoder": LSTM, "bilm": {"width": 8, "filters": 8, "num_layers": 1}},
 }
+# Of those whose tasks ask for lengths.
+SPELT = ("bilm", "tagger")
 STACKED = [name for name in models.models.names() if name not in SMALL]
 
 
@@ -59,6 +64,8 @@ def task_of(model: nn.Module, logits: Any) -> str:
     """Returns the name of a task for a model."""
     if "passage" in model.reads:
         return "span_extraction"
+    if "characters" in {*model.reads, *models.may_read(model)}:
+        return "tagging" if "tokens" in model.reads else "bidirectional_lm"
     return "token_prediction" if logits.ndim == 3 else "classification"
 
 

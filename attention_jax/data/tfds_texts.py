@@ -79,7 +79,7 @@ def _fields(builder: Any, dataset: str, fields: Mapping[str, Any]) -> tuple[str,
             f"data.fields={dict(fields)}: say which are the text and the label, such as {{'text': 'text'...}}."
         )
     features = builder.info.features
-    booleans = tuple(sorted(name for name, feature in features.items() if np.dtype(_dtype(feature)) == np.bool_))
+    booleans = tuple(sorted(name for name, feature in features.items() if _is_boolean(feature)))
     for name, field in fields.items():
         if name == "label" and field == BOOLEANS:
             if not booleans:
@@ -90,10 +90,11 @@ def _fields(builder: Any, dataset: str, fields: Mapping[str, Any]) -> tuple[str,
     return fields["text"], booleans if fields["label"] == BOOLEANS else fields["label"]
 
 
-def _dtype(feature: Any) -> Any:
-    """Returns the NumPy type of a feature of single values, object of any other."""
-    dtype = getattr(feature, "np_dtype", object)
-    return dtype if isinstance(dtype, type) and getattr(feature, "shape", None) == () else object
+def _is_boolean(feature: Any) -> bool:
+    """Returns whether a feature is one value that is true or false."""
+    dtype = getattr(feature, "np_dtype", None)
+    single = isinstance(dtype, (type, np.dtype)) and getattr(feature, "shape", None) == ()
+    return bool(single and np.dtype(dtype) == np.bool_)
 
 
 def _text(value: Any, dataset: str, field: str) -> str:

@@ -6,13 +6,13 @@ universal_dependencies/en_ewt). From the CoNLL-U files of the treebank, the same
          ... --config=experiments/ud_tagger.py:files, with TEXTS_DATA_DIR=DIR, which has
          ud_english_ewt_r2.10/en_ewt-ud-{train,dev,test}.conllu.gz
 With the layers of experiments/ud_bilm.py beside each word, frozen:
-         ... --config=experiments/ud_tagger.py:bilm --config.init.source=runs/ud_bilm
-Not run whole yet.
+         ... --config=experiments/ud_tagger.py:bilm --config.init.source=runs/ud_bilm, not run whole yet
+Seen: 94.2% of the test words right (bar: 93%), seed 0, in 3 minutes on one core of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 _FILES = "ud_english_ewt_r2.10/en_ewt-ud-{}.conllu.gz"
 
@@ -20,8 +20,9 @@ RESULTS = (
     Reproduction(
         system="BiLSTM over words and characters, width 128",
         data="UD English EWT, parts of speech, test",
-        core_minutes=20,
+        core_minutes=5,
         metric="test_accuracy",
+        expected=Expected(0.942, tolerance=0.005),
         bar=0.93,
         floor=Figure(0.8765, "the most frequent tag of each word"),
         published=Figure(0.95, "the lower end of what is published"),

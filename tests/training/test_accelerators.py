@@ -18,10 +18,11 @@ from attention_jax.training.optimizer import build_optimizer
 from attention_jax.training.parallel.sharding import MeshSizes, make_mesh
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
-from tests.models.test_catalogue import BATCH, SMALL, STACKED, built, task_of
+from tests.models.test_catalogue import BATCH, SMALL, SPELT, STACKED, built, task_of
 
 TARGETS = {"targets": jnp.zeros((2, 8), jnp.int32), "weights": jnp.ones((2, 8)), "label": jnp.zeros(2, jnp.int32)}
 TARGETS |= {"start": jnp.zeros(2, jnp.int32), "end": jnp.zeros(2, jnp.int32)}
+OF_SPELT = {"tokens": BATCH["tokens"], "lengths": jnp.full(2, 8), "tags": jnp.zeros((2, 8), jnp.int32)}
 # Wide enough for the engines of accelerators, whose heads are of 64.
 SIZES = {"width": 128, "num_heads": 2}
 
@@ -38,7 +39,7 @@ def traced(name: str, dtype: str) -> Any:
     """The training step of a model, with dropout and its optimizer."""
     options = {"dtype": dtype, "dropout_rate": 0.1}
     model = built(name, **SIZES, **options)
-    batch = {**models.arrays_of(model, BATCH), **TARGETS}
+    batch = {**models.arrays_of(model, BATCH), **TARGETS, **(OF_SPELT if name in SPELT else {})}
     inputs = models.arrays_of(model, batch)
     logits, _ = jax.eval_shape(functools.partial(model.init_with_output, jax.random.key(0)), **inputs)
     task = tasks.build(task_of(model, logits))

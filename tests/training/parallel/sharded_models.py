@@ -19,7 +19,7 @@ from attention_jax.training.parallel.rules import parameter_specs, state_shardin
 from attention_jax.training.parallel.sharding import MeshSizes, make_mesh, split_batch
 from attention_jax.training.state import create_state
 from attention_jax.training.step import make_train_step
-from tests.models.test_catalogue import built, task_of
+from tests.models.test_catalogue import SPELT, built, task_of
 
 MESHES = {
     "one": MeshSizes(data=1),
@@ -41,6 +41,7 @@ BATCH = {
     "targets": np.roll(TOKENS, -1, axis=1),
     "weights": np.ones((ROWS, 8), np.float32),
     "label": TOKENS[:, 0] % 3,
+    "characters": RNG.integers(7, size=(ROWS, 8, 4)).astype(np.int32),
     **{"first": TOKENS, "second": TOKENS[:, ::-1].copy(), "passage": TOKENS, "question": TOKENS[:, :3].copy()},
     **{"center": TOKENS[:, 0], "contexts": TOKENS, "negatives": TOKENS, "pair": TOKENS[:, :2]},
     **{"characters": np.stack([TOKENS % 7] * 4, axis=2), "tags": TOKENS % 3, "lengths": np.full(ROWS, 8, np.int32)},
@@ -48,15 +49,17 @@ BATCH = {
     **{"start": TOKENS[:, 0] % 4, "end": 4 + TOKENS[:, 0] % 4},
     **{"story": RNG.integers(11, size=(ROWS, 8, 3)).astype(np.int32), "source_extended": TOKENS[:, ::-1] + 4},
 }
+OF_SPELT = {"lengths": np.arange(1, 1 + ROWS, dtype=np.int32), "tags": TOKENS % 3}
 
 
 def trained(name: str, sizes: MeshSizes, options: dict[str, Any]) -> dict[str, Any]:
     """Returns the loss of each step, and the kinds of collectives in the program."""
     model = built(name, num_heads=4, width=32, **options)
-    inputs = models.arrays_of(model, BATCH)
+    arrays = {**BATCH, **(OF_SPELT if name in SPELT else {})}
+    inputs = models.arrays_of(model, arrays)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **inputs))[0]
     task = tasks.build(task_of(model, logits))
-    batch = {key: BATCH[key] for key in (*inputs, *task.reads)}
+    batch = {key: arrays[key] for key in (*inputs, *task.reads)}
     mesh = make_mesh(sizes, batch_size=ROWS)
     optimizer_of = lambda rate: build_optimizer(steps=STEPS, name="sgd", learning_rate=rate)  # noqa: E731
     make = lambda: create_state(model, inputs, optimizer_of(0.1)[0], seed=0)  # noqa: E731

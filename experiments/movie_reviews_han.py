@@ -3,7 +3,8 @@ r"""HAN tells good film reviews from bad ones: Pang & Lee's 2000, a sentence a l
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/movie_reviews_han.py:attention \
              --workdir=runs/movie_reviews_han_attention (or ":mean")
 DIR has movie_reviews/movie_reviews.zip, the reviews as NLTK packs them. The twin has the mean in place of attention, of
-words and of sentences. Not run whole yet.
+words and of sentences. Seen with seed 0 on one core of a shared machine, in 5 minutes: accuracy 0.890 with attention;
+the twin, and three seeds, are not run yet.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +20,7 @@ RESULTS = (
         system="HAN, attention pooling",
         data=DATA,
         argument="attention",
-        core_minutes=40,
+        core_minutes=8,
         metric="test_accuracy",
         bar=0.8,
         reference=REFERENCE,
@@ -29,7 +30,7 @@ RESULTS = (
         system="HAN, mean pooling",
         data=DATA,
         argument="mean",
-        core_minutes=40,
+        core_minutes=8,
         metric="test_accuracy",
         reference=REFERENCE,
     ),

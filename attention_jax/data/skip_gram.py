@@ -220,7 +220,9 @@ def _notes(rated: _Rated, path: str | None) -> tuple[str, ...]:
 def _uniform(seed: int, rows: np.ndarray, count: int) -> np.ndarray:
     """Returns numbers in [0, 1), [B, count], that the seed and the row fix: SplitMix64 (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
-        state: np.ndarray = np.asarray(rows, np.uint64)[:, None] * np.uint64(count) + np.arange(1, count + 1, dtype=np.uint64)
+        state: np.ndarray = np.asarray(rows, np.uint64)[:, None] * np.uint64(count) + np.arange(
+            1, count + 1, dtype=np.uint64
+        )
         state = (state + (np.uint64(seed) << np.uint64(40))) * np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

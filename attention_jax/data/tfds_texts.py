@@ -75,9 +75,7 @@ def tfds_texts(
 
 def _fields(builder: Any, dataset: str, fields: Mapping[str, Any]) -> tuple[str, str | tuple[str, ...]]:
     if {*fields} != {"text", "label"}:
-        raise Refused(
-            f"data.fields={dict(fields)}: give one for text and one for label, such as comment_text and *."
-        )
+        raise Refused(f"data.fields={dict(fields)}: give one for text and one for label, such as comment_text and *.")
     features = builder.info.features
     booleans = tuple(sorted(name for name, feature in features.items() if _is_boolean(feature)))
     for name, field in fields.items():

@@ -38,9 +38,14 @@ def test_the_mix_starts_as_the_mean_of_the_layers():
 def test_the_gradient_of_the_mix_is_that_of_equation_1():
     weights, scale, eps = RNG.normal(size=3), 0.6, 1e-5
     params = {"mix_weights": jnp.array(weights, jnp.float32), "mix_scale": jnp.float32(scale)}
-    loss = lambda params: jnp.sum(jnp.sin(ScalarMix().apply({"params": params}, list(jnp.array(LAYERS)))))
+
+    def loss(params):
+        return jnp.sum(jnp.sin(ScalarMix().apply({"params": params}, list(jnp.array(LAYERS)))))
+
+    def exact(weights, scale):
+        return np.sin(mixed(LAYERS, weights, scale)).sum()
+
     found = jax.grad(loss)(params)
-    exact = lambda weights, scale: np.sin(mixed(LAYERS, weights, scale)).sum()
     for place, step in enumerate(np.eye(3) * eps):
         slope = (exact(weights + step, scale) - exact(weights - step, scale)) / (2 * eps)
         assert found["mix_weights"][place] == pytest.approx(slope, abs=1e-3)

@@ -51,7 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "recurrent_classifier": {"width": 8, "encoder": LSTM},
     "seq2seq": {"width": 8, "encoder": LSTM, "decoder": {"width": 8}},
     "skip_gram": {"width": 8},
-    "tagger": {"width": 8, "filters": 8, "encoder": LSTM},
+    "tagger": {"width": 8, "filters": 8, "encoder": LSTM, "bilm": {"width": 8, "filters": 8, "num_layers": 1}},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]
 

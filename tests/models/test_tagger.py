@@ -51,7 +51,7 @@ def test_one_that_cannot_is_refused():
 
 def test_a_language_model_without_characters_is_refused():
     model = models.build("tagger", facts=FACTS, bilm=BILM)
-    with pytest.raises(Refused, match="data.characters"):
+    with pytest.raises(Refused, match=r"data\.characters"):
         model.init(jax.random.key(0), tokens=BATCH["tokens"])
 
 

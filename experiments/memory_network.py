@@ -1,14 +1,18 @@
 """Memory networks answer questions about stories, two or three facts away: 3 hops of attention beside 1.
 
-Command: python launch.py train --config=experiments/memory_network.py:3 --workdir=runs/memory_network
-         ... --config=experiments/memory_network.py:1, the same with one hop, which cannot follow the facts
+Command: python launch.py train --config=experiments/memory_network.py --workdir=runs/memory_network
+         ... --config=experiments/memory_network.py:1,2, the same with one hop, which cannot follow the facts
          ... --config=experiments/memory_network.py:3,3, or :1,3, for answers that need three facts
-Seen: not run yet.
+Seen with seed 0 on one core of an AMD EPYC that other work shared, in less than a minute a run: with two facts accuracy
+0.999 by 3 hops and 0.369 by one. With three facts no setting that was tried beat one hop, 0.37: not solved.
+With the paper's initial standard deviation, 0.1, scores are too flat to learn from at this width: 0.33 by 3 hops.
 """
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
+
+SEEN = {(3, 2): Expected(0.999, tolerance=0.04), (1, 2): Expected(0.37, tolerance=0.05)}
 
 
 def _row(hops: int, facts: int) -> Reproduction:
@@ -19,6 +23,7 @@ def _row(hops: int, facts: int) -> Reproduction:
         argument=f"{hops},{facts}",
         core_minutes=5,
         metric="test_accuracy",
+        expected=SEEN.get((hops, facts)),
         bar=0.95 if hops > 1 else None,
         floor=Figure(0.05, "one place of 20"),
     )

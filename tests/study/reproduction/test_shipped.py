@@ -15,9 +15,9 @@ from tests.launch.command_line import ROOT
 ROWS = [
     *("complex_order", "complex_order_movie_reviews", "positions_gpt", "positions_transformer", "mqar_recipes"),
     *("attention_in_encoder", "attention_in_decoder", "attention_in_cross_attention"),
-    *("pooling_banking77", "cnn_attention"),
+    *("pooling_banking77", "cnn_attention", "alignments_multi30k"),
 ]
-WITHOUT_A_STACK = ("recurrent_classifier", "cnn_classifier")
+WITHOUT_A_STACK = ("recurrent_classifier", "cnn_classifier", "seq2seq")
 STACK = {"num_layers": 1, "num_heads": 2, "width": 16, "hidden": 16}
 WORDS = ("a", "dog", "and", "two", "cats", "run", "to", "the", "old", "house")
 TEXTS = [" ".join(WORDS[number % 3 : 4 + number % 5]) for number in range(24)]

@@ -3,8 +3,8 @@ r"""HAN tells good film reviews from bad ones: Pang & Lee's 2000, a sentence a l
 Command: TEXTS_DATA_DIR=DIR python launch.py train --config=experiments/movie_reviews_han.py:attention \
              --workdir=runs/movie_reviews_han_attention (or ":mean")
 DIR has movie_reviews/movie_reviews.zip, the reviews as NLTK packs them. The twin has the mean in place of attention, of
-words and of sentences. Seen with seed 0 on one core of a shared machine, in 5 minutes: accuracy 0.890 with attention;
-the twin, and three seeds, are not run yet.
+words and of sentences. Seen with seed 0 on one core of a shared machine, in 5 minutes: accuracy 0.890 with attention,
+0.865 with the mean. Three seeds are not run yet.
 """
 
 from ml_collections import ConfigDict

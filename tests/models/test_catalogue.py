@@ -38,7 +38,7 @@ LSTM = {"width": 8, "bidirectional": True}
 SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
-    "cnn_classifier": {"width": 8, "filters": 4, "attention": "scaled_dot", "pooling": "by_query", "query_width": 4},
+    "cnn_classifier": {"width": 8, "filters": 8, "attention": "scaled_dot", "pooling": "by_query", "query_width": 8},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
     "han": {"width": 8, "words": LSTM, "sentences": LSTM},
     "pair_classifier": {"width": 8, "encoder": LSTM, "hidden": 8},

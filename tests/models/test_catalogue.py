@@ -41,7 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "abcnn": {"width": 8, "filters": 8},
     "bilm": {"bilm": {"width": 8, "filters": 8}},
     "bidaf": {"width": 8, "filters": 8, "encoder": LSTM, "modelling": LSTM},
-    "cnn_classifier": {"width": 8, "filters": 4, "attention": "scaled_dot", "pooling": "by_query", "query_width": 4},
+    "cnn_classifier": {"width": 8, "filters": 8, "attention": "scaled_dot", "pooling": "by_query", "query_width": 8},
     "external_query": {"width": 8, "filters": 8, "encoder": LSTM, "hidden": 8},
     "han": {"width": 8, "words": LSTM, "sentences": LSTM},
     "memory_network": {"width": 8, "tying": "layer_wise"},

@@ -4,8 +4,8 @@ Command: TEXTS_DATA_DIR=DIR TFDS_DATA_DIR=DIR2 python launch.py train --config=e
              --workdir=runs/word2vec
 DIR has movie_reviews/movie_reviews.zip, Pang & Lee's 2000 reviews as NLTK packs them, and
 wordsim353/EN-WS-353-ALL.txt; DIR2 the prepared set aeslc.
-Seen: Spearman 0.366 on the 305 pairs that the text has, seed 0, in 4 minutes on one core of an AMD EPYC; the bar is 0.36.
-The learning rate is the better of two, by that correlation: 2e-3 gave 0.217.
+Seen: Spearman 0.366 on the 305 pairs that the text has, seed 0, in 4 minutes on one core of an AMD EPYC; the bar is
+0.36. The learning rate is the better of two, by that correlation: 2e-3 gave 0.217.
 """
 
 from ml_collections import ConfigDict

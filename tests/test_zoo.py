@@ -101,6 +101,7 @@ BESIDE = {
     "aft",
     "mega",
     "mean",
+    "max_pooling",
     "attentive_pooling",
     "decomposable",
     "coverage",

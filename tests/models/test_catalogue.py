@@ -54,6 +54,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "tagger": {"width": 8, "filters": 8, "encoder": LSTM, "bilm": {"width": 8, "filters": 8, "num_layers": 1}},
 }
 STACKED = [name for name in models.models.names() if name not in SMALL]
+# Those whose tasks ask for lengths.
+SPELT = ("bilm", "tagger")
 
 
 def built(name: str, **options: Any) -> nn.Module:

@@ -85,7 +85,8 @@ def test_an_array_that_neither_model_nor_task_reads_is_refused_by_name():
     with pytest.raises(Refused, match=message):
         tasks.build("classification").check(Echo(), {**BATCH, "other": jnp.zeros(2)})
     lengths = (
-        r" gives lengths, which neither .* choose a model or a task that reads it, such as encoder_classifier, or "
+        r" gives lengths, which neither .* choose a model or a task that reads it, such as cnn_classifier or "
+        r"encoder_classifier or "
     )
     with pytest.raises(Refused, match=lengths):
         tasks.build("classification").check(Echo(), {**BATCH, "lengths": jnp.zeros(2, int)})

@@ -21,7 +21,7 @@ from attention_jax.training.step import make_train_step
 from tests.models.test_catalogue import BATCH, SMALL, SPELT, STACKED, built, task_of
 
 TARGETS = {"targets": jnp.zeros((2, 8), jnp.int32), "weights": jnp.ones((2, 8)), "label": jnp.zeros(2, jnp.int32)}
-TARGETS |= {"start": jnp.zeros(2, jnp.int32), "end": jnp.zeros(2, jnp.int32)}
+TARGETS |= {"start": jnp.zeros(2, jnp.int32), "end": jnp.zeros(2, jnp.int32), "pair": jnp.zeros((2, 2), jnp.int32)}
 OF_SPELT = {"tokens": BATCH["tokens"], "lengths": jnp.full(2, 8), "tags": jnp.zeros((2, 8), jnp.int32)}
 # Wide enough for the engines of accelerators, whose heads are of 64.
 SIZES = {"width": 128, "num_heads": 2}

@@ -44,7 +44,6 @@ BATCH = {
     "characters": RNG.integers(7, size=(ROWS, 8, 4)).astype(np.int32),
     **{"first": TOKENS, "second": TOKENS[:, ::-1].copy(), "passage": TOKENS, "question": TOKENS[:, :3].copy()},
     **{"center": TOKENS[:, 0], "contexts": TOKENS, "negatives": TOKENS, "pair": TOKENS[:, :2]},
-    **{"characters": np.stack([TOKENS % 7] * 4, axis=2), "tags": TOKENS % 3, "lengths": np.full(ROWS, 8, np.int32)},
     "document": np.stack([TOKENS[:, :4], TOKENS[:, 4:]], axis=1),
     **{"start": TOKENS[:, 0] % 4, "end": 4 + TOKENS[:, 0] % 4},
     **{"story": RNG.integers(11, size=(ROWS, 8, 3)).astype(np.int32), "source_extended": TOKENS[:, ::-1] + 4},

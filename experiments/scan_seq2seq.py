@@ -3,12 +3,13 @@
 Command: python launch.py train --config=experiments/scan_seq2seq.py --workdir=runs/scan_seq2seq
          ... --config=experiments/scan_seq2seq.py:length, or :addprim_jump, for the splits that need composition
 Needs: TFDS_DATA_DIR with scan prepared (python launch.py prepare scan).
-Not run whole yet.
+Seen: 99.8% of the commands of the simple split exact (bar: 99%), seed 0, in 13 minutes on one core of an AMD EPYC that
+other work shared.
 """
 
 from ml_collections import ConfigDict
 
-from attention_jax.study.reproduction.declaration import Figure, Reproduction
+from attention_jax.study.reproduction.declaration import Expected, Figure, Reproduction
 
 RESULTS = (
     Reproduction(
@@ -16,6 +17,7 @@ RESULTS = (
         data="SCAN, simple split",
         core_minutes=20,
         metric="test_exact_match",
+        expected=Expected(0.998, tolerance=0.01),
         bar=0.99,
         floor=Figure(0, "no command right"),
         published=Figure(0.99, "the lower end of what is published"),

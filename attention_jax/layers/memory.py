@@ -60,7 +60,7 @@ def attend_memory(
     if claims.rows_apart and not claims.steps:
         # Continuations are more queries of one memory, which is read once for all of them.
         joined = jax.tree.map(lambda array: array.reshape(len(key), -1, *array.shape[2:]), (query, per_token))
-        out = spread_attend()(joined[0], key, value, mask=mask, per_token=joined[1], **arguments).out
+        out = spread_attend(query.shape[2])(joined[0], key, value, mask=mask, per_token=joined[1], **arguments).out
         return out.reshape(*query.shape[:3], -1), Memory(prepared)
 
     def attended(of_continuation: tuple[Any, ...]) -> tuple[Array, Any]:
@@ -69,7 +69,7 @@ def attend_memory(
         if claims.steps and lengths is not None:
             rules = conjunction(mask, of_real(lengths, query, keys=key.shape[1]))
         given = {"state": alignment, "outputs": ("out", "state")} if claims.steps else {}
-        result: AttentionOutput = spread_attend()(
+        result: AttentionOutput = spread_attend(query.shape[2])(
             query, key, value, mask=rules, per_token=per_token, **given, **arguments
         )
         return result.out, result.state

@@ -58,10 +58,13 @@ def gathered(table: Float[Array, "V D"]) -> Float[Array, "V D"]:
     return table if _devices() == 1 else jax.lax.with_sharding_constraint(table, PartitionSpec())
 
 
-def spread_attend() -> Callable[..., AttentionOutput]:
+def spread_attend(heads: int | None = None) -> Callable[..., AttentionOutput]:
     """Returns `attend` for the mesh at hand: each device on its own rows, heads and tokens.
 
     Left to XLA, an engine that loops over rows and heads gathers them all on every device.
+
+    Args:
+      heads: how many there are; one alone is not split. None: several.
     """
     if _devices() == 1:
         return attend
@@ -72,7 +75,7 @@ def spread_attend() -> Callable[..., AttentionOutput]:
         axis=SEQUENCE if mesh.shape[SEQUENCE] > 1 else None,
         method=_method.get(),
         batch_axis=ROWS,
-        head_axis=TENSOR if mesh.shape[TENSOR] > 1 else None,
+        head_axis=TENSOR if mesh.shape[TENSOR] > 1 and heads != 1 else None,
     )
 
 

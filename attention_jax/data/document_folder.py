@@ -7,7 +7,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data.buckets import lengths_of
 from attention_jax.data.dataset import Dataset, Source, register
-from attention_jax.data.labelled_texts import TextTokens, check_text_options, tokenized
+from attention_jax.data.labelled_texts import TextTokens, check_text_options, shortened, tokenized
 from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.text_folder import Folder, folder_splits, read_folder
@@ -137,15 +137,12 @@ def _sentences(folder: Folder, sentences: int, words: int, *, tokens: str, too_l
     """Returns the tokens of each sentence of each document, none longer than may be."""
 
     def fitting(found: list, most: int, name: str, noun: str, option: str) -> list:
-        if len(found) <= most:
-            return found
-        if too_long == "refuse":
+        if len(found) > most and too_long == "refuse":
             raise Refused(
                 f"{name} has {len(found)} {noun}, more than {option}={most}: give {option}={len(found)}, or "
                 f"too_long='cut' to read the first {most}."
             )
-        last = most // 2 if too_long == "cut_middle" else 0
-        return found[: most - last] + found[len(found) - last :]
+        return shortened(found, most, too_long)
 
     documents = []
     for name, text in zip(folder.names, folder.labelled.texts, strict=True):

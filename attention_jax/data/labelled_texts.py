@@ -17,11 +17,11 @@ from attention_jax.data.table import Form, read_table, separator_of
 from attention_jax.data.text import UNKNOWN, place
 
 # A word with what an apostrophe joins to it, or a mark.
-_LOWER_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 
 def _lower_words(text: str) -> list[str]:
-    return _LOWER_WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 _TOKENS: dict[str, Callable[[str], list[str]]] = {"characters": list, "words": str.split, "lower_words": _lower_words}
@@ -135,8 +135,7 @@ def text_dataset(
             f"a text of {table.path!r} has {longest} {tokens}, more than context {context}: give context={longest}, or "
             f"too_long='cut' to read the first {context} of each."
         )
-    last = context // 2 if too_long == "cut_middle" else 0
-    cut = [text if len(text) <= context else text[: context - last] + text[len(text) - last :] for text in cut]
+    cut = [shortened(text, context, too_long) for text in cut]
     counts = Counter(token for example in parts["train"] for token in cut[example])
     known = sorted(token for token, count in counts.items() if count >= min_count)
     number = {token: place for place, token in enumerate(known, start=1)}
@@ -223,6 +222,12 @@ class Labelled(NamedTuple):
             )
         label = np.array([self.classes.index(name) for name in others.classes])[others.label]
         return self._replace(texts=[*self.texts, *others.texts], label=np.concatenate([self.label, label]))
+
+
+def shortened(text: list[str], most: int, too_long: str) -> list[str]:
+    """Returns the first ones of so many tokens or lines, or with "cut_middle" the first and the last, half and half."""
+    last = most // 2 if too_long == "cut_middle" else 0
+    return text if len(text) <= most else text[: most - last] + text[len(text) - last :]
 
 
 def same_text(text: str) -> str:

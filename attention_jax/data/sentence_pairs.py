@@ -9,7 +9,7 @@ import numpy as np
 from attention_jax.base.errors import Refused, did_you_mean
 from attention_jax.data.buckets import lengths_of
 from attention_jax.data.dataset import Dataset, Source, register
-from attention_jax.data.labelled_texts import check_text_options, tokenized
+from attention_jax.data.labelled_texts import check_text_options, shortened, tokenized
 from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.table import Form, read_table, separator_of
@@ -151,7 +151,6 @@ def _read(path: str, columns: tuple[str, str, str], form: Form) -> _Rows:
 def _tokens(rows: _Rows, side: int, context: int, *, tokens: str, too_long: str) -> list[list[str]]:
     """Returns the tokens of the first or the second texts, none longer than may be."""
     cut = tokenized([both[side] for both in rows.texts], tokens)
-    last = context // 2 if too_long == "cut_middle" else 0
     for line, text in zip(rows.lines, cut, strict=True):
         which = ("first", "second")[side]
         if not text:
@@ -161,7 +160,7 @@ def _tokens(rows: _Rows, side: int, context: int, *, tokens: str, too_long: str)
                 f"line {line} of {rows.path!r} has a {which} text of {len(text)} {tokens}, more than context "
                 f"{context}: give context={max(map(len, cut))}, or too_long='cut' to read the first {context} of each."
             )
-    return [text if len(text) <= context else text[: context - last] + text[len(text) - last :] for text in cut]
+    return [shortened(text, context, too_long) for text in cut]
 
 
 def _labels(rows: Mapping[str, _Rows]) -> _Learned:

@@ -1,6 +1,5 @@
 """Sentences as words that are spelt, for models that learn of text alone: a language model in both directions."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from attention_jax.base.errors import Refused
 from attention_jax.data.buckets import lengths_of
 from attention_jax.data.dataset import Dataset, Source, register
+from attention_jax.data.labelled_texts import WORD
 from attention_jax.data.numbered import Ragged, Vocabulary
 from attention_jax.data.packing import bucketed
 from attention_jax.data.running_text import running_texts
@@ -16,8 +16,6 @@ from attention_jax.data.sentence_files import Sentence, read_sentences, tfds_sen
 from attention_jax.data.spelling import COUNT, Spelling
 
 FIELDS = {"words": "tokens", "tags": "upos"}
-# A word with what an apostrophe joins to it, or a mark.
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 
 @register
@@ -51,7 +49,7 @@ def sentences(
     """
     check_sizes("sentences", context=context, characters=characters, min_count=min_count)
     read = sentences_of({"train": train, "validation": validation, "test": test}, dataset, fields, columns)
-    lines = [Sentence(tuple(_WORD.findall(line)), (), source) for source in texts for line in running_texts(source)]
+    lines = [Sentence(tuple(WORD.findall(line)), (), source) for source in texts for line in running_texts(source)]
     read["train"] = [*read["train"], *lines]
     parts = {split: [part for one in of for part in _cut(one, context)] for split, of in read.items()}
     owner = repr(train if dataset is None else dataset)

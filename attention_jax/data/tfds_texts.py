@@ -1,6 +1,6 @@
 """Texts with a label each, from TFDS: any prepared set with a text and a class in each example."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,12 +125,11 @@ def _labelled(dataset: str, read_of: Mapping[str, list[tuple[str, str]]]) -> Lab
     return Labelled(repr(dataset), [text for text, _ in every], np.array([number[of] for _, of in every]), classes)
 
 
-def _parts(read_of: Mapping[str, Iterable[Any]]) -> dict[str, np.ndarray]:
+def _parts(read_of: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
     parts, start = {}, 0
     for split, rows in read_of.items():
-        count = len([*rows])
-        parts[split] = np.arange(start, start + count)
-        start += count
+        parts[split] = np.arange(start, start + len(rows))
+        start += len(rows)
     return parts
 
 

@@ -15,6 +15,7 @@ from attention_jax.layers import recurrent
 from attention_jax.layers.attention import LOOKED_AT
 from attention_jax.layers.memory import Memory, attend_memory
 from attention_jax.layers.owned import owned_arrays
+from attention_jax.layers.padding import lengths_of
 from attention_jax.layers.pooling import Pooling
 from attention_jax.layers.product import product
 from attention_jax.layers.recurrent import Carry, Recurrent, RecurrentOptions
@@ -104,7 +105,7 @@ class AlignedDecoder(nn.Module):
         if state is None:
             assert last is not None
             state = self._begun(last, memory, memory_lengths, looks)
-        lengths = jnp.full(len(embedded), embedded.shape[1]) if lengths is None else lengths
+        lengths = lengths_of(embedded, lengths)
         rng = self.make_rng("dropout") if not deterministic and looks.draws else None
         if self.form == LUONG and not self._feeds:
             out, queries, state = self._side_by_side(embedded, state, lengths, looks, rng, deterministic=deterministic)

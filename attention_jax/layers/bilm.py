@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from attention_jax.base.errors import Refused
 from attention_jax.layers import recurrent, words
+from attention_jax.layers.padding import masked
 from attention_jax.layers.product import product
 from attention_jax.layers.recurrent import RecurrentCell, RecurrentOptions
 from attention_jax.layers.words import Words
@@ -93,7 +94,7 @@ class BilmLayers(nn.Module):
         spelt = embed(characters[..., 0], characters)
         word = nn.Dense(options.width, dot_general=product, name="projection")(spelt)
         if lengths is not None:
-            word = jnp.where((jnp.arange(word.shape[1]) < lengths[:, None])[..., None], word, 0)
+            word = masked(word, lengths)
         dropout = nn.Dropout(options.dropout_rate, deterministic=deterministic)
         cells = RecurrentOptions(cell="lstm", width=options.width)
         layers, hidden = [jnp.concatenate([word, word], axis=-1)], {"forward": word, "backward": word}

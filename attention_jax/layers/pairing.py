@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from attention_jax.kernels import Padding
 from attention_jax.kernels.arrays import SequenceSizes
@@ -10,6 +10,7 @@ from attention_jax.kernels.attend_pair import Paired, attend_pair, lookup_pair
 from attention_jax.layers.attention import LOOKED_AT
 from attention_jax.layers.embeddings import TokenEmbedding
 from attention_jax.layers.owned import owned_arrays
+from attention_jax.layers.padding import is_real, masked
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(.*/)?token/embedding", (None, "fsdp")),
@@ -102,18 +103,3 @@ class PairEmbedding(nn.Module):
         dropout = nn.Dropout(self.dropout_rate)
         dropped = [dropout(vector, deterministic=deterministic) for vector in vectors]
         return [masked(vector, of) for vector, of in zip(dropped, lengths, strict=True)]
-
-
-def lengths_of(tokens: Int[Array, "B T"], lengths: Int[Array, " B"] | None) -> Int[Array, " B"]:
-    """Returns how many tokens of each text are real; all where that is not said."""
-    return jnp.full(len(tokens), tokens.shape[1]) if lengths is None else lengths
-
-
-def is_real(tokens: int, lengths: Int[Array, " B"]) -> Bool[Array, "B T"]:
-    """Returns which of so many tokens are real."""
-    return jnp.arange(tokens) < lengths[:, None]
-
-
-def masked(text: Float[Array, "B T D"], lengths: Int[Array, " B"]) -> Float[Array, "B T D"]:
-    """Returns a text with 0 at padding."""
-    return jnp.where(is_real(text.shape[1], lengths)[..., None], text, 0)

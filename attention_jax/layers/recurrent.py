@@ -148,6 +148,11 @@ class Ran(NamedTuple):
         """Returns the hidden state of the last layer after the last token; of two directions both side by side."""
         return jnp.concatenate([carry[0] for carry in self.carries[-directions:]], axis=-1)
 
+    def joined(self, directions: int = 1) -> tuple[Carry, ...]:
+        """Returns what each layer carries after the last token, of two directions both side by side."""
+        layers = [self.carries[first : first + directions] for first in range(0, len(self.carries), directions)]
+        return tuple(tuple(jnp.concatenate(part, axis=-1) for part in zip(*layer, strict=True)) for layer in layers)
+
 
 class RecurrentCell(nn.Module):
     """One cell of one direction.

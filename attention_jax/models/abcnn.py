@@ -21,7 +21,8 @@ from attention_jax.kernels import Padding
 from attention_jax.layers import pairing
 from attention_jax.layers.defaults import norm
 from attention_jax.layers.looked import Looked
-from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of, masked
+from attention_jax.layers.padding import lengths_of, masked
+from attention_jax.layers.pairing import PairEmbedding, Pairing
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 

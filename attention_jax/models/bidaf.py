@@ -16,7 +16,8 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels import Padding
 from attention_jax.layers import Recurrent, RecurrentOptions, recurrent, words
 from attention_jax.layers.looked import Looked
-from attention_jax.layers.pairing import Pairing, is_real, lengths_of
+from attention_jax.layers.padding import is_real, lengths_of
+from attention_jax.layers.pairing import Pairing
 from attention_jax.layers.words import Words
 from attention_jax.models.catalogue import register
 

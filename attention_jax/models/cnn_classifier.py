@@ -16,6 +16,7 @@ from attention_jax.base.errors import Refused
 from attention_jax.kernels import Padding
 from attention_jax.layers import Attention, Pooling, Recurrent, RecurrentOptions, Seen, StackOptions, TokenEmbedding
 from attention_jax.layers.looked import Looked
+from attention_jax.layers.padding import lengths_of, masked
 from attention_jax.layers.product import product
 from attention_jax.layers.stack import PARAMETER_RULES as OF_ATTENTION
 from attention_jax.models.catalogue import register
@@ -80,8 +81,7 @@ class CnnClassifier(nn.Module, kw_only=True):
           Refused: there is no such mechanism, it cannot do what is asked, or a size leaves nothing to compute.
         """
         self._check()
-        if lengths is None:
-            lengths = jnp.full(len(tokens), tokens.shape[1])
+        lengths = lengths_of(tokens, lengths)
         dropout = nn.Dropout(self.dropout_rate)
         init = nn.initializers.normal(self.width**-0.5)
         vectors = TokenEmbedding(self.vocabulary_size, self.width, embedding_init=init, name="token")(tokens)
@@ -122,7 +122,7 @@ class CnnClassifier(nn.Module, kw_only=True):
     def _convolved(self, channels: Float[Array, "B T E"], lengths: Int[Array, " B"]) -> Float[Array, "B T F"]:
         """Returns a vector of each token and its neighbours, of each window the outputs side by side."""
         tokens = channels.shape[1]
-        channels = jnp.where((jnp.arange(tokens) < lengths[:, None])[..., None], channels, 0)
+        channels = masked(channels, lengths)
         places = []
         for window in self.windows:
             wide = jnp.pad(channels, ((0, 0), ((window - 1) // 2, window // 2), (0, 0)))

@@ -19,7 +19,7 @@ from attention_jax.kernels.pool import Pooled, declared_arrays
 from attention_jax.layers import Recurrent, RecurrentOptions, recurrent, words
 from attention_jax.layers.attention import LOOKED_AT
 from attention_jax.layers.owned import owned_arrays
-from attention_jax.layers.pairing import lengths_of
+from attention_jax.layers.padding import lengths_of
 from attention_jax.layers.product import product
 from attention_jax.layers.words import Words
 from attention_jax.models.bidaf import masked_logits

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from attention_jax.base.errors import Refused
 from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, TokenEmbedding, recurrent
 from attention_jax.layers.looked import Looked
+from attention_jax.layers.padding import is_real, lengths_of
 from attention_jax.models.catalogue import register
 
 PARAMETER_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -84,11 +85,9 @@ class Han(nn.Module, kw_only=True):
         batch, sentences, words = document.shape
         if sentence_lengths is None:
             sentence_lengths = jnp.full((batch, sentences), words)
-        if lengths is None:
-            lengths = jnp.full(batch, sentences)
-        real = jnp.arange(sentences) < lengths[:, None]
+        lengths = lengths_of(document, lengths)
         # What stands behind the last sentence is padding, whatever its own length says.
-        sentence_lengths = jnp.where(real, sentence_lengths, 0)
+        sentence_lengths = jnp.where(is_real(sentences, lengths), sentence_lengths, 0)
         vectors = self._of_sentences(document, sentence_lengths, deterministic=deterministic)
         states = Recurrent(self.sentences, name="sentences")(vectors, lengths=lengths, deterministic=deterministic)
         summed = Pooling(self.sentence_pooling, name="sentence_pooling")(states.outputs, mask=sentence_lengths > 0)
@@ -106,6 +105,6 @@ class Han(nn.Module, kw_only=True):
         vectors = dropout(embed(tokens.reshape(batch * sentences, words)), deterministic=deterministic)
         of_each = lengths.reshape(batch * sentences)
         states = Recurrent(self.words, name="words")(vectors, lengths=of_each, deterministic=deterministic)
-        mask = jnp.arange(words) < of_each[:, None]
+        mask = is_real(words, of_each)
         summed = Pooling(self.word_pooling, name="word_pooling")(states.outputs, mask=mask)
         return dropout(summed.reshape(batch, sentences, -1), deterministic=deterministic)

@@ -16,7 +16,7 @@ from attention_jax.kernels import Padding
 from attention_jax.layers import TokenEmbedding, aligned
 from attention_jax.layers.aligned import Aligned
 from attention_jax.layers.looked import Looked
-from attention_jax.layers.pairing import lengths_of
+from attention_jax.layers.padding import lengths_of
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 

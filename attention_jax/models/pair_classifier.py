@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 from attention_jax.kernels import Padding
 from attention_jax.layers import Pooling, Recurrent, RecurrentOptions, pairing, recurrent
 from attention_jax.layers.looked import Looked
-from attention_jax.layers.pairing import PairEmbedding, Pairing, lengths_of
+from attention_jax.layers.padding import lengths_of
+from attention_jax.layers.pairing import PairEmbedding, Pairing
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 

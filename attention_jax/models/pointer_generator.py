@@ -23,7 +23,7 @@ from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned, recurrent
 from attention_jax.layers.aligned import Aligned
 from attention_jax.layers.looked import Looked
-from attention_jax.layers.pairing import is_real, lengths_of
+from attention_jax.layers.padding import is_real, lengths_of
 from attention_jax.layers.product import product
 from attention_jax.layers.recurrent import Carry
 from attention_jax.models.catalogue import LOSSES, register
@@ -202,12 +202,9 @@ class PointerGenerator(nn.Module, kw_only=True):
         ran = self.encode(
             self._words(source, deterministic=deterministic), lengths=lengths, deterministic=deterministic
         )
-        directions, begins = 1 + self.encoder.bidirectional, iter(self.begins)
-        layers = [ran.carries[number : number + directions] for number in range(0, len(ran.carries), directions)]
-        carries = tuple(
-            tuple(nn.relu(next(begins)(jnp.concatenate(part, axis=-1))) for part in zip(*layer, strict=True))
-            for layer in layers
-        )
+        begins = iter(self.begins)
+        layers = ran.joined(1 + self.encoder.bidirectional)
+        carries = tuple(tuple(nn.relu(next(begins)(part)) for part in layer) for layer in layers)
         return _Memory(ran.outputs, extended if self.oov_words else None, lengths_of(source, lengths)), carries
 
     def _words(self, tokens: Int[Array, "B T"], *, deterministic: bool) -> Float[Array, "B T D"]:

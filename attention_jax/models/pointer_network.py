@@ -17,7 +17,7 @@ from attention_jax.kernels import Padding
 from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned, recurrent
 from attention_jax.layers.aligned import Aligned
-from attention_jax.layers.pairing import is_real, lengths_of
+from attention_jax.layers.padding import is_real, lengths_of
 from attention_jax.layers.product import product
 from attention_jax.layers.recurrent import Carry
 from attention_jax.models.catalogue import register
@@ -151,9 +151,7 @@ class PointerNetwork(nn.Module, kw_only=True):
         items = self.dropout(self.item(given), deterministic=deterministic)
         ran = self.encode(items, lengths=lengths, deterministic=deterministic)
         memory = _after(self.last, ran.outputs)
-        directions = 1 + self.encoder.bidirectional
-        layers = [ran.carries[number : number + directions] for number in range(0, len(ran.carries), directions)]
-        carries = tuple(tuple(jnp.concatenate(both, axis=-1) for both in zip(*layer, strict=True)) for layer in layers)
+        carries = ran.joined(1 + self.encoder.bidirectional)
         return _after(self.first, items), memory, carries, lengths_of(given, lengths)
 
     def _pointed(

@@ -14,6 +14,7 @@ from attention_jax.kernels.steps import Fixed
 from attention_jax.layers import Recurrent, RecurrentOptions, TokenEmbedding, aligned_decoder
 from attention_jax.layers.aligned_decoder import LUONG, NONE, AlignedDecoder
 from attention_jax.layers.looked import Looked
+from attention_jax.layers.padding import lengths_of
 from attention_jax.layers.product import product
 from attention_jax.models.catalogue import register
 
@@ -147,7 +148,7 @@ class Seq2Seq(nn.Module, kw_only=True):
         self, source: Array, lengths: Array | None, *, deterministic: bool
     ) -> tuple[Float[Array, "B S E"], Float[Array, "B E"], Int[Array, " B"]]:
         """The states at the source's tokens, those that it ends with, and how many tokens are real."""
-        lengths = jnp.full(len(source), source.shape[1]) if lengths is None else jnp.asarray(lengths)
+        lengths = lengths_of(source, lengths)
         table = self.token if self.share_embeddings else self.source_token
         embedded = self.dropout(table(source), deterministic=deterministic)
         ran = self.recurrent_encoder(embedded, lengths=lengths, deterministic=deterministic)

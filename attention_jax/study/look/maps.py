@@ -50,6 +50,8 @@ def attention_maps(model: nn.Module, variables: Mapping[str, Any], arrays: Mappi
       variables: its weights.
       arrays: what it is called with, by name, each [1, ...].
     """
+    if not any(stacks(model)):
+        return []
     apply = jax.jit(lambda variables, arrays: model.apply(variables, **arrays, mutable=[LOOKED_AT]))
     sown = jax.device_get(apply(variables, arrays)[1]).get(LOOKED_AT, {})
 
